@@ -1,0 +1,66 @@
+"""Attacking one shard of examples and writing the result: the unit of work on a Beam worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from attacks.attack import Attack
+from attacks.engine import attack_pixels, record_seeds
+from attacks.target import Target
+from attacks.threat import ThreatModel
+from components import storage
+from components.examples import Batch, encode, encode_pixels
+
+
+@dataclass(frozen=True)
+class Crafting:
+    """How adversarial examples are made.
+
+    Attributes:
+        name: of the attack, as it stands on every record.
+        attack: the attack and its parameters.
+        epsilon: the budget in 1/255.
+        batch_size: images a step.
+        seed: of random starts.
+        source_model: fingerprint of the attacked model, as it stands on every record.
+    """
+
+    name: str
+    attack: Attack
+    epsilon: float
+    batch_size: int
+    seed: int
+    source_model: str
+
+    def craft(self, target: Target, batch: Batch) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Return adversarial images of a batch: uint8 [count, size, size, 3], inside the budget."""
+        threat = ThreatModel(self.epsilon)
+        seeds = record_seeds(batch.columns["image/id"], attack=self.name, threat=threat, seed=self.seed)
+        return attack_pixels(
+            self.attack, target, batch.pixels, batch.labels, seeds, threat=threat, batch_size=self.batch_size
+        )
+
+    def records(self, batch: Batch, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Iterator[bytes]:
+        """Yield serialized adversarial records."""
+        for index, image in enumerate(pixels):
+            yield encode(
+                {
+                    **batch.record(index),
+                    "image/encoded": encode_pixels(image),
+                    "attack": self.name,
+                    "epsilon": float(self.epsilon),
+                    "source_model": self.source_model,
+                }
+            )
+
+
+def write_records(uri: str, records: Iterator[bytes] | Sequence[bytes]) -> None:
+    """Write a TFRecord file that appears as a whole."""
+    with storage.atomic_file(uri) as path, tf.io.TFRecordWriter(path) as writer:
+        for record in records:
+            writer.write(record)

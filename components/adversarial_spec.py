@@ -1,0 +1,44 @@
+"""What an artifact of adversarial examples holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from components.artifacts import Artifact
+from components.examples import Split, shard_name
+
+SPEC = "adversarial.json"
+
+
+class AdversarialSpec(BaseModel):
+    """As `adversarial.json` beside the shards.
+
+    Attributes:
+        split: of the images that were attacked.
+        shards: how many.
+        count: adversarial images.
+        attack: the attack and its parameters.
+        epsilon: the budget in 1/255.
+        source_model: fingerprint of the model that was attacked.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    split: Split
+    shards: int
+    count: int
+    attack: dict[str, Any]
+    epsilon: float
+    source_model: str
+
+    @classmethod
+    def read(cls, artifact: Artifact) -> AdversarialSpec:
+        """Read the spec of an artifact."""
+        return cls.model_validate(artifact.read_json(SPEC))
+
+
+def shard_uris(artifact: Artifact, spec: AdversarialSpec) -> list[str]:
+    """Return the shards in order."""
+    return [artifact.path(shard_name(spec.split, index, spec.shards)) for index in range(spec.shards)]

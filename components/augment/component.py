@@ -1,0 +1,29 @@
+"""Augment: adversarial examples of the training images, crafted against a trained model."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from attacks.cleverhans.fgsm import FGSM
+from attacks.registry import AnyAttack
+from components.artifacts import ArtifactType
+from components.component import Component, Params
+
+
+class AugmentParams(Params):
+    """Which adversarial examples are crafted."""
+
+    attack: AnyAttack = Field(default_factory=FGSM, description="The attack and its parameters.")
+    epsilon: float = Field(4.0, ge=1, le=255, description="Budget in 1/255.")
+    batch_size: int = Field(128, ge=1, le=4096, description="Images a gradient step.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Of random starts.")
+
+
+AUGMENT = Component(
+    name="augment",
+    params=AugmentParams,
+    inputs={"examples": ArtifactType.EXAMPLES, "model": ArtifactType.MODEL},
+    outputs={"adversarial": ArtifactType.ADVERSARIAL_EXAMPLES},
+    executor="components.augment.executor:run",
+    libraries=("tensorflow", "keras", "cleverhans"),
+)

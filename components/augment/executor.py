@@ -1,0 +1,73 @@
+"""The work of augment: one shard of training images in, one shard of adversarial images out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import apache_beam as beam
+
+from components import storage
+from components.adversarial_shard import Crafting, write_records
+from components.adversarial_spec import SPEC, AdversarialSpec
+from components.artifacts import Artifact
+from components.augment.component import AugmentParams
+from components.component import Context
+from components.examples import ExamplesSpec, Split, read_batches, shard_name, shard_uris
+from components.model_files import load_target
+from components.progress import watch_files
+
+
+def run(context: Context) -> None:
+    """Attack the training split on Beam and describe the result in `adversarial.json`."""
+    params = context.params
+    assert isinstance(params, AugmentParams)
+    examples, model = context.input("examples"), context.input("model")
+    spec = ExamplesSpec.read(examples)
+    shards = shard_uris(examples, spec, Split.TRAIN)
+    output = context.outputs["adversarial"]
+    name = params.attack.attack
+    crafting = Crafting(name, params.attack, params.epsilon, params.batch_size, params.seed, model.fingerprint)
+    elements = [
+        (uri, storage.join(output, shard_name(Split.TRAIN, index, len(shards)))) for index, uri in enumerate(shards)
+    ]
+    with (
+        watch_files(context.progress, f"augment {name}", output, ".tfrecord", len(shards)),
+        context.beam.pipeline() as root,
+    ):
+        (
+            root
+            | "Shards" >> beam.Create(elements)
+            | "Spread" >> beam.Reshuffle()
+            | "Attack" >> beam.ParDo(AttackShard(model, crafting))
+        )
+    described = AdversarialSpec(
+        split=Split.TRAIN,
+        shards=len(shards),
+        count=spec.counts[Split.TRAIN],
+        attack=params.attack.model_dump(mode="json"),
+        epsilon=params.epsilon,
+        source_model=model.fingerprint,
+    )
+    storage.write_bytes(storage.join(output, SPEC), described.model_dump_json(indent=1).encode())
+
+
+class AttackShard(beam.DoFn):  # type: ignore[misc]
+    """Attacks a shard in batches; the model is loaded once per process.
+
+    Batches are cut within a shard, so neither the number of workers nor a retry changes a pixel.
+    """
+
+    def __init__(self, model: Artifact, crafting: Crafting) -> None:
+        """Attack this model in this way."""
+        self._model, self._crafting = model, crafting
+
+    def process(self, element: tuple[str, str]) -> Iterator[None]:
+        """Read the first shard, write the second."""
+        source, target_uri = element
+        write_records(target_uri, self._records(source))
+        yield from ()
+
+    def _records(self, source: str) -> Iterator[bytes]:
+        target = load_target(self._model.uri, self._model.digest)
+        for batch in read_batches(source, self._crafting.batch_size):
+            yield from self._crafting.records(batch, self._crafting.craft(target, batch))

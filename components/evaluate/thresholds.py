@@ -1,0 +1,125 @@
+"""What a model must reach before it may be exported: the thresholds of the evaluation gate.
+
+Plain data without TensorFlow, so that reading a configuration stays quick.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+CLEAN = "none"
+"""Value of the column `attack` on images that nobody attacked; their epsilon is 0."""
+
+WORST_CASE = "worst_case"
+"""Name of the derived attack: for each image the prediction, clean or attacked, that does worst on it."""
+
+MetricName = Literal["accuracy", "balanced_accuracy", "macro_auc", "attack_success_rate"]
+
+Rate = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Change = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
+
+
+def canonical_epsilon(epsilon: float) -> float:
+    """An epsilon (units of 1/255) as everybody writes it: 0.3 for 0.30000001.
+
+    Predictions hold epsilon as float32 and so do the slice keys that TFMA stores; slices are matched by equality.
+    """
+    return round(float(epsilon), 6)
+
+
+class Threshold(BaseModel):
+    """Bounds on one metric in one slice of the test images.
+
+    Every bound that is given must hold, bounds included. A slice without images, or in which the metric is undefined,
+    does not pass. `min` and `max` bound the candidate's own value; `min_change` and `max_change` bound the candidate's
+    value minus the baseline's.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    metric: MetricName = Field(description="The metric that is bounded.")
+    attack: str = Field(
+        default=CLEAN,
+        min_length=1,
+        description='The attack on the images: "none" for clean ones, "worst_case" for the worst attack on each image.',
+    )
+    epsilon: float = Field(
+        default=0.0,
+        ge=0,
+        le=255,
+        allow_inf_nan=False,
+        description='Budget of the attack in units of 1/255; 0 for "none" and above 0 for every attack.',
+    )
+    lesion: str | None = Field(
+        default=None, min_length=1, description='Only images of this lesion class (a value of dx, such as "mel").'
+    )
+    min: Rate | None = Field(default=None, description="The candidate reaches at least this value, in 0 to 1.")
+    max: Rate | None = Field(default=None, description="The candidate reaches at most this value, in 0 to 1.")
+    min_change: Change | None = Field(
+        default=None, description="Candidate minus baseline is at least this, in -1 to 1 (-0.05: may lose 5 points)."
+    )
+    max_change: Change | None = Field(
+        default=None, description="Candidate minus baseline is at most this, in -1 to 1 (-0.3: must fall by 30 points)."
+    )
+
+    @property
+    def compares(self) -> bool:
+        """Whether the threshold needs a baseline."""
+        return self.min_change is not None or self.max_change is not None
+
+    @property
+    def slice_values(self) -> dict[str, str | float]:
+        """Features that fix the slice, as a TFMA slice key holds them: attack, epsilon and, where asked for, dx."""
+        values: dict[str, str | float] = {"attack": self.attack, "epsilon": canonical_epsilon(self.epsilon)}
+        return values if self.lesion is None else {**values, "dx": self.lesion}
+
+    def __str__(self) -> str:
+        """The threshold as one reads it: "accuracy under pgd at epsilon 4 (dx=mel)"."""
+        under = "on clean images" if self.attack == CLEAN else f"under {self.attack} at epsilon {self.epsilon:g}"
+        return f"{self.metric} {under}" + (f" (dx={self.lesion})" if self.lesion else "")
+
+    @model_validator(mode="after")
+    def _has_consistent_bounds(self) -> Self:
+        bounds = (self.min, self.max, self.min_change, self.max_change)
+        if all(bound is None for bound in bounds):
+            raise ValueError(f"{self}: give at least one of min, max, min_change, max_change")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"{self}: min {self.min:g} is above max {self.max:g}")
+        if self.min_change is not None and self.max_change is not None and self.min_change > self.max_change:
+            raise ValueError(f"{self}: min_change {self.min_change:g} is above max_change {self.max_change:g}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_consistent_slice(self) -> Self:
+        if self.attack == CLEAN and self.epsilon != 0:
+            raise ValueError(f'attack "{CLEAN}" means clean images: epsilon must be 0, not {self.epsilon:g}')
+        if self.attack != CLEAN and self.epsilon == 0:
+            raise ValueError(f'attack "{self.attack}" needs an epsilon above 0 (in units of 1/255)')
+        if self.attack == CLEAN and self.metric == "attack_success_rate":
+            raise ValueError("attack_success_rate needs an attack: nothing succeeds on clean images")
+        if self.metric == "macro_auc" and self.lesion is not None:
+            raise ValueError("macro_auc is undefined within one lesion class: it needs positives and negatives")
+        return self
+
+
+class Gate(BaseModel):
+    """Which model wants to be exported, what it is compared with, and what it must reach."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    candidate: str = Field(min_length=1, description="Name of the model that the thresholds apply to.")
+    baseline: str | None = Field(
+        default=None, min_length=1, description="Name of the model that changes are measured from; it is never gated."
+    )
+    thresholds: list[Threshold] = Field(
+        min_length=1, description="All must hold. At least one: nothing is exported that no threshold has passed."
+    )
+
+    @model_validator(mode="after")
+    def _can_compare(self) -> Self:
+        if self.baseline == self.candidate:
+            raise ValueError(f'candidate and baseline are both "{self.candidate}": a model cannot be its own baseline')
+        comparing = [str(threshold) for threshold in self.thresholds if threshold.compares]
+        if comparing and self.baseline is None:
+            raise ValueError(f"min_change and max_change need a baseline: {'; '.join(comparing)}")
+        return self

@@ -1,0 +1,31 @@
+"""Export: a blessed model as a SavedModel that serves."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from components.artifacts import ArtifactType
+from components.component import Component, Params
+
+
+class ExportParams(Params):
+    """How a blessed model is exported."""
+
+    warmup_requests: int = Field(8, ge=1, le=1000, description="Requests that TensorFlow Serving replays on loading.")
+    canary_images: int = Field(64, ge=1, le=10_000, description="Test images whose probabilities must be reproduced.")
+    tolerance: float = Field(1e-5, gt=0, le=1e-2, description="Largest difference of a probability that is accepted.")
+
+
+EXPORT = Component(
+    name="export",
+    params=ExportParams,
+    inputs={
+        "model": ArtifactType.MODEL,
+        "blessing": ArtifactType.BLESSING,
+        "dataset": ArtifactType.DATASET,
+        "examples": ArtifactType.EXAMPLES,
+    },
+    outputs={"exported_model": ArtifactType.EXPORTED_MODEL},
+    executor="components.export.executor:run",
+    libraries=("tensorflow", "keras", "tensorflow-serving-api"),
+)

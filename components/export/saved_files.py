@@ -1,0 +1,10 @@
+"""Names of the files of an exported model."""
+
+SAVED_MODEL = "saved_model"
+"""Folder of the SavedModel below the artifact."""
+PROVENANCE = "assets.extra/dermrobust.json"
+"""Class names, preprocessing and the model's fingerprint, inside the SavedModel."""
+WARMUP = "assets.extra/tf_serving_warmup_requests"
+"""Where TensorFlow Serving looks for requests to replay."""
+ORIGIN = "assets.extra/artifact_digest"
+"""Digest of the artifact that a published version is a copy of."""

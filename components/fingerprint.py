@@ -1,0 +1,96 @@
+"""Fingerprints: a digest of all that shapes a component's result."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from components.artifacts import Artifact
+from components.component import Component, Params
+
+_PROJECT_PACKAGES = frozenset({"attacks", "models", "components"})
+
+
+def fingerprint(component: Component, params: Params, inputs: Mapping[str, tuple[Artifact, ...]]) -> str:
+    """Return the digest over parameters, input contents, source code and library versions, in 32 hex digits."""
+    parts = {
+        "component": component.name,
+        "params": params.for_fingerprint(),
+        "inputs": {name: [artifact.digest for artifact in artifacts] for name, artifacts in sorted(inputs.items())},
+        "external": component.external_digest(params),
+        "source": source_digest(component.executor.split(":")[0]),
+        "versions": library_versions(component.libraries),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@functools.cache
+def library_versions(libraries: tuple[str, ...]) -> dict[str, str]:
+    """Return the versions of distributions, and Python's."""
+    versions = {name: importlib.metadata.version(name) for name in libraries}
+    return {"python": f"{sys.version_info.major}.{sys.version_info.minor}", **versions}
+
+
+@functools.cache
+def source_digest(module: str) -> str:
+    """Return a digest of a module and of all modules of this project that it imports, directly or not.
+
+    Code is compared as syntax: comments, layout and docstrings do not count.
+    """
+    seen: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        path = _source_path(name)
+        if path is None:
+            continue
+        tree = ast.parse(path.read_bytes())
+        seen[name] = hashlib.sha256(ast.dump(_without_docstrings(tree)).encode()).hexdigest()
+        waiting.extend(_project_imports(tree))
+    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
+
+
+def _source_path(module: str) -> Path | None:
+    spec = importlib.util.find_spec(module)
+    return Path(spec.origin) if spec is not None and spec.origin else None
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body = node.body[1:]
+    return tree
+
+
+def _project_imports(tree: ast.Module) -> Iterator[str]:
+    """Yield the project's modules named by imports and by `module:function` references."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            candidates = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            candidates = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and ":" in node.value:
+            candidates = [node.value.split(":")[0]]
+        else:
+            continue
+        for name in candidates:
+            if name.split(".")[0] in _PROJECT_PACKAGES and _is_module(name):
+                yield name
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ModuleNotFoundError, ValueError):
+        return False

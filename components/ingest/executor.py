@@ -1,0 +1,91 @@
+"""The work of ingest."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from components import storage
+from components.component import Context
+from components.examples import Split
+from components.ingest import quarantine, statistics
+from components.ingest.component import IngestParams, raw_folder
+from components.ingest.datasets.builder import LesionBuilder, LesionConfig
+from components.ingest.datasets.folder.builder import Folder
+from components.ingest.datasets.ham10000.builder import Ham10000
+from components.ingest.datasets.synthetic.builder import Synthetic
+from components.ingest.quarantine import QuarantinedRecord
+from components.ingest.records import SplitFractions
+from components.ingest.statistics import ShardCounts
+from components.ingest.validation import Reason
+from components.progress import watch_files
+from components.raw_dataset import FOLDER_FILE
+
+_BUILDERS: dict[str, type[LesionBuilder]] = {"ham10000": Ham10000, "folder": Folder, "synthetic": Synthetic}
+
+
+def run(context: Context) -> None:
+    """Generate the data set on Beam; write statistics and the quarantine table.
+
+    Raises:
+        UserError: the raw files are not there, too many records are bad, or the data do not fit their schema.
+    """
+    params = context.params
+    assert isinstance(params, IngestParams)
+    reports = storage.join(context.work_folder, "reports")
+    storage.remove(reports)
+    builder = _builder(params, context.outputs["dataset"], reports)
+    _generate(builder, params, context, reports)
+    bad, splits = _read_reports(reports)
+    quarantine.write(context.outputs["quarantine"], bad)
+    total = len(bad) + sum(counts.count for counts in splits.values())
+    quarantine.check(bad, total, params.max_bad_fraction)
+    statistics.write(context.outputs["statistics"], splits, builder.class_names())
+    summary = ", ".join(f"{split} {counts.count}" for split, counts in splits.items())
+    context.progress.line(f"ingest: {summary} images; {len(bad)} in quarantine")
+
+
+def _builder(params: IngestParams, data_dir: str, reports: str) -> LesionBuilder:
+    sources = {"ham10000": None, "folder": params.folder, "synthetic": params.synthetic}
+    config = LesionConfig(
+        name="configured",
+        splits=SplitFractions(params.splits.validation, params.splits.test, params.splits.salt),
+        report_uri=reports,
+        source=sources[params.dataset],
+    )
+    builder = _BUILDERS[params.dataset](data_dir=data_dir, config=config)
+    folder = str(Path(builder.data_dir).relative_to(data_dir)) if storage.is_local(data_dir) else builder.data_dir
+    storage.write_json(storage.join(data_dir, FOLDER_FILE), {"folder": folder})
+    return builder
+
+
+def _generate(builder: LesionBuilder, params: IngestParams, context: Context, reports: str) -> None:
+    manual = raw_folder(params) if params.dataset != "synthetic" else None
+    download = tfds.download.DownloadConfig(
+        manual_dir=manual,
+        compute_stats=tfds.download.ComputeStatsMode.SKIP,
+        beam_runner=context.beam.create_runner(),
+        beam_options=context.beam.pipeline_options(),
+    )
+    tfds.disable_progress_bar()
+    # TFDS prints to stdout, which belongs to results.
+    quiet = contextlib.redirect_stdout(io.StringIO())
+    with quiet, watch_files(context.progress, "ingest", reports, ".json", None):
+        builder.download_and_prepare(download_config=download, download_dir=str(Path(context.work_folder, "downloads")))
+
+
+def _read_reports(reports: str) -> tuple[list[QuarantinedRecord], dict[Split, ShardCounts]]:
+    """Add up what every shard left."""
+    bad: list[QuarantinedRecord] = []
+    parts: dict[Split, list[dict[str, Any]]] = {split: [] for split in Split}
+    for name in storage.list_files(reports):
+        report = storage.read_json(storage.join(reports, name))
+        for item in report["quarantine"]:
+            bad.append(QuarantinedRecord(item["id"], Reason(item["reason"]), item["detail"]))
+        if report["statistics"] is not None:
+            parts[Split(name.split("-")[0])].append(report["statistics"])
+    return bad, {split: ShardCounts.merged(counts) for split, counts in parts.items()}

@@ -1,0 +1,74 @@
+"""Where the bytes of images come from: folders and zip archives, found once and read by name."""
+
+from __future__ import annotations
+
+import functools
+import stat
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from components.ingest.validation import MAX_FILE_BYTES, BadRecord, Reason
+
+_SEPARATOR = "::"
+
+
+@functools.lru_cache(maxsize=8)
+def _archive(path: str) -> zipfile.ZipFile:
+    """Return an archive that stays open: its table of contents is read once per process."""
+    return zipfile.ZipFile(path)
+
+
+def index_images(places: Iterable[Path], suffixes: tuple[str, ...]) -> dict[str, str]:
+    """Return a locator for each image in folders and archives, by its file name.
+
+    Nothing is extracted, so a name inside an archive is never a path on disk. The first of two equal names counts.
+    """
+    found: dict[str, str] = {}
+    for place in places:
+        if place.is_dir():
+            for path in sorted(place.rglob("*")):
+                if path.suffix.lower() in suffixes:
+                    found.setdefault(path.name, str(path))
+        else:
+            for info in _archive(str(place)).infolist():
+                name = PurePosixPath(info.filename).name
+                if PurePosixPath(name).suffix.lower() in suffixes and not name.startswith("._"):
+                    found.setdefault(name, f"{place}{_SEPARATOR}{info.filename}")
+    return found
+
+
+def read_image(locator: str) -> bytes:
+    """Return the bytes behind a locator.
+
+    Raises:
+        BadRecord: there is no such file, it is no regular file, or it is too large to be an image.
+    """
+    if not locator:
+        raise BadRecord(Reason.MISSING_FILE, "no file of this name was found")
+    archive, separator, member = locator.partition(_SEPARATOR)
+    try:
+        return _read_member(archive, member) if separator else _read_file(Path(locator))
+    except (OSError, KeyError) as error:
+        raise BadRecord(Reason.MISSING_FILE, f"'{member or PurePosixPath(locator).name}': {error}") from error
+    except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
+        raise BadRecord(Reason.TRUNCATED_IMAGE, f"'{member}' in its archive: {error}") from error
+
+
+def _read_member(archive: str, member: str) -> bytes:
+    info = _archive(archive).getinfo(member)
+    _check_size(info.file_size)
+    return _archive(archive).read(info)
+
+
+def _read_file(path: Path) -> bytes:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise BadRecord(Reason.MISSING_FILE, f"'{path.name}' is no regular file")
+    _check_size(status.st_size)
+    return path.read_bytes()
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_FILE_BYTES:
+        raise BadRecord(Reason.DECOMPRESSION_BOMB, f"{size} bytes; at most {MAX_FILE_BYTES} are read")

@@ -1,0 +1,214 @@
+"""Statistics of every split, in tensorflow-metadata's protos, and the check against the schema."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from google.protobuf import json_format
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+
+from attacks.errors import UserError
+from components import storage
+from components.examples import Split
+from components.ingest.records import LesionRecord
+from components.ingest.validation import ImageSize
+
+_SEXES = ("male", "female", "unknown")
+_NUMERIC = ("age", "image/height", "image/width")
+
+
+@dataclass
+class ShardCounts:
+    """Counts of one shard; small, and added up over shards: values of each feature, how often, and how many missing."""
+
+    count: int = 0
+    values: dict[str, Counter[str]] = field(default_factory=dict)
+    missing: Counter[str] = field(default_factory=Counter)
+
+    def add(self, record: LesionRecord, size: ImageSize) -> None:
+        """Count one record."""
+        self.count += 1
+        self._value("dx", record.dx)
+        self._value("sex", record.sex)
+        self._value("localization", record.localization)
+        self._value("lesion/id", record.lesion_id)
+        self._value("age", "" if math.isnan(record.age) else f"{record.age:g}")
+        self._value("image/height", str(size.height))
+        self._value("image/width", str(size.width))
+
+    def _value(self, name: str, text: str) -> None:
+        if text:
+            self.values.setdefault(name, Counter())[text] += 1
+        else:
+            self.values.setdefault(name, Counter())
+            self.missing[name] += 1
+
+    def to_json(self) -> dict[str, object]:
+        """Return the counts as JSON values."""
+        return {"count": self.count, "values": self.values, "missing": self.missing}
+
+    @classmethod
+    def merged(cls, parts: Iterable[Mapping[str, object]]) -> ShardCounts:
+        """Add up counts that `to_json` gave."""
+        total = cls()
+        for part in parts:
+            total.count += int(part["count"])  # type: ignore[call-overload]
+            total.missing.update(part["missing"])  # type: ignore[arg-type]
+            for name, counter in part["values"].items():  # type: ignore[attr-defined]
+                total.values.setdefault(name, Counter()).update(counter)
+        return total
+
+
+def to_proto(splits: Mapping[Split, ShardCounts]) -> statistics_pb2.DatasetFeatureStatisticsList:
+    """Return the statistics of every split."""
+    result = statistics_pb2.DatasetFeatureStatisticsList()
+    for split, counts in splits.items():
+        dataset = result.datasets.add(name=split.value, num_examples=counts.count)
+        for name in sorted(counts.values):
+            feature = dataset.features.add()
+            feature.path.step.append(name)
+            if name in _NUMERIC:
+                _fill_numeric(feature, counts.values[name], counts.missing[name])
+            else:
+                _fill_string(feature, counts.values[name], counts.missing[name])
+    return result
+
+
+def _fill_common(common: statistics_pb2.CommonStatistics, present: int, missing: int) -> None:
+    common.num_non_missing, common.num_missing = present, missing
+    common.min_num_values = common.max_num_values = 1
+    common.avg_num_values = 1.0
+
+
+def _fill_numeric(feature: statistics_pb2.FeatureNameStatistics, values: Counter[str], missing: int) -> None:
+    feature.type = statistics_pb2.FeatureNameStatistics.FLOAT
+    _fill_common(feature.num_stats.common_stats, values.total(), missing)
+    if not values:
+        return
+    numbers = sorted((float(text), count) for text, count in values.items())
+    total = values.total()
+    mean = sum(value * count for value, count in numbers) / total
+    feature.num_stats.mean = mean
+    feature.num_stats.std_dev = math.sqrt(sum(count * (value - mean) ** 2 for value, count in numbers) / total)
+    feature.num_stats.min, feature.num_stats.max = numbers[0][0], numbers[-1][0]
+    feature.num_stats.num_zeros = sum(count for value, count in numbers if value == 0.0)
+    seen = 0
+    for value, count in numbers:
+        seen += count
+        if 2 * seen >= total:
+            feature.num_stats.median = value
+            break
+
+
+def _fill_string(feature: statistics_pb2.FeatureNameStatistics, values: Counter[str], missing: int) -> None:
+    feature.type = statistics_pb2.FeatureNameStatistics.STRING
+    stats = feature.string_stats
+    _fill_common(stats.common_stats, values.total(), missing)
+    stats.unique = len(values)
+    if values:
+        stats.avg_length = sum(len(text) * count for text, count in values.items()) / values.total()
+    ranked = sorted(values.items(), key=lambda item: (-item[1], item[0]))
+    # Identifiers have thousands of values; as many as a person would read are listed.
+    for rank, (text, count) in enumerate(ranked[:50]):
+        stats.top_values.add(value=text, frequency=count)
+        stats.rank_histogram.buckets.add(low_rank=rank, high_rank=rank, label=text, sample_count=count)
+
+
+def schema(class_names: Sequence[str]) -> schema_pb2.Schema:
+    """Return what a data set must look like before anything trains on it."""
+    result = schema_pb2.Schema()
+    result.string_domain.add(name="dx", value=list(class_names))
+    result.string_domain.add(name="sex", value=list(_SEXES))
+    for name in ("dx", "sex", "localization", "lesion/id"):
+        feature = result.feature.add(name=name, type=schema_pb2.BYTES)
+        if name in ("dx", "sex"):
+            feature.domain = name
+        # Lesion and age may be missing anywhere; the rest is filled in at ingest.
+        feature.presence.min_fraction = 0.0 if name == "lesion/id" else 1.0
+    age = result.feature.add(name="age", type=schema_pb2.FLOAT)
+    age.float_domain.min, age.float_domain.max = 0.0, 130.0
+    for name in ("image/height", "image/width"):
+        feature = result.feature.add(name=name, type=schema_pb2.FLOAT)
+        feature.float_domain.min = 8.0
+        feature.presence.min_fraction = 1.0
+    return result
+
+
+def anomalies(
+    statistics: statistics_pb2.DatasetFeatureStatisticsList, expected: schema_pb2.Schema
+) -> anomalies_pb2.Anomalies:
+    """Return where statistics differ from the schema."""
+    result = anomalies_pb2.Anomalies()
+    domains = {domain.name: set(domain.value) for domain in expected.string_domain}
+    for dataset in statistics.datasets:
+        if dataset.num_examples == 0:
+            _note(result, f"{dataset.name}", "no_examples", "the split has no images")
+        found = {feature.path.step[0]: feature for feature in dataset.features}
+        for wanted in expected.feature:
+            place = f"{dataset.name}/{wanted.name}"
+            if dataset.num_examples and wanted.name in found:
+                for kind, text in _differences(found[wanted.name], wanted, domains, dataset.num_examples):
+                    _note(result, place, kind, text)
+        if dataset.name == Split.TRAIN and "dx" in found:
+            present = {value.value for value in found["dx"].string_stats.top_values}
+            for name in sorted(domains["dx"] - present):
+                _note(
+                    result,
+                    f"{dataset.name}/dx/{name}",
+                    "class_without_images",
+                    f"class '{name}' has no image to learn from",
+                )
+    return result
+
+
+def _differences(
+    feature: statistics_pb2.FeatureNameStatistics,
+    wanted: schema_pb2.Feature,
+    domains: Mapping[str, set[str]],
+    total: int,
+) -> Iterable[tuple[str, str]]:
+    numeric = feature.WhichOneof("stats") == "num_stats"
+    stats = feature.num_stats if numeric else feature.string_stats
+    share = stats.common_stats.num_non_missing / total
+    if share < wanted.presence.min_fraction:
+        yield "missing_values", f"present in {share:.1%} of the images, {wanted.presence.min_fraction:.0%} are needed"
+    if numeric and stats.common_stats.num_non_missing:
+        domain = wanted.float_domain
+        if feature.num_stats.min < domain.min:
+            yield "out_of_range", f"smallest value {feature.num_stats.min:g}, at least {domain.min:g} is needed"
+        if domain.HasField("max") and feature.num_stats.max > domain.max:
+            yield "out_of_range", f"largest value {feature.num_stats.max:g}, at most {domain.max:g} is allowed"
+    if wanted.domain:
+        for value in feature.string_stats.top_values:
+            if value.value not in domains[wanted.domain]:
+                yield "unexpected_value", f"'{value.value}' ({value.frequency:g} images)"
+
+
+def _note(result: anomalies_pb2.Anomalies, place: str, kind: str, text: str) -> None:
+    info = result.anomaly_info[place]
+    info.path.step.extend(place.split("/"))
+    info.severity = anomalies_pb2.AnomalyInfo.ERROR
+    info.short_description, info.description = kind, text
+
+
+def write(uri: str, splits: Mapping[Split, ShardCounts], class_names: Sequence[str]) -> None:
+    """Write statistics, schema and anomalies as protos and as JSON below a URI.
+
+    Raises:
+        UserError: the data differ from the schema; it lists where. The files are written all the same.
+    """
+    statistics = to_proto(splits)
+    expected = schema(class_names)
+    found = anomalies(statistics, expected)
+    for name, message in (("statistics", statistics), ("schema", expected), ("anomalies", found)):
+        storage.write_bytes(storage.join(uri, f"{name}.binpb"), message.SerializeToString(deterministic=True))
+        text = json_format.MessageToJson(message, sort_keys=True)
+        storage.write_bytes(storage.join(uri, f"{name}.json"), text.encode())
+    if found.anomaly_info:
+        lines = [f"  {place}: {info.description}" for place, info in sorted(found.anomaly_info.items())]
+        raise UserError(
+            "ingest: the data do not fit their schema, so nothing can be trained on them:\n" + "\n".join(lines)
+        )

@@ -1,0 +1,46 @@
+"""The files of a model artifact, and loading it once per process."""
+
+from __future__ import annotations
+
+import functools
+
+import keras
+from pydantic import BaseModel, ConfigDict
+
+from attacks.target import Target
+from components import storage
+from components.artifacts import Artifact
+from models.classifier import attack_target, load_network_bytes
+from models.preprocessing import Preprocessing
+
+NETWORK = "model.keras"
+SPEC = "model.json"
+HISTORY = "history.json"
+METRICS = "metrics.json"
+
+
+class ModelSpec(BaseModel):
+    """What a network takes and returns, as `model.json` beside it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+
+    @classmethod
+    def read(cls, artifact: Artifact) -> ModelSpec:
+        """Read the spec of a model artifact."""
+        return cls.model_validate(artifact.read_json(SPEC))
+
+
+@functools.lru_cache(maxsize=4)
+def load_network(uri: str, digest: str) -> keras.Model:
+    """Load the network of a model artifact; once per process and content, which `digest` stands for."""
+    del digest
+    return load_network_bytes(storage.read_bytes(storage.join(uri, NETWORK)))
+
+
+@functools.lru_cache(maxsize=4)
+def load_target(uri: str, digest: str) -> Target:
+    """Return what an attack sees of a model artifact; once per process and content."""
+    return attack_target(load_network(uri, digest))

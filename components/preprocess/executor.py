@@ -1,0 +1,87 @@
+"""The work of preprocess: one shard of photographs in, one shard of small images out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import tensorflow as tf
+
+from components import raw_dataset, storage
+from components.component import Context
+from components.examples import METADATA, SPEC, ExamplesSpec, Split, encode, shard_name
+from components.preprocess.component import PreprocessParams
+from components.progress import watch_files
+from models.preprocessing import Preprocessing, from_encoded
+
+
+def run(context: Context) -> None:
+    """Preprocess every shard on Beam and describe the result in `examples.json`."""
+    params = context.params
+    assert isinstance(params, PreprocessParams)
+    source = raw_dataset.folder(context.input("dataset"))
+    counts = raw_dataset.shard_counts(source)
+    output = context.outputs["examples"]
+    shards = [(split, index, len(lengths)) for split, lengths in counts.items() for index in range(len(lengths))]
+    preprocessing = Preprocessing(image_size=params.image_size, color_constancy=params.color_constancy)
+    with watch_files(context.progress, "preprocess", output, ".tfrecord", len(shards)), context.beam.pipeline() as root:
+        (
+            root
+            | "Shards" >> beam.Create(shards)
+            | "Spread" >> beam.Reshuffle()
+            | "Preprocess" >> beam.ParDo(PreprocessShard(source, output, preprocessing))
+        )
+    _write_spec(source, output, preprocessing)
+
+
+class PreprocessShard(beam.DoFn):  # type: ignore[misc]
+    """Turns one shard into one shard; the number of workers changes nothing."""
+
+    def __init__(self, source: str, output: str, preprocessing: Preprocessing) -> None:
+        """Read from a prepared TFDS data set, write below `output`."""
+        self._source, self._output, self._preprocessing = source, output, preprocessing
+
+    def process(self, element: tuple[Split, int, int]) -> Iterator[None]:
+        """Write the shard and its class counts."""
+        split, index, count = element
+        name = shard_name(split, index, count)
+        labels: Counter[str] = Counter()
+        with storage.atomic_file(storage.join(self._output, name)) as path, tf.io.TFRecordWriter(path) as writer:
+            for record in self._records(split, index):
+                labels[str(record["label"])] += 1
+                writer.write(encode(record))
+        storage.write_json(storage.join(self._output, "counts", f"{name}.json"), labels)
+        yield from ()
+
+    def _records(self, split: Split, index: int) -> Iterator[dict[str, Any]]:
+        def shrink(record: dict[str, Any]) -> dict[str, Any]:
+            pixels = from_encoded(record["image"]["encoded"], self._preprocessing)
+            record["image"]["encoded"] = tf.io.encode_png(pixels, compression=1)
+            return record
+
+        records = raw_dataset.read_shard(self._source, split, index)
+        for record in records.map(shrink, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).as_numpy_iterator():
+            flat = {"image/encoded": record["image"]["encoded"], "image/id": record["image"]["id"]}
+            flat |= {"lesion/id": record["lesion"]["id"]}
+            flat |= {name: record[name] for name in METADATA if "/" not in name}
+            yield {name: value.item() if hasattr(value, "item") else value for name, value in flat.items()}
+
+
+def _write_spec(source: str, output: str, preprocessing: Preprocessing) -> None:
+    names = raw_dataset.class_names(source)
+    shards = raw_dataset.shard_counts(source)
+    totals: dict[Split, Counter[str]] = {split: Counter() for split in Split}
+    for split, lengths in shards.items():
+        for index in range(len(lengths)):
+            name = shard_name(split, index, len(lengths))
+            totals[split].update(storage.read_json(storage.join(output, "counts", f"{name}.json")))
+    spec = ExamplesSpec(
+        class_names=names,
+        preprocessing=preprocessing,
+        shards={split: len(lengths) for split, lengths in shards.items()},
+        counts={split: sum(lengths) for split, lengths in shards.items()},
+        class_counts={split: [totals[split][str(label)] for label in range(len(names))] for split in Split},
+    )
+    storage.write_bytes(storage.join(output, SPEC), spec.model_dump_json(indent=1).encode())

@@ -1,0 +1,43 @@
+"""Reading a dataset artifact: the shards that TFDS prepared."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from components.artifacts import Artifact
+from components.examples import Split
+
+FOLDER_FILE = "tfds.json"
+"""Names the folder of the prepared TFDS data set below the artifact."""
+
+
+@functools.lru_cache(maxsize=8)
+def _builder(folder: str) -> Any:
+    return tfds.builder_from_directory(folder)
+
+
+def folder(artifact: Artifact) -> str:
+    """Return the URI of the prepared TFDS data set."""
+    return artifact.path(artifact.read_json(FOLDER_FILE)["folder"])
+
+
+def class_names(uri: str) -> tuple[str, ...]:
+    """Return the classes of a prepared data set in the order of their labels."""
+    return tuple(_builder(uri).info.features["label"].names)
+
+
+def shard_counts(uri: str) -> dict[Split, list[int]]:
+    """Return the number of records of every shard of every split."""
+    splits = _builder(uri).info.splits
+    return {split: list(splits[split.value].shard_lengths) for split in Split}
+
+
+def read_shard(uri: str, split: Split, index: int) -> tf.data.Dataset:
+    """Return the records of one shard as nested features, images still encoded, in the order of the shard."""
+    instruction = tfds.core.ReadInstruction(split.value, from_=index, to=index + 1, unit="shard")
+    decoders = {"image": {"encoded": tfds.decode.SkipDecoding()}}
+    return _builder(uri).as_dataset(split=instruction, decoders=decoders, shuffle_files=False)

@@ -1,0 +1,147 @@
+"""Files wherever Beam can reach them: a local disk, or an object store by its URI."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import posixpath
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from pydantic import BaseModel, ConfigDict
+
+_CHUNK = 1 << 20
+
+
+def _file_systems() -> Any:
+    """Return Beam's file systems; Beam takes seconds to import, and commands that read no file do without it."""
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems
+
+
+class FileEntry(BaseModel):
+    """A file of an artifact, by its path relative to the artifact."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str
+    size: int
+    sha256: str
+
+
+def is_local(uri: str) -> bool:
+    """Tell whether a URI is a path of this machine."""
+    return "://" not in uri
+
+
+def join(uri: str, *parts: str) -> str:
+    """Append parts to a URI."""
+    return posixpath.join(uri, *parts)
+
+
+def exists(uri: str) -> bool:
+    """Tell whether a file (or, locally, a folder) is there."""
+    return bool(_file_systems().exists(uri))
+
+
+def open_read(uri: str) -> BinaryIO:
+    """Open a file as it is, without guessing a compression from its name."""
+    return cast(
+        BinaryIO, _file_systems().open(uri, mime_type="application/octet-stream", compression_type="uncompressed")
+    )
+
+
+def read_bytes(uri: str) -> bytes:
+    """Return a file's content."""
+    with open_read(uri) as file:
+        return file.read()
+
+
+def write_bytes(uri: str, content: bytes) -> None:
+    """Write a file, its folder too; a reader sees all of it or nothing."""
+    with atomic_file(uri) as partial, _file_systems().create(partial, compression_type="uncompressed") as file:
+        file.write(content)
+
+
+def read_json(uri: str) -> Any:
+    """Return the content of a JSON file."""
+    return json.loads(read_bytes(uri))
+
+
+def write_json(uri: str, value: Any) -> None:
+    """Write JSON with sorted keys, so that equal values give equal bytes."""
+    write_bytes(uri, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
+
+
+@contextlib.contextmanager
+def atomic_file(uri: str) -> Iterator[str]:
+    """Give a path to write to; what was written appears under `uri` when the context ends without an error.
+
+    A worker that is stopped leaves no half file behind under the final name, and one that is repeated replaces it.
+    """
+    make_folder(posixpath.dirname(uri))
+    partial = f"{uri}.partial-{uuid.uuid4().hex[:8]}"
+    try:
+        yield partial
+        if is_local(uri):
+            os.replace(partial, uri)
+        else:
+            _file_systems().rename([partial], [uri])
+    except BaseException:
+        with contextlib.suppress(Exception):
+            _file_systems().delete([partial])
+        raise
+
+
+def make_folder(uri: str) -> None:
+    """Create a folder and its parents where the file system has folders."""
+    if is_local(uri):
+        Path(uri).mkdir(parents=True, exist_ok=True)
+
+
+def list_files(uri: str) -> list[str]:
+    """Return all files below a URI, relative to it, in sorted order."""
+    root = uri.rstrip("/") + "/"
+    if is_local(uri):
+        return sorted(path.relative_to(root).as_posix() for path in Path(root).rglob("*") if path.is_file())
+    matches = _file_systems().match([f"{root}**"])[0].metadata_list
+    return sorted(match.path[len(root) :] for match in matches)
+
+
+def remove(uri: str) -> None:
+    """Delete a file or a folder with all it holds; a missing one is fine."""
+    if exists(uri) or list_files(uri):
+        _file_systems().delete([uri])
+
+
+def move(source: str, target: str) -> None:
+    """Rename a folder; its target must not exist."""
+    if is_local(source):
+        make_folder(posixpath.dirname(target))
+        _file_systems().rename([source], [target])
+        return
+    names = list_files(source)
+    _file_systems().rename([join(source, name) for name in names], [join(target, name) for name in names])
+
+
+def upload(folder: Path, uri: str) -> None:
+    """Copy a local folder's files to a URI."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            write_bytes(join(uri, path.relative_to(folder).as_posix()), path.read_bytes())
+
+
+def entries(uri: str) -> Iterator[FileEntry]:
+    """Yield every file below a URI with its size and SHA-256."""
+    for name in list_files(uri):
+        digest, size = hashlib.sha256(), 0
+        with open_read(join(uri, name)) as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+                size += len(chunk)
+        yield FileEntry(path=name, size=size, sha256=digest.hexdigest())

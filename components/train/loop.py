@@ -1,0 +1,123 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from components.progress import Task
+from components.train import checkpoint
+from components.train.checkpoint import TrainingState
+from components.train.component import TrainParams
+from components.train.data import TrainingData, augment
+from models.objectives.objective import Objective
+from models.preprocessing import to_network_input
+
+
+@dataclass(frozen=True)
+class Training:
+    """What one training needs beside its parameters.
+
+    Attributes:
+        network: to be trained, in place.
+        objective: the loss.
+        data: the training images.
+        validate: returns figures on the validation images, `balanced_accuracy` among them.
+        class_weights: float32 [class_count].
+        logs: folder for TensorBoard.
+        checkpoint_file: where an interrupted training goes on.
+    """
+
+    network: keras.Model
+    objective: Objective
+    data: TrainingData
+    validate: Callable[[], dict[str, float]]
+    class_weights: np.ndarray[Any, np.dtype[np.float32]]
+    logs: Path
+    checkpoint_file: Path
+
+
+def schedule(params: TrainParams, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Return the learning rate over all steps: a linear rise, then a cosine to zero."""
+    warmup = round(params.warmup_epochs * steps)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else params.learning_rate,
+        decay_steps=max(1, params.epochs * steps - warmup),
+        warmup_target=params.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+
+
+def _compiled_step(
+    training: Training, params: TrainParams, optimizer: keras.optimizers.Optimizer
+) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
+    network, weights = training.network, tf.constant(training.class_weights)
+
+    @tf.function(jit_compile=params.xla)
+    def step(pixels: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        images = to_network_input(pixels)
+        if params.augmentation:
+            images = augment(images, seed)
+        with tf.GradientTape() as tape:
+            loss = training.objective(network, images, labels, weights, seed + 1)
+        gradients = tape.gradient(loss, network.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
+        return loss
+
+    return step  # type: ignore[no-any-return]
+
+
+def train(training: Training, params: TrainParams, task: Task) -> TrainingState:
+    """Train until the epochs are over or validation no longer improves; leave the network at its best epoch.
+
+    Raises:
+        FloatingPointError: the loss is no longer finite.
+    """
+    optimizer = keras.optimizers.AdamW(schedule(params, training.data.steps), weight_decay=params.weight_decay)
+    optimizer.build(training.network.trainable_variables)
+    step = _compiled_step(training, params, optimizer)
+    state = checkpoint.restore(training.checkpoint_file, training.network, optimizer)
+    task.advance(state.epoch * training.data.steps)
+    writer = tf.summary.create_file_writer(str(training.logs))
+    while state.epoch < params.epochs and state.epoch - state.best_epoch < params.patience:
+        loss = _run_epoch(training, params, step, state.epoch, task)
+        figures = {"loss": loss, **{f"validation_{name}": value for name, value in training.validate().items()}}
+        _record(state, figures, training.network)
+        with writer.as_default(step=state.epoch):
+            for name, value in figures.items():
+                tf.summary.scalar(name, value)
+        checkpoint.save(training.checkpoint_file, state, training.network, optimizer)
+    writer.close()
+    checkpoint.assign(training.network.variables, state.best_weights)
+    return state
+
+
+def _run_epoch(
+    training: Training, params: TrainParams, step: Callable[..., tf.Tensor], epoch: int, task: Task
+) -> float:
+    """Return the mean loss of an epoch; it is fetched once, so that no step waits for it."""
+    total = tf.zeros(())
+    for index, (pixels, labels) in enumerate(training.data.epoch(epoch)):
+        seed = tf.constant([params.seed, 2 * (epoch * training.data.steps + index)], tf.int32)
+        total += step(pixels, labels, seed)
+        task.advance()
+    loss = float(total) / training.data.steps
+    if not np.isfinite(loss):
+        raise FloatingPointError(f"train: the loss is {loss} in epoch {epoch + 1}; a smaller learning_rate may help")
+    task.note(f"loss {loss:.3f}")
+    return loss
+
+
+def _record(state: TrainingState, figures: dict[str, float], network: keras.Model) -> None:
+    state.epoch += 1
+    state.history.append({"epoch": state.epoch, **figures})
+    score = figures["validation_balanced_accuracy"]
+    if score > state.best_score:
+        state.best_epoch, state.best_score = state.epoch, score
+        state.best_weights = checkpoint.network_weights(network)

@@ -1,0 +1,35 @@
+"""Commands about the config."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
+
+
+@click.group()
+def config() -> None:
+    """Check a config, or show what one may say."""
+
+
+@config.command()
+@config_option
+@set_option
+@json_option
+@user_errors
+def validate(config_path: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Check a config and say what is wrong; with --json print it with every default filled in."""
+    checked = config_from(config_path, overrides)
+    click.echo(checked.model_dump_json(indent=1) if as_json else "the config is valid")
+
+
+@config.command()
+@user_errors
+def schema() -> None:
+    """Print the JSON schema of the config: every key with its default, bounds and meaning."""
+    from pipeline.config import PipelineConfig
+
+    click.echo(json.dumps(PipelineConfig.model_json_schema(), indent=1))

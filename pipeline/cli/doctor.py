@@ -1,0 +1,33 @@
+"""The command that checks whether this machine can run the pipeline."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
+
+
+@click.command()
+@config_option
+@set_option
+@click.option("--quick", is_flag=True, help="Leave out the self-test, which takes about a minute.")
+@json_option
+@user_errors
+def doctor(config_path: Path | None, overrides: tuple[str, ...], quick: bool, as_json: bool) -> None:
+    """Check versions, memory, disk and the Beam runner, and run a small pipeline as a self-test."""
+    config = config_from(config_path, overrides)
+    from pipeline.diagnosis import diagnose
+
+    findings = []
+    for finding in diagnose(config, self_test=not quick):
+        findings.append(finding)
+        if not as_json:
+            click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.name}: {finding.detail}")
+    if as_json:
+        click.echo(json.dumps([finding.__dict__ for finding in findings], indent=1))
+    if not all(finding.ok for finding in findings):
+        sys.exit(1)

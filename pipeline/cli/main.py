@@ -1,0 +1,28 @@
+"""The command `dermrobust`. Commands hold no logic; what is slow to import is imported inside them."""
+
+from __future__ import annotations
+
+import click
+
+from pipeline.cli import configuration, doctor, inspection, running
+from pipeline.cli.quiet import silence_libraries
+from pipeline.version import VERSION
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(VERSION, prog_name="dermrobust")
+def main() -> None:
+    """Tell how far a skin-lesion classifier can be trusted under attack; harden it; ship it only if it holds.
+
+    A research tool, not a medical device.
+    """
+    silence_libraries()
+
+
+main.add_command(running.run)
+for stage_command in running.stage_commands():
+    main.add_command(stage_command)
+main.add_command(inspection.runs)
+main.add_command(inspection.show)
+main.add_command(configuration.config)
+main.add_command(doctor.doctor)

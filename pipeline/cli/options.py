@@ -1,0 +1,48 @@
+"""Options that commands share, and how errors of the user end a command."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pipeline.config import PipelineConfig
+
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Config file. Default: pipeline_config.json here, else the embedded default.",
+)
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key: --set evaluate.epsilons=[1,2]."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable results on stdout.")
+
+
+def user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """End a command with one clear message and exit code 2 when the user can mend what is wrong."""
+
+    @functools.wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        from attacks.errors import UserError
+
+        try:
+            return command(*args, **kwargs)
+        except UserError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(2)
+
+    return guarded
+
+
+def config_from(path: Path | None, overrides: tuple[str, ...]) -> PipelineConfig:
+    """Read the config that the options name."""
+    from pipeline.config import load_config
+
+    return load_config(path, overrides)

@@ -1,0 +1,119 @@
+"""What commands print of a run's results."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.metrics_table import metric_rows
+
+if TYPE_CHECKING:
+    from pipeline.config import PipelineConfig
+    from pipeline.runner import RunResult
+
+_SHOWN = ("accuracy", "balanced_accuracy")
+
+
+def print_summary(result: RunResult) -> None:
+    """Print the table model x attack: accuracy, balanced accuracy, n; nothing when nothing was evaluated."""
+    evaluation = result.output("evaluate", "evaluation")
+    if evaluation is None:
+        return
+    rows = [row for row in metric_rows(evaluation.uri) if row["slice"] == "overall" and row["metric"] in _SHOWN]
+    Console().print(summary_table(rows))
+
+
+def summary_table(rows: list[dict[str, Any]]) -> Table:
+    """Return the table for rows of `metric_rows` that cover all images."""
+    table = Table(title="Test images, each model attacked through its own gradients")
+    for name, side in (("model", "left"), ("attack", "left"), ("epsilon", "right"), ("accuracy (95 %)", "right")):
+        table.add_column(name, justify="right" if side == "right" else "left")
+    table.add_column("balanced accuracy", justify="right")
+    table.add_column("n", justify="right")
+    previous = None
+    for (model, attack, epsilon), cells in _grouped(rows).items():
+        if previous not in (None, model):
+            table.add_section()
+        previous = model
+        accuracy, balanced = cells.get("accuracy", {}), cells.get("balanced_accuracy", {})
+        shown = "" if attack == "none" else f"{epsilon:g}/255"
+        table.add_row(
+            model, attack, shown, _with_interval(accuracy), _number(balanced.get("value")), str(accuracy.get("n", ""))
+        )
+    return table
+
+
+def _grouped(rows: list[dict[str, Any]]) -> dict[tuple[str, str, float], dict[str, dict[str, Any]]]:
+    groups: dict[tuple[str, str, float], dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        if row["attack"] is not None and row["epsilon"] is not None:
+            groups.setdefault((row["model"], row["attack"], row["epsilon"]), {})[row["metric"]] = row
+    return groups
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def _with_interval(row: dict[str, Any]) -> str:
+    if not row:
+        return "-"
+    if row.get("lower") is None:
+        return _number(row["value"])
+    return f"{_number(row['value'])} [{row['lower']:.3f}, {row['upper']:.3f}]"
+
+
+def print_places(result: RunResult) -> None:
+    """Print where the evaluation and the exported model are."""
+    console = Console()
+    evaluation = result.output("evaluate", "evaluation")
+    if evaluation is not None:
+        console.print(f"evaluation: {evaluation.uri}", soft_wrap=True, highlight=False)
+    if result.published is not None:
+        console.print(f"exported:   {result.published}", soft_wrap=True, highlight=False)
+
+
+def metrics_listing(rows: list[dict[str, Any]]) -> Table:
+    """Return all given rows as a table."""
+    table = Table()
+    for name in ("model", "attack", "epsilon", "slice", "metric", "value", "n"):
+        table.add_column(name, justify="right" if name in ("epsilon", "value", "n") else "left")
+    for row in rows:
+        epsilon = "" if row["epsilon"] is None else f"{row['epsilon']:g}"
+        value = _with_interval(row)
+        table.add_row(row["model"], row["attack"] or "", epsilon, row["slice"], row["metric"], value, str(row["n"]))
+    return table
+
+
+def run_summary(config: PipelineConfig, result: RunResult) -> dict[str, Any]:
+    """Return a run as JSON values."""
+    return {
+        "run": result.run,
+        "exit_code": result.exit_code,
+        "root": config.root,
+        "exported": result.published,
+        "nodes": [
+            {
+                "node": node.node,
+                "status": node.status,
+                "seconds": round(node.seconds, 3),
+                "message": node.message,
+                "outputs": {name: artifact.uri for name, artifact in node.outputs.items()},
+            }
+            for node in result.nodes
+        ],
+    }
+
+
+def runs_table(runs: list[dict[str, Any]]) -> Table:
+    """Return runs as a table."""
+    table = Table()
+    for name in ("run", "started (UTC)", "status", "stages"):
+        table.add_column(name)
+    for run in runs:
+        states = ", ".join(f"{node['node']} {node['status']} ({node['seconds']:.0f} s)" for node in run["nodes"])
+        table.add_row(run["id"], run["started"][:19].replace("T", " "), run["status"], states)
+    return table

@@ -1,0 +1,240 @@
+"""The configuration of a pipeline: what `pipeline_config.json` may say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from attacks.cleverhans.fgsm import FGSM
+from attacks.cleverhans.pgd import PGD
+from attacks.errors import UserError
+from attacks.registry import AnyAttack
+from components.augment.component import AugmentParams
+from components.component import Params
+from components.evaluate.component import PredictParams
+from components.evaluate.thresholds import CLEAN, WORST_CASE, Gate, Threshold
+from components.export.component import ExportParams
+from components.ingest.component import IngestParams
+from components.preprocess.component import PreprocessParams
+from components.train.component import TrainParams
+from models.lesions import HAM10000_CLASSES
+from pipeline.config_errors import explain
+
+BASELINE = "vanilla"
+"""Name of the model that is trained on clean images."""
+FILE_NAME = "pipeline_config.json"
+_SEEDED = ("train", "augment", "evaluate")
+
+
+class BeamConfig(Params):
+    """Where data-parallel work runs."""
+
+    runner: str = Field(
+        "DirectRunner", min_length=1, description="A Beam runner; DirectRunner is Beam's in-process engine."
+    )
+    options: tuple[str, ...] = Field((), description='Options for the runner, such as "--job_endpoint=localhost:8099".')
+
+
+class AugmentConfig(Params):
+    """Which adversarial examples are crafted against the baseline, and which models are hardened with them."""
+
+    attacks: dict[str, AnyAttack] = Field(
+        default_factory=lambda: {"fgsm": FGSM(), "pgd": PGD(steps=10)}, description="Attacks by name."
+    )
+    epsilon: float = Field(4.0, ge=1, le=255, description="Budget in 1/255.")
+    batch_size: int = Field(128, ge=1, le=4096, description="Images a gradient step.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Of random starts; default: the pipeline's seed.")
+    models: dict[str, tuple[str, ...]] = Field(
+        default_factory=lambda: {"fgsm": ("fgsm",), "pgd": ("pgd",), "mixed": ("fgsm", "pgd")},
+        description="Hardened models by name, each with the attacks whose examples it sees beside the clean images.",
+    )
+    train: dict[str, Any] = Field(
+        default_factory=dict, description="Parameters of train that differ for hardened models."
+    )
+
+    def params(self, attack: str) -> AugmentParams:
+        """Return the parameters that craft one attack's examples."""
+        return AugmentParams(
+            attack=self.attacks[attack], epsilon=self.epsilon, batch_size=self.batch_size, seed=self.seed
+        )
+
+
+def _default_gate() -> Gate:
+    return Gate(
+        candidate="mixed",
+        baseline=BASELINE,
+        thresholds=[
+            Threshold(metric="balanced_accuracy", min=0.5),
+            Threshold(metric="balanced_accuracy", attack="pgd", epsilon=4, min_change=0.05),
+        ],
+    )
+
+
+class EvaluateConfig(PredictParams):
+    """What every model is put through and what the candidate must reach."""
+
+    gate: Gate = Field(default_factory=_default_gate, description="Thresholds that the exported model must meet.")
+
+
+class ExportConfig(ExportParams):
+    """How and where a blessed model is published."""
+
+    directory: str | None = Field(None, description="Where versions are published; default: <root>/export.")
+
+
+class PipelineConfig(Params):
+    """A whole pipeline. Every key has a default."""
+
+    description: str = Field("", description="What this pipeline reaches, in what time, on what hardware.")
+    root: str = Field("output", min_length=1, description="Folder or URI of artifacts, ledger and export.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of every stage that has none of its own.")
+    beam: BeamConfig = Field(default_factory=BeamConfig, description="Where data-parallel work runs.")
+    ingest: IngestParams = Field(default_factory=IngestParams, description="Which images, and how they are split.")
+    preprocess: PreprocessParams = Field(default_factory=PreprocessParams, description="What the network sees.")
+    train: TrainParams = Field(default_factory=TrainParams, description="How the baseline is trained.")
+    augment: AugmentConfig = Field(default_factory=AugmentConfig, description="Adversarial examples, hardened models.")
+    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig, description="Attacks, metrics and the gate.")
+    export: ExportConfig = Field(default_factory=ExportConfig, description="The SavedModel.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread_seed(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "seed" in values:
+            spread = {
+                stage: {"seed": values["seed"], **values.get(stage, {})}
+                for stage in _SEEDED
+                if isinstance(values.get(stage, {}), dict)
+            }
+            return {**values, **spread}
+        return values
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        self.hardened_train()
+        for name, attacks in self.augment.models.items():
+            unknown = [attack for attack in attacks if attack not in self.augment.attacks]
+            if unknown or not attacks:
+                known = ", ".join(self.augment.attacks)
+                raise ValueError(f"augment.models.{name}: {list(attacks)} must name some of augment.attacks ({known})")
+        if BASELINE in self.augment.models:
+            raise ValueError(f"augment.models: '{BASELINE}' is the name of the baseline; choose another")
+        self._check_gate()
+        return self
+
+    def _check_gate(self) -> None:
+        gate, models = self.evaluate.gate, self.model_names()
+        for role, name in (("candidate", gate.candidate), ("baseline", gate.baseline)):
+            if name is not None and name not in models:
+                raise ValueError(f"evaluate.gate.{role}: there is no model '{name}'; there are: {', '.join(models)}")
+        for index, threshold in enumerate(gate.thresholds):
+            place = f"evaluate.gate.thresholds.{index}"
+            attacks = (CLEAN, WORST_CASE, *self.evaluate.attacks)
+            if threshold.attack not in attacks:
+                raise ValueError(
+                    f"{place}.attack: '{threshold.attack}' is not evaluated; these are: {', '.join(attacks)}"
+                )
+            if threshold.attack != CLEAN and threshold.epsilon not in self.evaluate.epsilons:
+                known = ", ".join(f"{epsilon:g}" for epsilon in self.evaluate.epsilons)
+                raise ValueError(f"{place}.epsilon: {threshold.epsilon:g} is not evaluated; these are: {known}")
+            if threshold.lesion is not None and threshold.lesion not in self.class_names():
+                known = ", ".join(self.class_names())
+                raise ValueError(f"{place}.lesion: '{threshold.lesion}' is no class; these are: {known}")
+
+    def hardened_train(self) -> TrainParams:
+        """Return how hardened models are trained: as the baseline, but for what `augment.train` says."""
+        try:
+            return TrainParams.model_validate({**self.train.model_dump(), **self.augment.train})
+        except ValidationError as error:
+            raise ValueError(explain(error, TrainParams, ("augment", "train"))) from error
+
+    def model_names(self) -> tuple[str, ...]:
+        """Return the names of all models, the baseline first."""
+        return (BASELINE, *self.augment.models)
+
+    def class_names(self) -> tuple[str, ...]:
+        """Return the lesion classes in the order of their labels."""
+        if self.ingest.dataset == "folder":
+            return tuple(name.lower() for name in self.ingest.folder.classes)
+        return HAM10000_CLASSES
+
+
+def load_config(path: Path | None, overrides: Sequence[str] = ()) -> PipelineConfig:
+    """Read a config and apply overrides.
+
+    Args:
+        path: a JSON file; None: `pipeline_config.json` in the current folder, else the embedded default.
+        overrides: `key.key=value`; a value is read as JSON, else as text.
+
+    Raises:
+        UserError: the file is not there, is no JSON, or says something that is not allowed.
+    """
+    source = path or _default_path()
+    values = _read(source)
+    for override in overrides:
+        _override(values, override)
+    try:
+        return PipelineConfig.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{source}:\n{explain(error, PipelineConfig)}") from error
+
+
+def _default_path() -> Path:
+    here = Path(FILE_NAME)
+    if here.is_file():
+        return here
+    module = Path(__file__).resolve()
+    # Installed, the default lies beside this module (setup.py puts it there); in a checkout, at the top level.
+    packaged = module.with_name(FILE_NAME)
+    return packaged if packaged.is_file() else module.parents[1] / FILE_NAME
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"there is no config file '{path}'") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"'{path}' is not valid JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"'{path}' must hold a JSON object, but holds a {type(values).__name__}")
+    return values
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise UserError(f"--set {override}: expected key.key=value, such as evaluate.epsilons=[1,2]")
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = text
+    *path, last = key.split(".")
+    place: Any = values
+    for part in path:
+        place = _step(place, part, key)
+    if isinstance(place, list):
+        place[_index(place, last, key)] = value
+    else:
+        place[last] = value
+
+
+def _step(place: Any, part: str, key: str) -> Any:
+    child = place[_index(place, part, key)] if isinstance(place, list) else place.setdefault(part, {})
+    if not isinstance(child, dict | list):
+        raise UserError(f"--set {key}: '{part}' is not an object, so it has no keys")
+    return child
+
+
+def _index(place: list[Any], part: str, key: str) -> int:
+    if not part.isdecimal() or int(part) >= len(place):
+        raise UserError(f"--set {key}: '{part}' is no index of a list of {len(place)}")
+    return int(part)
+
+
+def dump(config: PipelineConfig) -> Mapping[str, Any]:
+    """Return a config as JSON values, every default filled in."""
+    return config.model_dump(mode="json")

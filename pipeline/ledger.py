@@ -1,0 +1,121 @@
+"""The ledger of runs: what ran when, for how long, from what, to what."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from components.artifacts import Artifact
+
+_BUSY_SECONDS = 60.0
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS runs (
+    id TEXT PRIMARY KEY, started TEXT NOT NULL, finished TEXT, status TEXT NOT NULL, config TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS executions (
+    run TEXT NOT NULL REFERENCES runs(id), node TEXT NOT NULL, stage TEXT NOT NULL, component TEXT NOT NULL,
+    fingerprint TEXT, status TEXT NOT NULL, seconds REAL NOT NULL, message TEXT NOT NULL,
+    PRIMARY KEY (run, node)
+);
+CREATE TABLE IF NOT EXISTS lineage (
+    run TEXT NOT NULL, node TEXT NOT NULL, direction TEXT NOT NULL CHECK (direction IN ('input', 'output')),
+    name TEXT NOT NULL, type TEXT NOT NULL, fingerprint TEXT NOT NULL, uri TEXT NOT NULL
+);
+"""
+
+
+class Ledger:
+    """A SQLite file; several runs may write to it at once."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a ledger; its folder and tables are created where they are missing."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        with self._connection() as connection:
+            connection.executescript(_TABLES)
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS)
+        connection.row_factory = sqlite3.Row
+        try:
+            with connection:
+                yield connection
+        finally:
+            connection.close()
+
+    def begin_run(self, run: str, config: Mapping[str, Any]) -> None:
+        """Note that a run began."""
+        with self._connection() as connection:
+            row = (run, _now(), "running", json.dumps(config, sort_keys=True))
+            connection.execute("INSERT INTO runs (id, started, status, config) VALUES (?, ?, ?, ?)", row)
+
+    def end_run(self, run: str, status: str) -> None:
+        """Note how a run ended."""
+        with self._connection() as connection:
+            connection.execute("UPDATE runs SET finished = ?, status = ? WHERE id = ?", (_now(), status, run))
+
+    def record(
+        self,
+        run: str,
+        *,
+        node: str,
+        stage: str,
+        component: str,
+        fingerprint: str | None,
+        status: str,
+        seconds: float,
+        message: str,
+        inputs: Mapping[str, Sequence[Artifact]],
+        outputs: Mapping[str, Artifact],
+    ) -> None:
+        """Note what became of a node, what it read and what it made."""
+        lineage = [
+            (run, node, "input", name, artifact.type.value, artifact.fingerprint, artifact.uri)
+            for name, artifacts in inputs.items()
+            for artifact in artifacts
+        ]
+        lineage += [
+            (run, node, "output", name, artifact.type.value, artifact.fingerprint, artifact.uri)
+            for name, artifact in outputs.items()
+        ]
+        with self._connection() as connection:
+            connection.execute(
+                "INSERT INTO executions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (run, node, stage, component, fingerprint, status, seconds, message),
+            )
+            connection.executemany("INSERT INTO lineage VALUES (?, ?, ?, ?, ?, ?, ?)", lineage)
+
+    def runs(self, limit: int) -> list[dict[str, Any]]:
+        """Return the latest runs, newest first, each with the state of its nodes."""
+        with self._connection() as connection:
+            rows = connection.execute(
+                "SELECT id, started, finished, status FROM runs ORDER BY started DESC, id DESC LIMIT ?", (limit,)
+            ).fetchall()
+            return [{**row, "nodes": self._nodes(connection, row["id"])} for row in map(dict, rows)]
+
+    @staticmethod
+    def _nodes(connection: sqlite3.Connection, run: str) -> list[dict[str, Any]]:
+        query = "SELECT node, stage, status, seconds, message FROM executions WHERE run = ? ORDER BY rowid"
+        return [dict(row) for row in connection.execute(query, (run,))]
+
+    def latest_output(self, type_: str, run: str | None = None) -> tuple[str, str] | None:
+        """Return (run, URI) of the latest artifact of a type, or of that of one run."""
+        query = """
+            SELECT lineage.run, lineage.uri FROM lineage JOIN runs ON runs.id = lineage.run
+            WHERE lineage.direction = 'output' AND lineage.type = ? AND (? IS NULL OR lineage.run = ?)
+            ORDER BY runs.started DESC, runs.id DESC LIMIT 1
+        """
+        with self._connection() as connection:
+            row = connection.execute(query, (type_, run, run)).fetchone()
+        return None if row is None else (row["run"], row["uri"])
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

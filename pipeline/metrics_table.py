@@ -1,0 +1,21 @@
+"""Reading the metrics of an evaluation artifact."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from components import storage
+from components.evaluate.files import METRICS
+
+
+def metric_rows(evaluation_uri: str) -> list[dict[str, Any]]:
+    """Return the rows model, attack, epsilon, slice, metric, value, n, lower, upper; undefined numbers are None."""
+    with storage.open_read(storage.join(evaluation_uri, METRICS)) as file:
+        rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
+    return [
+        {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
+        for row in rows
+    ]

@@ -1,0 +1,68 @@
+"""Packaging; also what Beam's `--setup_file` takes to install the project on remote workers."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+HERE = Path(__file__).parent
+CONFIG = "pipeline_config.json"
+
+
+class BuildWithConfig(build_py):
+    """Puts the embedded default config, which lies at the top level, into the installed package."""
+
+    def run(self) -> None:
+        """Build as usual, then copy."""
+        super().run()
+        shutil.copy(HERE / CONFIG, Path(self.build_lib, "pipeline", CONFIG))
+
+
+def version() -> str:
+    """Return the version without importing the package."""
+    names: dict[str, str] = {}
+    exec((HERE / "pipeline" / "version.py").read_text(encoding="utf-8"), names)
+    return names["VERSION"]
+
+
+setup(
+    name="dermrobust",
+    version=version(),
+    description="How far a skin-lesion classifier can be trusted under attack: measure, harden, ship only if it holds.",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    packages=find_packages(include=["attacks*", "components*", "models*", "pipeline*"]),
+    python_requires=">=3.11,<3.14",
+    install_requires=[
+        "tensorflow>=2.21,<2.22",
+        "keras>=3.15,<4",
+        "cleverhans==4.0.0",
+        "tensorflow-datasets>=4.9.10,<5",
+        "apache-beam>=2.77,<2.78",
+        "tensorflow-model-analysis==0.52.0",
+        "tensorflow-metadata>=1.21,<1.22",
+        "tensorflow-serving-api>=2.19,<2.22",
+        "tfx-bsl>=1.21,<1.22",
+        "pyarrow>=25",
+        "numpy>=2,<3",
+        "pillow>=12",
+        "pydantic>=2.12,<3",
+        "click>=8.2,<9",
+        "rich>=14",
+        "psutil>=7",
+        # tensorflow-datasets 4.9.10 and cleverhans 4.0.0 use these without declaring them.
+        "importlib-resources",
+        # tf.summary needs it.
+        "tensorboard>=2.20",
+    ],
+    extras_require={
+        "dev": ["pytest>=9", "hypothesis>=6", "ruff", "mypy", "scikit-learn>=1.6"],
+    },
+    entry_points={"console_scripts": ["dermrobust = pipeline.cli.main:main"]},
+    cmdclass={"build_py": BuildWithConfig},
+)

@@ -1,0 +1,224 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import tensorflow_model_analysis as tfma
+from pydantic import ValidationError
+from tensorflow_model_analysis.evaluators import metrics_validator
+from tensorflow_model_analysis.metrics import metric_types
+
+from attacks.errors import UserError
+from components.evaluate.gate import Blessing, Verdict, bless, judge
+from components.evaluate.table import metrics_table
+from components.evaluate.tfma_run import build_eval_config, run_tfma
+from components.evaluate.thresholds import Gate, Threshold
+
+SKILL = {"vanilla": 1.0, "robust": 1.5, "same": 1.5}
+PGD: dict[str, Any] = {"attack": "pgd", "epsilon": 4}
+
+HOLD = {
+    "min": Threshold(metric="accuracy", min=0.2),
+    "max": Threshold(metric="attack_success_rate", **PGD, max=0.99),
+    "both": Threshold(metric="balanced_accuracy", **PGD, min=0.01, max=0.99),
+    "min_change": Threshold(metric="accuracy", **PGD, min_change=-0.9),
+    "max_change": Threshold(metric="macro_auc", **PGD, max_change=0.9),
+    "worst_case": Threshold(metric="accuracy", attack="worst_case", epsilon=4, min=0),
+    "lesion": Threshold(metric="accuracy", **PGD, lesion="mel", min=0, min_change=-1),
+    "fractional epsilon": Threshold(metric="accuracy", attack="fgsm", epsilon=0.3, min=0.1),
+}
+FAIL = {
+    "min": Threshold(metric="accuracy", min=0.99),
+    "max": Threshold(metric="attack_success_rate", **PGD, max=0.01),
+    "second on the same slice": Threshold(metric="accuracy", min=0.98),
+    "both": Threshold(metric="balanced_accuracy", **PGD, min=0.98, max=0.99),
+    "min_change": Threshold(metric="accuracy", **PGD, min_change=0.9),
+    "max_change": Threshold(metric="macro_auc", **PGD, max_change=-0.9),
+    "one of two": Threshold(metric="accuracy", **PGD, min=0.01, min_change=0.91),
+    "worst_case": Threshold(metric="accuracy", attack="worst_case", epsilon=4, min=0.9),
+    "lesion": Threshold(metric="accuracy", **PGD, lesion="mel", min=0.99),
+    "fractional epsilon": Threshold(metric="accuracy", attack="fgsm", epsilon=0.3, min=0.99),
+    "no such attack": Threshold(metric="accuracy", attack="square", epsilon=4, min=0),
+    "no such epsilon": Threshold(metric="accuracy", attack="pgd", epsilon=5, max=1),
+}
+
+
+class Run:
+    """A gate with what TFMA found."""
+
+    def __init__(self, evaluate: Callable[..., Any], thresholds: list[Threshold]) -> None:
+        self.gate = Gate(candidate="robust", baseline="vanilla", thresholds=thresholds)
+        self.output_uri = evaluate(SKILL, self.gate).output_uri
+        self.table = metrics_table(self.output_uri, list(SKILL))
+        self.validation = tfma.load_validation_result(self.output_uri)
+        self.blessing = judge(self.gate, self.output_uri, self.table)
+
+    def verdict(self, threshold: Threshold) -> Verdict:
+        return self.blessing.thresholds[self.gate.thresholds.index(threshold)]
+
+
+@pytest.fixture(scope="module")
+def passing(evaluate: Callable[..., Any]) -> Run:
+    return Run(evaluate, list(HOLD.values()))
+
+
+@pytest.fixture(scope="module")
+def mixed(evaluate: Callable[..., Any]) -> Run:
+    return Run(evaluate, [*HOLD.values(), *FAIL.values()])
+
+
+def test_a_candidate_that_holds_every_threshold_is_blessed(passing: Run) -> None:
+    assert passing.validation.validation_ok
+    assert passing.blessing.blessed
+    assert all(verdict.passed for verdict in passing.blessing.thresholds)
+
+
+def test_one_failed_threshold_is_enough_to_refuse(mixed: Run) -> None:
+    assert not mixed.validation.validation_ok
+    assert not mixed.blessing.blessed
+
+
+@pytest.mark.parametrize("name", HOLD)
+def test_thresholds_that_hold_pass_beside_others_that_fail(name: str, mixed: Run) -> None:
+    verdict = mixed.verdict(HOLD[name])
+    assert verdict.passed, verdict.reason
+
+
+@pytest.mark.parametrize("name", FAIL)
+def test_thresholds_that_do_not_hold_fail_each_on_its_own(name: str, mixed: Run) -> None:
+    verdict = mixed.verdict(FAIL[name])
+    assert not verdict.passed, verdict.reason
+
+
+def test_verdicts_say_what_was_found(mixed: Run) -> None:
+    values = {
+        row["model"]: (row["value"], row["n"])
+        for row in mixed.table.to_pylist()
+        if (row["metric"], row["attack"], row["epsilon"], row["slice"]) == ("accuracy", "pgd", 4, "dx=mel")
+    }
+    verdict = mixed.verdict(HOLD["lesion"])
+    assert (verdict.value, verdict.n) == values["robust"]
+    assert verdict.baseline_value == values["vanilla"][0]
+    assert verdict.change == values["robust"][0] - values["vanilla"][0]
+    found = f"accuracy under pgd at epsilon 4 (dx=mel) is {verdict.value:.4g}"
+    assert verdict.reason.startswith(found)
+    assert mixed.verdict(FAIL["lesion"]).reason == f"{found} on {verdict.n} images; the gate asks for at least 0.99."
+
+
+def test_a_slice_that_no_image_is_in_does_not_pass(mixed: Run) -> None:
+    verdict = mixed.verdict(FAIL["no such attack"])
+    assert verdict.reason == "accuracy under square at epsilon 4: the test images have no such slice."
+    assert verdict.value is verdict.baseline_value is verdict.change is verdict.n is None
+
+
+def test_the_verdict_is_tfmas_own(passing: Run) -> None:
+    def blessing(change: Callable[[Any], Any]) -> Blessing:
+        changed = tfma.ValidationResult()
+        changed.CopyFrom(passing.validation)
+        change(changed)
+        return bless(passing.gate, changed, passing.table)
+
+    def fail(result: Any) -> None:
+        in_slice = result.metric_validations_per_slice.add()
+        for column, kind in (("attack", {"bytes_value": b"pgd"}), ("epsilon", {"float_value": 4.0})):
+            in_slice.slice_key.single_slice_keys.add(column=column, **kind)
+        failure = in_slice.failures.add()
+        failure.metric_key.name, failure.metric_key.model_name = "attack_success_rate", "robust"
+        failure.metric_threshold.value_threshold.upper_bound.value = 0.99 + 1e-9
+
+    def not_checked(result: Any) -> None:
+        del result.validation_details.slicing_details[:]
+
+    def not_ok(result: Any) -> None:
+        result.validation_ok = False
+
+    assert blessing(lambda result: None).blessed
+    refused = blessing(fail)
+    assert not refused.blessed
+    assert [verdict.threshold for verdict in refused.thresholds if not verdict.passed] == [HOLD["max"]]
+    assert not any(verdict.passed for verdict in blessing(not_checked).thresholds)
+    assert not blessing(not_ok).blessed
+
+
+@pytest.mark.parametrize(("candidate", "holds"), [(0.70, True), (0.69, False)])
+def test_a_change_of_exactly_the_bound_holds(candidate: float, holds: bool) -> None:
+    assert 0.70 - 0.75 < -0.05  # in floating point
+    gate = Gate(candidate="a", baseline="b", thresholds=[Threshold(metric="accuracy", min_change=-0.05)])
+    key = metric_types.MetricKey("accuracy", model_name="a", example_weighted=None)
+    metrics = {key: candidate, key.make_baseline_key("b"): 0.75, key.make_diff_key(): candidate - 0.75}
+    clean = (("attack", "none"), ("epsilon", 0.0))
+    result = metrics_validator.validate_metrics((clean, metrics), build_eval_config(["a", "b"], ["mel"], gate))
+    assert result.validation_ok is holds
+
+
+def test_an_undefined_metric_does_not_pass(evaluate: Callable[..., Any]) -> None:
+    threshold = Threshold(metric="attack_success_rate", **PGD, max=1)
+    gate = Gate(candidate="hopeless", thresholds=[threshold])
+    output_uri = evaluate({"hopeless": -50.0}, gate).output_uri
+    blessing = judge(gate, output_uri, metrics_table(output_uri, ["hopeless"]))
+    assert not blessing.blessed
+    assert blessing.thresholds[0].reason == (
+        "attack_success_rate under pgd at epsilon 4: the metric is undefined for the candidate in this slice."
+    )
+
+
+def test_a_blessing_survives_json(mixed: Run) -> None:
+    assert Blessing.model_validate_json(mixed.blessing.model_dump_json()) == mixed.blessing
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "give at least one of min, max, min_change, max_change"),
+        ({"min": 60}, "less than or equal to 1"),
+        ({"min": 0.6, "max": 0.5}, "min 0.6 is above max 0.5"),
+        ({"min_change": 0.1, "max_change": 0}, "min_change 0.1 is above max_change 0"),
+        ({"min": 0.5, "epsilon": 4}, "epsilon must be 0, not 4"),
+        ({"min": 0.5, "attack": "pgd"}, "needs an epsilon above 0"),
+        ({"min": 0.5, "metric": "attack_success_rate"}, "nothing succeeds on clean images"),
+        ({"min": 0.5, "metric": "macro_auc", "lesion": "mel"}, "undefined within one lesion class"),
+        ({"min": 0.5, "metric": "recall"}, "accuracy.*balanced_accuracy"),
+        ({"min": 0.5, "minimum": 1}, "Extra inputs"),
+        ({"min": float("nan")}, "finite"),
+    ],
+)
+def test_thresholds_without_sense_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Threshold.model_validate({"metric": "accuracy", **values})
+
+
+def test_gates_without_sense_are_refused() -> None:
+    compares, plain = Threshold(metric="accuracy", min_change=0), Threshold(metric="accuracy", min=0)
+    with pytest.raises(ValidationError, match="need a baseline: accuracy on clean images"):
+        Gate(candidate="a", thresholds=[compares])
+    with pytest.raises(ValidationError, match="cannot be its own baseline"):
+        Gate(candidate="a", baseline="a", thresholds=[plain])
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        Gate(candidate="a", thresholds=[])
+
+
+def test_names_are_checked_before_anything_runs() -> None:
+    plain = Threshold(metric="accuracy", min=0)
+    with pytest.raises(UserError, match="the candidate 'c' is not among the models: a, b"):
+        build_eval_config(["a", "b"], ["mel"], Gate(candidate="c", thresholds=[plain]))
+    with pytest.raises(UserError, match="the baseline 'c' is not among the models"):
+        build_eval_config(["a", "b"], ["mel"], Gate(candidate="a", baseline="c", thresholds=[plain]))
+    lesion = Threshold(metric="accuracy", lesion="nv", min=0)
+    with pytest.raises(UserError, match="'nv' is not a lesion class: mel"):
+        build_eval_config(["a"], ["mel"], Gate(candidate="a", thresholds=[lesion]))
+    no_pipeline: Any = None
+    with pytest.raises(ValueError, match=r"predictions are of \['b'\], but models are \['a'\]"):
+        run_tfma(no_pipeline, {"b": []}, build_eval_config(["a"], ["mel"], None), "unused")
+
+
+def test_reading_a_configuration_does_not_load_tensorflow() -> None:
+    code = "import sys, components.evaluate.thresholds; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"tensorflow", "tensorflow_model_analysis", "apache_beam"} & set(loaded)
+
+
+def test_the_table_of_a_gate_has_every_model(passing: Run) -> None:
+    assert isinstance(passing.table, pa.Table)
+    assert set(passing.table["model"].to_pylist()) == set(SKILL)
