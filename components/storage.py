@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import posixpath
 import uuid
 from collections.abc import Iterator
@@ -89,7 +88,7 @@ def atomic_file(uri: str) -> Iterator[str]:
     try:
         yield partial
         if is_local(uri):
-            os.replace(partial, uri)
+            Path(partial).replace(uri)
         else:
             _file_systems().rename([partial], [uri])
     except BaseException:

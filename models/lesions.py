@@ -6,7 +6,7 @@ import enum
 
 
 class LesionClass(enum.StrEnum):
-    """Diagnosis codes (`dx`) of Tschandl et al. 2018, doi:10.1038/sdata.2018.161; members in the order of labels 0 to 6."""
+    """Diagnosis codes (`dx`) of Tschandl et al. 2018, doi:10.1038/sdata.2018.161, in the order of labels 0 to 6."""
 
     AKIEC = "akiec"
     BCC = "bcc"

@@ -8,7 +8,7 @@ import keras
 from keras import layers
 
 NetworkFn = Callable[[int, int, int], keras.Model]
-"""(image_size, class_count, seed) -> model from float32 [batch, size, size, 3] in [0, 1] to logits [batch, class_count]."""
+"""(image_size, class_count, seed) -> network from float32 [batch, size, size, 3] in [0, 1] to logits."""
 
 
 def _convolution(x: keras.KerasTensor, filters: int, kernel: int, stride: int, name: str) -> keras.KerasTensor:

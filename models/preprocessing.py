@@ -1,4 +1,4 @@
-"""From an encoded photograph to what the network sees; the same function in every stage and inside the exported model."""
+"""From an encoded photograph to what the network sees; the same in every stage and inside the exported model."""
 
 from __future__ import annotations
 

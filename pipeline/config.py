@@ -39,12 +39,14 @@ class BeamConfig(Params):
     options: tuple[str, ...] = Field((), description='Options for the runner, such as "--job_endpoint=localhost:8099".')
 
 
+def _default_attacks() -> dict[str, AnyAttack]:
+    return {"fgsm": FGSM(), "pgd": PGD(steps=10)}
+
+
 class AugmentConfig(Params):
     """Which adversarial examples are crafted against the baseline, and which models are hardened with them."""
 
-    attacks: dict[str, AnyAttack] = Field(
-        default_factory=lambda: {"fgsm": FGSM(), "pgd": PGD(steps=10)}, description="Attacks by name."
-    )
+    attacks: dict[str, AnyAttack] = Field(default_factory=_default_attacks, description="Attacks by name.")
     epsilon: float = Field(4.0, ge=1, le=255, description="Budget in 1/255.")
     batch_size: int = Field(128, ge=1, le=4096, description="Images a gradient step.")
     seed: int = Field(0, ge=0, lt=2**31, description="Of random starts; default: the pipeline's seed.")

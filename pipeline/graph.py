@@ -53,6 +53,7 @@ def build_graph(config: PipelineConfig) -> list[Node]:
         Node("preprocess", "preprocess", PREPROCESS, config.preprocess, {"dataset": (dataset,)}),
         Node(f"train[{BASELINE}]", "train", TRAIN, config.train, {"examples": (examples,), "adversarial": ()}),
     ]
+    inputs: dict[str, tuple[Output, ...]]
     for attack in config.augment.attacks:
         inputs = {"examples": (examples,), "model": (models[BASELINE],)}
         nodes.append(Node(f"augment[{attack}]", "augment", AUGMENT, config.augment.params(attack), inputs))

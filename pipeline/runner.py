@@ -152,7 +152,7 @@ def _wire(root: beam.Pipeline, nodes: list[Node], run: str) -> None:
         results[node.id] = start | node.id >> beam.ParDo(_RunNode(run), *ready)
 
 
-class _RunNode(beam.DoFn):  # type: ignore[misc]
+class _RunNode(beam.DoFn):
     """Runs the node that is its element; its side inputs are the results of the nodes upstream."""
 
     def __init__(self, run: str) -> None:

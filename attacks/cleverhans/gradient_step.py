@@ -53,7 +53,7 @@ def compiled_step(logits: LogitsFn) -> StepFn:
         projected = clean + clip_eta(moved - clean, np.inf, radius)
         return tf.clip_by_value(projected, 0.0, 1.0)
 
-    return step  # type: ignore[no-any-return]
+    return step
 
 
 def gradient_steps(

@@ -51,7 +51,7 @@ def run(context: Context) -> None:
     storage.write_bytes(storage.join(output, SPEC), described.model_dump_json(indent=1).encode())
 
 
-class AttackShard(beam.DoFn):  # type: ignore[misc]
+class AttackShard(beam.DoFn):
     """Attacks a shard in batches; the model is loaded once per process.
 
     Batches are cut within a shard, so neither the number of workers nor a retry changes a pixel.

@@ -1,4 +1,4 @@
-"""Evaluate: every model under no attack and under attacks through its own gradients; then metrics by slice and the gate."""
+"""Evaluate: every model under no attack and under attacks through its own gradients; then metrics and the gate."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def prediction_uris(predictions: Artifact) -> list[str]:
     return [predictions.path(PREDICTIONS, name) for name in names if name.endswith(".parquet")]
 
 
-class PredictShard(beam.DoFn):  # type: ignore[misc]
+class PredictShard(beam.DoFn):
     """Scores one shard of test images under every attack.
 
     What is scored is what is stored: 8-bit images inside the budget.

@@ -14,7 +14,7 @@ PIXELS = "pixels"
 """Name of the second signature; the first is `serving_default`."""
 
 
-class ServedClassifier(tf.Module):  # type: ignore[misc]
+class ServedClassifier(tf.Module):
     """A network with its preprocessing and class names."""
 
     def __init__(self, network: keras.Model, preprocessing: Preprocessing, class_names: Sequence[str], labels: Path):

@@ -84,8 +84,8 @@ def _read_reports(reports: str) -> tuple[list[QuarantinedRecord], dict[Split, Sh
     parts: dict[Split, list[dict[str, Any]]] = {split: [] for split in Split}
     for name in storage.list_files(reports):
         report = storage.read_json(storage.join(reports, name))
-        for item in report["quarantine"]:
-            bad.append(QuarantinedRecord(item["id"], Reason(item["reason"]), item["detail"]))
+        rows = report["quarantine"]
+        bad += [QuarantinedRecord(row["id"], Reason(row["reason"]), row["detail"]) for row in rows]
         if report["statistics"] is not None:
             parts[Split(name.split("-")[0])].append(report["statistics"])
     return bad, {split: ShardCounts.merged(counts) for split, counts in parts.items()}

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from google.protobuf import json_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
@@ -46,18 +47,18 @@ class ShardCounts:
             self.values.setdefault(name, Counter())
             self.missing[name] += 1
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, Any]:
         """Return the counts as JSON values."""
         return {"count": self.count, "values": self.values, "missing": self.missing}
 
     @classmethod
-    def merged(cls, parts: Iterable[Mapping[str, object]]) -> ShardCounts:
+    def merged(cls, parts: Iterable[Mapping[str, Any]]) -> ShardCounts:
         """Add up counts that `to_json` gave."""
         total = cls()
         for part in parts:
-            total.count += int(part["count"])  # type: ignore[call-overload]
-            total.missing.update(part["missing"])  # type: ignore[arg-type]
-            for name, counter in part["values"].items():  # type: ignore[attr-defined]
+            total.count += part["count"]
+            total.missing.update(part["missing"])
+            for name, counter in part["values"].items():
                 total.values.setdefault(name, Counter()).update(counter)
         return total
 

@@ -36,7 +36,7 @@ def run(context: Context) -> None:
     _write_spec(source, output, preprocessing)
 
 
-class PreprocessShard(beam.DoFn):  # type: ignore[misc]
+class PreprocessShard(beam.DoFn):
     """Turns one shard into one shard; the number of workers changes nothing."""
 
     def __init__(self, source: str, output: str, preprocessing: Preprocessing) -> None:

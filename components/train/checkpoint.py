@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,11 +46,10 @@ def assign(variables: Sequence[keras.Variable], values: Sequence[np.ndarray[Any,
         variable.assign(value)
 
 
-def save(path: Path, state: TrainingState, network: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
-    """Write a checkpoint; a crash while writing leaves the one before."""
+def save(path: Path, state: TrainingState, variables: Sequence[keras.Variable]) -> None:
+    """Write a checkpoint of a state and of all variables that move; a crash while writing leaves the one before."""
     arrays = {
-        **{f"network{index}": value for index, value in enumerate(_values(network.variables))},
-        **{f"optimizer{index}": value for index, value in enumerate(_values(optimizer.variables))},
+        **{f"variable{index}": value for index, value in enumerate(_values(variables))},
         **{f"best{index}": value for index, value in enumerate(state.best_weights)},
     }
     figures = {
@@ -64,16 +62,15 @@ def save(path: Path, state: TrainingState, network: keras.Model, optimizer: kera
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         np.savez(file, figures=np.frombuffer(json.dumps(figures).encode(), dtype=np.uint8), **arrays)  # type: ignore[arg-type]
-    os.replace(partial, path)
+    partial.replace(path)
 
 
-def restore(path: Path, network: keras.Model, optimizer: keras.optimizers.Optimizer) -> TrainingState:
-    """Set network and optimizer to a checkpoint and return its state; a new state when there is none."""
+def restore(path: Path, variables: Sequence[keras.Variable]) -> TrainingState:
+    """Set variables to a checkpoint and return its state; a new state when there is none."""
     if not path.exists():
         return TrainingState()
     with np.load(path, allow_pickle=False) as stored:
         figures = json.loads(stored["figures"].tobytes())
-        assign(network.variables, [stored[f"network{index}"] for index in range(len(network.variables))])
-        assign(optimizer.variables, [stored[f"optimizer{index}"] for index in range(len(optimizer.variables))])
-        best = [stored[f"best{index}"] for index in range(len(network.variables))]
+        assign(variables, [stored[f"variable{index}"] for index in range(len(variables))])
+        best = [stored[f"best{index}"] for index in range(sum(name.startswith("best") for name in stored.files))]
     return TrainingState(best_weights=best, **figures)

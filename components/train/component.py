@@ -39,6 +39,9 @@ class TrainParams(Params):
     patience: int = Field(
         8, ge=1, description="Stop after so many epochs without a better validation balanced accuracy."
     )
+    weight_averaging: float = Field(
+        0.995, ge=0, lt=1, description="Decay of the moving average of the weights, which is what is kept; 0: none."
+    )
     augmentation: bool = Field(True, description="Random flips and rotations by 90 degrees.")
     shuffle_buffer: int = Field(16_384, ge=1, description="Records that are shuffled at a time, which bounds memory.")
     xla: bool = Field(True, description="Compile the training step with XLA.")

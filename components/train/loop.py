@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from components.progress import Task
 from components.train import checkpoint
+from components.train.averaging import WeightAverage
 from components.train.checkpoint import TrainingState
 from components.train.component import TrainParams
 from components.train.data import TrainingData, augment
@@ -55,7 +56,7 @@ def schedule(params: TrainParams, steps: int) -> keras.optimizers.schedules.Lear
 
 
 def _compiled_step(
-    training: Training, params: TrainParams, optimizer: keras.optimizers.Optimizer
+    training: Training, params: TrainParams, optimizer: keras.optimizers.Optimizer, average: WeightAverage
 ) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
     network, weights = training.network, tf.constant(training.class_weights)
 
@@ -68,9 +69,10 @@ def _compiled_step(
             loss = training.objective(network, images, labels, weights, seed + 1)
         gradients = tape.gradient(loss, network.trainable_variables)
         optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
+        average.update()
         return loss
 
-    return step  # type: ignore[no-any-return]
+    return step
 
 
 def train(training: Training, params: TrainParams, task: Task) -> TrainingState:
@@ -81,18 +83,22 @@ def train(training: Training, params: TrainParams, task: Task) -> TrainingState:
     """
     optimizer = keras.optimizers.AdamW(schedule(params, training.data.steps), weight_decay=params.weight_decay)
     optimizer.build(training.network.trainable_variables)
-    step = _compiled_step(training, params, optimizer)
-    state = checkpoint.restore(training.checkpoint_file, training.network, optimizer)
+    average = WeightAverage(training.network, params.weight_averaging)
+    step = _compiled_step(training, params, optimizer, average)
+    moving = [*training.network.variables, *optimizer.variables, *average.variables, average.updates]
+    state = checkpoint.restore(training.checkpoint_file, moving)
     task.advance(state.epoch * training.data.steps)
     writer = tf.summary.create_file_writer(str(training.logs))
     while state.epoch < params.epochs and state.epoch - state.best_epoch < params.patience:
         loss = _run_epoch(training, params, step, state.epoch, task)
-        figures = {"loss": loss, **{f"validation_{name}": value for name, value in training.validate().items()}}
-        _record(state, figures, training.network)
+        with average.in_place():
+            validated = {f"validation_{name}": value for name, value in training.validate().items()}
+            figures = {"loss": loss, **validated}
+            _record(state, figures, training.network)
         with writer.as_default(step=state.epoch):
             for name, value in figures.items():
                 tf.summary.scalar(name, value)
-        checkpoint.save(training.checkpoint_file, state, training.network, optimizer)
+        checkpoint.save(training.checkpoint_file, state, moving)
     writer.close()
     checkpoint.assign(training.network.variables, state.best_weights)
     return state

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.metrics_table import metric_rows
@@ -28,11 +30,11 @@ def print_summary(result: RunResult) -> None:
 
 def summary_table(rows: list[dict[str, Any]]) -> Table:
     """Return the table for rows of `metric_rows` that cover all images."""
-    table = Table(title="Test images, each model attacked through its own gradients")
-    for name, side in (("model", "left"), ("attack", "left"), ("epsilon", "right"), ("accuracy (95 %)", "right")):
-        table.add_column(name, justify="right" if side == "right" else "left")
-    table.add_column("balanced accuracy", justify="right")
-    table.add_column("n", justify="right")
+    table = Table(title="Test images; every model attacked through its own gradients", box=box.SIMPLE_HEAD)
+    for name in ("model", "attack"):
+        table.add_column(name, no_wrap=True)
+    for name in ("epsilon", "accuracy [95 % interval]", "balanced accuracy", "n"):
+        table.add_column(name, justify="right", no_wrap=True)
     previous = None
     for (model, attack, epsilon), cells in _grouped(rows).items():
         if previous not in (None, model):
@@ -41,7 +43,12 @@ def summary_table(rows: list[dict[str, Any]]) -> Table:
         accuracy, balanced = cells.get("accuracy", {}), cells.get("balanced_accuracy", {})
         shown = "" if attack == "none" else f"{epsilon:g}/255"
         table.add_row(
-            model, attack, shown, _with_interval(accuracy), _number(balanced.get("value")), str(accuracy.get("n", ""))
+            model,
+            attack,
+            shown,
+            escape(_with_interval(accuracy)),
+            _number(balanced.get("value")),
+            str(accuracy.get("n", "")),
         )
     return table
 
@@ -63,7 +70,7 @@ def _with_interval(row: dict[str, Any]) -> str:
         return "-"
     if row.get("lower") is None:
         return _number(row["value"])
-    return f"{_number(row['value'])} [{row['lower']:.3f}, {row['upper']:.3f}]"
+    return f"{_number(row['value'])} [{row['lower']:.2f}, {row['upper']:.2f}]"
 
 
 def print_places(result: RunResult) -> None:
@@ -83,7 +90,7 @@ def metrics_listing(rows: list[dict[str, Any]]) -> Table:
         table.add_column(name, justify="right" if name in ("epsilon", "value", "n") else "left")
     for row in rows:
         epsilon = "" if row["epsilon"] is None else f"{row['epsilon']:g}"
-        value = _with_interval(row)
+        value = escape(_with_interval(row))
         table.add_row(row["model"], row["attack"] or "", epsilon, row["slice"], row["metric"], value, str(row["n"]))
     return table
 

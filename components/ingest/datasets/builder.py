@@ -28,7 +28,7 @@ _READ_AHEAD = 32
 
 
 @dataclass
-class LesionConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
+class LesionConfig(tfds.core.BuilderConfig):
     """How a builder splits, and where it leaves what does not fit into a TFDS data set.
 
     Attributes:
@@ -129,7 +129,7 @@ class Listing:
     reader: ImageReader
 
 
-class LesionBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[misc]
+class LesionBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Base of the builders.
 
     A shard is generated as a whole by one worker: no shuffle holds images in memory, and the shards are the same

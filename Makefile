@@ -1,0 +1,39 @@
+# `make run` and `make test` each set up all that they need on a fresh clone: Python 3.11 with pip is enough.
+PYTHON ?= python3.11
+VENV ?= .venv
+UV_VERSION := 0.13.9
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+HAM10000_DIR ?= $(abspath ../shared/data/ham10000)
+export HAM10000_DIR
+
+.PHONY: run test lint lock clean
+
+run: $(READY)
+	$(BIN)/dermrobust run
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# pip alone takes minutes for these packages even when they are pinned, so it installs uv, which installs the lock.
+$(READY): requirements.lock setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $(READY)
+
+# Renew the lock: the newest versions that setup.py allows, with hashes.
+lock:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --no-emit-index-url \
+		--python-version 3.11 --extra dev --output-file requirements.lock setup.py requirements-build.in
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,51 @@
+"""Ingest and preprocess of the real images: throughput after start-up, and memory against their number.
+
+    HAM10000_DIR=/where/it/is python -m benchmarks.ingest
+
+Targets on 2 cores: at least 400 images/s together, and memory that does not grow with the number of images. The time
+of a stage is its own, as the run's JSON gives it: the interpreter's start and the import of TensorFlow are not in it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from benchmarks.measure import dermrobust, machine, measure
+
+_STAGES = ("ingest", "preprocess")
+
+
+def _subset(source: Path, folder: Path, count: int) -> Path:
+    """Return a data set with the first rows of the metadata and the same archives."""
+    folder.mkdir(parents=True)
+    for archive in source.glob("HAM10000_images_part_*"):
+        (folder / archive.name).symlink_to(archive.resolve())
+    with (source / "HAM10000_metadata.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    with (folder / "HAM10000_metadata.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows[: count + 1])
+    return folder
+
+
+def main() -> None:
+    """Print the table."""
+    source = Path(os.environ["HAM10000_DIR"])
+    print(machine())
+    with tempfile.TemporaryDirectory() as folder:
+        for count in (2_500, 5_000, 10_015):
+            data = _subset(source, Path(folder, f"data{count}"), count)
+            root = Path(folder, f"output{count}")
+            command = dermrobust("run", "--config", "configs/ham10000.json", "--to", "preprocess", "--json")
+            taken = measure([*command, "--set", f"root={root}", "--set", f"ingest.path={data}"])
+            nodes = {node["node"]: node["seconds"] for node in json.loads(taken.output)["nodes"]}
+            together = sum(nodes[stage] for stage in _STAGES)
+            parts = ", ".join(f"{stage} {nodes[stage]:.1f} s" for stage in _STAGES)
+            print(f"{count:6d} images: {count / together:6.0f} images/s ({parts}); peak {taken.peak_mib:.0f} MiB", flush=True)
+
+
+if __name__ == "__main__":
+    main()
