@@ -76,4 +76,4 @@ class ThreatModel:
     def contains(self, adversarial: Pixels, clean: Pixels) -> npt.NDArray[np.bool_]:
         """Tell for each stored image whether it lies inside the budget: bool [batch]."""
         distance = np.abs(adversarial.astype(np.int16) - clean.astype(np.int16))
-        return np.asarray(distance.reshape(len(clean), -1).max(axis=1) <= self.epsilon + 1e-6)
+        return np.asarray(distance.max(axis=(1, 2, 3)) <= self.epsilon + 1e-6)

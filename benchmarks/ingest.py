@@ -44,7 +44,10 @@ def main() -> None:
             nodes = {node["node"]: node["seconds"] for node in json.loads(taken.output)["nodes"]}
             together = sum(nodes[stage] for stage in _STAGES)
             parts = ", ".join(f"{stage} {nodes[stage]:.1f} s" for stage in _STAGES)
-            print(f"{count:6d} images: {count / together:6.0f} images/s ({parts}); peak {taken.peak_mib:.0f} MiB", flush=True)
+            print(
+                f"{count:6d} images: {count / together:6.0f} images/s ({parts}); peak {taken.peak_mib:.0f} MiB",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

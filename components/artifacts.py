@@ -121,7 +121,7 @@ class ArtifactStore:
     def publish(self, staged: str, type_: ArtifactType, fingerprint: str, origin: Provenance) -> Artifact:
         """Move what was staged to its place and write the manifest.
 
-        If another run has published the same artifact meanwhile and its content agrees, that one stays.
+        If another run has published the same artifact meanwhile, that one stays; what was staged is left to the caller.
         """
         files = list(storage.entries(staged))
         manifest = Manifest(
@@ -137,14 +137,24 @@ class ArtifactStore:
         uri = self._uri(type_, fingerprint)
         published = self.find(type_, fingerprint)
         if published is not None and published.digest == manifest.digest:
-            storage.remove(staged)
             return published
+        # What lies there is no artifact (its writer was stopped), or is to be replaced by what was made anew.
         storage.remove(uri)
+        try:
+            self._move(staged, uri, manifest.model_dump_json(indent=1).encode())
+        except OSError:
+            other = self.find(type_, fingerprint)
+            if other is None:
+                raise
+            return other
+        return Artifact(type_, fingerprint, manifest.digest, uri)
+
+    @staticmethod
+    def _move(staged: str, uri: str, manifest: bytes) -> None:
         if storage.is_local(staged):
             # One rename publishes files and manifest together.
-            storage.write_bytes(storage.join(staged, MANIFEST), manifest.model_dump_json(indent=1).encode())
+            storage.write_bytes(storage.join(staged, MANIFEST), manifest)
             storage.move(staged, uri)
         else:
             storage.move(staged, uri)
-            storage.write_bytes(storage.join(uri, MANIFEST), manifest.model_dump_json(indent=1).encode())
-        return Artifact(type_, fingerprint, manifest.digest, uri)
+            storage.write_bytes(storage.join(uri, MANIFEST), manifest)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
 LOCAL_RUNNER = "DirectRunner"
-_UNSAFE_RUNNERS = {"DaskRunner": "it loses data silently (Beam 2.77: only the last branch of a pipeline runs)"}
+UNSAFE_RUNNERS = {"DaskRunner": "it loses data silently (Beam 2.77: only the last branch of a pipeline runs)"}
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,9 @@ class BeamRuntime:
     options: tuple[str, ...] = ()
 
     def pipeline_options(self) -> PipelineOptions:
-        """Return Beam's options.
-
-        Raises:
-            UserError: an option that Beam does not know, or a runner that is known to lose data.
-        """
+        """Return Beam's options."""
         from apache_beam.options.pipeline_options import PipelineOptions, TypeOptions
 
-        if self.runner in _UNSAFE_RUNNERS:
-            raise UserError(f"beam.runner: {self.runner} is refused: {_UNSAFE_RUNNERS[self.runner]}")
         options = PipelineOptions(list(self.options))
         options.view_as(TypeOptions).pipeline_type_check = False
         return options

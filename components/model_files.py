@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from attacks.target import Target
 from components import storage
 from components.artifacts import Artifact
-from models.classifier import attack_target, load_network_bytes
+from models.classifier import attack_target, compute_deterministically, load_network_bytes
 from models.preprocessing import Preprocessing
 
 NETWORK = "model.keras"
@@ -43,4 +43,5 @@ def load_network(uri: str, digest: str) -> keras.Model:
 @functools.lru_cache(maxsize=4)
 def load_target(uri: str, digest: str) -> Target:
     """Return what an attack sees of a model artifact; once per process and content."""
+    compute_deterministically()
     return attack_target(load_network(uri, digest))

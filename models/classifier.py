@@ -6,7 +6,7 @@ import functools
 import json
 import threading
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,51 @@ _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 _loading = threading.Lock()
 
 
+def compute_deterministically() -> None:
+    """Make TensorFlow's results depend on its inputs alone, in this process.
+
+    Without it, sums over a batch run in whichever order threads finish: no seed would give the same model twice, and an
+    attack could differ between workers. On the CPUs measured it costs nothing.
+    """
+    tf.config.experimental.enable_op_determinism()
+
+
 def save_network(network: keras.Model, path: Path) -> None:
-    """Write a `.keras` file whose bytes depend on the network alone (Keras puts the time of day into it)."""
+    """Write a `.keras` file whose bytes depend on the network alone.
+
+    Keras puts the time of day and addresses in memory into it.
+    """
     buffer = Path(f"{path}.tmp.keras")
     network.save(buffer)
     with zipfile.ZipFile(buffer) as source, zipfile.ZipFile(path, "w") as result:
         for name in sorted(source.namelist()):
             content = source.read(name)
-            if name == "metadata.json":
-                metadata = json.loads(content)
-                metadata.pop("date_saved", None)
-                content = json.dumps(metadata, sort_keys=True).encode()
-            result.writestr(zipfile.ZipInfo(name, _ZIP_EPOCH), content)
+            result.writestr(zipfile.ZipInfo(name, _ZIP_EPOCH), _REPRODUCIBLE.get(name, bytes)(content))
     buffer.unlink()
+
+
+def _without_date(metadata: bytes) -> bytes:
+    values = json.loads(metadata)
+    values.pop("date_saved", None)
+    return json.dumps(values, sort_keys=True).encode()
+
+
+def _with_counted_objects(config: bytes) -> bytes:
+    """Replace the addresses by which Keras tells shared objects apart with 1, 2, … in the order of the file."""
+    numbers: dict[int, int] = {}
+
+    def renumber(values: dict[str, Any]) -> dict[str, Any]:
+        if "shared_object_id" in values:
+            values["shared_object_id"] = numbers.setdefault(values["shared_object_id"], len(numbers) + 1)
+        return values
+
+    return json.dumps(json.loads(config, object_hook=renumber)).encode()
+
+
+_REPRODUCIBLE: Mapping[str, Callable[[bytes], bytes]] = {
+    "metadata.json": _without_date,
+    "config.json": _with_counted_objects,
+}
 
 
 def load_network(path: Path) -> keras.Model:

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from attacks.cleverhans.fgsm import FGSM
 from attacks.cleverhans.pgd import PGD
 from attacks.errors import UserError
 from attacks.registry import AnyAttack
 from components.augment.component import AugmentParams
+from components.beam_runtime import UNSAFE_RUNNERS
 from components.component import Params
 from components.evaluate.component import PredictParams
 from components.evaluate.thresholds import CLEAN, WORST_CASE, Gate, Threshold
@@ -37,6 +38,13 @@ class BeamConfig(Params):
         "DirectRunner", min_length=1, description="A Beam runner; DirectRunner is Beam's in-process engine."
     )
     options: tuple[str, ...] = Field((), description='Options for the runner, such as "--job_endpoint=localhost:8099".')
+
+    @field_validator("runner")
+    @classmethod
+    def _keeps_data(cls, runner: str) -> str:
+        if runner in UNSAFE_RUNNERS:
+            raise ValueError(f"{runner} is refused: {UNSAFE_RUNNERS[runner]}")
+        return runner
 
 
 def _default_attacks() -> dict[str, AnyAttack]:
@@ -129,6 +137,9 @@ class PipelineConfig(Params):
 
     def _check_gate(self) -> None:
         gate, models = self.evaluate.gate, self.model_names()
+        for reserved in (CLEAN, WORST_CASE):
+            if reserved in self.evaluate.attacks:
+                raise ValueError(f"evaluate.attacks: '{reserved}' has a meaning of its own in results; choose another name")
         for role, name in (("candidate", gate.candidate), ("baseline", gate.baseline)):
             if name is not None and name not in models:
                 raise ValueError(f"evaluate.gate.{role}: there is no model '{name}'; there are: {', '.join(models)}")
@@ -199,6 +210,8 @@ def _read(path: Path) -> dict[str, Any]:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"there is no config file '{path}'") from None
+    except OSError as error:
+        raise UserError(f"the config file '{path}' cannot be read: {error.strerror}") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"'{path}' is not valid JSON: {error}") from error
     if not isinstance(values, dict):

@@ -77,5 +77,5 @@ INGEST = Component(
     },
     executor="components.ingest.executor:run",
     external_content="components.ingest.raw_content:digest",
-    libraries=("tensorflow-datasets", "tensorflow-metadata", "numpy", "pillow"),
+    libraries=("tensorflow", "tensorflow-datasets", "tensorflow-metadata", "numpy", "pillow"),
 )

@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 import functools
+import lzma
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from attacks.errors import UserError
 from components.ingest.validation import MAX_FILE_BYTES, BadRecord, Reason
 
 _SEPARATOR = "::"
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError)
+"""What reading a member of an archive raises when its data are cut off, altered, encrypted or packed unusually."""
 
 
 @functools.lru_cache(maxsize=8)
 def _archive(path: str) -> zipfile.ZipFile:
-    """Return an archive that stays open: its table of contents is read once per process."""
-    return zipfile.ZipFile(path)
+    """Return an archive that stays open: its table of contents is read once per process.
+
+    Raises:
+        UserError: it is no zip archive, or only a part of one.
+    """
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise UserError(
+            f"ingest: '{path}' is not a complete zip archive: {error}. Download or pack it again."
+        ) from error
 
 
 def index_images(places: Iterable[Path], suffixes: tuple[str, ...]) -> dict[str, str]:
     """Return a locator for each image in folders and archives, by its file name.
 
     Nothing is extracted, so a name inside an archive is never a path on disk. The first of two equal names counts.
+
+    Raises:
+        UserError: an archive cannot be opened.
     """
     found: dict[str, str] = {}
     for place in places:
@@ -51,7 +68,7 @@ def read_image(locator: str) -> bytes:
         return _read_member(archive, member) if separator else _read_file(Path(locator))
     except (OSError, KeyError) as error:
         raise BadRecord(Reason.MISSING_FILE, f"'{member or PurePosixPath(locator).name}': {error}") from error
-    except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
+    except _DAMAGED as error:
         raise BadRecord(Reason.TRUNCATED_IMAGE, f"'{member}' in its archive: {error}") from error
 
 

@@ -19,6 +19,9 @@ from components.ingest.validation import ImageSize
 
 _SEXES = ("male", "female", "unknown")
 _NUMERIC = ("age", "image/height", "image/width")
+_OPEN = ("lesion/id", "localization")
+"""Features of any number of values, of which statistics list as many as a person would read."""
+_TOP_VALUES = 50
 
 
 @dataclass
@@ -74,7 +77,8 @@ def to_proto(splits: Mapping[Split, ShardCounts]) -> statistics_pb2.DatasetFeatu
             if name in _NUMERIC:
                 _fill_numeric(feature, counts.values[name], counts.missing[name])
             else:
-                _fill_string(feature, counts.values[name], counts.missing[name])
+                limit = _TOP_VALUES if name in _OPEN else None
+                _fill_string(feature, counts.values[name], counts.missing[name], limit)
     return result
 
 
@@ -104,7 +108,9 @@ def _fill_numeric(feature: statistics_pb2.FeatureNameStatistics, values: Counter
             break
 
 
-def _fill_string(feature: statistics_pb2.FeatureNameStatistics, values: Counter[str], missing: int) -> None:
+def _fill_string(
+    feature: statistics_pb2.FeatureNameStatistics, values: Counter[str], missing: int, limit: int | None
+) -> None:
     feature.type = statistics_pb2.FeatureNameStatistics.STRING
     stats = feature.string_stats
     _fill_common(stats.common_stats, values.total(), missing)
@@ -112,8 +118,7 @@ def _fill_string(feature: statistics_pb2.FeatureNameStatistics, values: Counter[
     if values:
         stats.avg_length = sum(len(text) * count for text, count in values.items()) / values.total()
     ranked = sorted(values.items(), key=lambda item: (-item[1], item[0]))
-    # Identifiers have thousands of values; as many as a person would read are listed.
-    for rank, (text, count) in enumerate(ranked[:50]):
+    for rank, (text, count) in enumerate(ranked[:limit]):
         stats.top_values.add(value=text, frequency=count)
         stats.rank_histogram.buckets.add(low_rank=rank, high_rank=rank, label=text, sample_count=count)
 
@@ -190,8 +195,11 @@ def _differences(
 
 def _note(result: anomalies_pb2.Anomalies, place: str, kind: str, text: str) -> None:
     info = result.anomaly_info[place]
-    info.path.step.extend(place.split("/"))
     info.severity = anomalies_pb2.AnomalyInfo.ERROR
+    if info.description:
+        info.description += f"; {text}"
+        return
+    info.path.step.extend(place.split("/"))
     info.short_description, info.description = kind, text
 
 

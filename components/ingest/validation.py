@@ -7,14 +7,20 @@ import io
 import warnings
 from dataclasses import dataclass
 
+import tensorflow as tf
 from PIL import Image
+
+from models.preprocessing import decode
 
 MAX_FILE_BYTES = 64 << 20
 MAX_PIXELS = 50_000_000
 """Larger than any dermatoscope's picture; a file of a few kilobytes can claim far more (a decompression bomb)."""
+MIN_SIDE = 8
+"""In pixels; less shows no lesion."""
 
 # What tf.io.decode_image reads too.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF")
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
 
 
 class Reason(enum.StrEnum):
@@ -24,6 +30,7 @@ class Reason(enum.StrEnum):
     NOT_AN_IMAGE = "not_an_image"
     TRUNCATED_IMAGE = "truncated_image"
     DECOMPRESSION_BOMB = "decompression_bomb"
+    TOO_SMALL = "too_small"
     UNKNOWN_LABEL = "unknown_label"
     DUPLICATE_ID = "duplicate_id"
     INVALID_METADATA = "invalid_metadata"
@@ -51,7 +58,7 @@ def check_image(content: bytes) -> ImageSize:
     """Decode an image's whole content and return its size.
 
     Raises:
-        BadRecord: it is not an image, is cut off, or would need unreasonable memory.
+        BadRecord: it is not an image, is cut off, is too small, or would need unreasonable memory.
     """
     try:
         with warnings.catch_warnings():
@@ -61,14 +68,28 @@ def check_image(content: bytes) -> ImageSize:
     except Image.DecompressionBombError as error:
         raise BadRecord(Reason.DECOMPRESSION_BOMB, str(error)) from error
     except (OSError, SyntaxError, ValueError) as error:
+        if content.startswith(_SIGNATURES):
+            raise BadRecord(Reason.TRUNCATED_IMAGE, f"{len(content)} bytes without a complete header") from error
         raise BadRecord(Reason.NOT_AN_IMAGE, f"{len(content)} bytes are no JPEG, PNG, BMP or GIF") from error
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise BadRecord(Reason.DECOMPRESSION_BOMB, f"{width} x {height} pixels; at most {MAX_PIXELS} are decoded")
+    if min(width, height) < MIN_SIDE:
+        raise BadRecord(Reason.TOO_SMALL, f"{width} x {height} pixels; at least {MIN_SIDE} a side are needed")
+    _decode_all(image, content)
+    return ImageSize(height=height, width=width)
+
+
+def _decode_all(image: Image.Image, content: bytes) -> None:
+    width, height = image.size
     try:
         # A JPEG is decoded at an eighth of its size: all of its content is read, at a fraction of the time.
         image.draft("RGB", (max(1, width // 8), max(1, height // 8)))
         image.load()
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise BadRecord(Reason.TRUNCATED_IMAGE, str(error)) from error
-    return ImageSize(height=height, width=width)
+    try:
+        # As preprocess does later: TensorFlow refuses some files that Pillow forgives, such as a BMP of 1 bit.
+        decode(tf.constant(content))
+    except tf.errors.InvalidArgumentError as error:
+        raise BadRecord(Reason.NOT_AN_IMAGE, f"TensorFlow cannot decode it: {error.message}") from error

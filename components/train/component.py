@@ -42,7 +42,11 @@ class TrainParams(Params):
     weight_averaging: float = Field(
         0.995, ge=0, lt=1, description="Decay of the moving average of the weights, which is what is kept; 0: none."
     )
-    augmentation: bool = Field(True, description="Random flips and rotations by 90 degrees.")
+    augmentation: Literal["none", "flips", "strong"] = Field(
+        "flips",
+        description="flips: flips and rotations by 90 degrees; strong: free rotation, zoom, shift and light as well, "
+        "which blurs adversarial perturbations and so is for clean images.",
+    )
     shuffle_buffer: int = Field(16_384, ge=1, description="Records that are shuffled at a time, which bounds memory.")
     xla: bool = Field(True, description="Compile the training step with XLA.")
     seed: int = Field(0, ge=0, lt=2**31, description="The same seed gives the same model.")

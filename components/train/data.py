@@ -8,8 +8,12 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from components.examples import parse_pixels
+from components.train.augmentation import Augmentation
+from models.preprocessing import to_network_input
 
 _FILES_AT_ONCE = 8
+_SEEDS_A_STEP = 16
+"""An augmentation derives its further seeds by adding small numbers."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,8 @@ class TrainingData:
         image_size: in pixels.
         batch_size: images a step; no more than there are.
         shuffle_buffer: records that are shuffled at a time.
-        seed: of the order.
+        seed: of the order and of the augmentation.
+        augmentation: how images are changed.
     """
 
     files: Sequence[str]
@@ -31,6 +36,7 @@ class TrainingData:
     batch_size: int
     shuffle_buffer: int
     seed: int
+    augmentation: Augmentation
 
     @property
     def steps(self) -> int:
@@ -38,18 +44,18 @@ class TrainingData:
         return self.count // self.batch_size
 
     def epoch(self, epoch: int) -> tf.data.Dataset:
-        """Return (pixels uint8 [batch, size, size, 3], labels int64 [batch]) of one epoch."""
+        """Return (augmented images float32 [batch, size, size, 3] in [0, 1], labels int64 [batch]) of one epoch."""
         order = self.seed * 10_007 + epoch
         files = tf.data.Dataset.from_tensor_slices(list(self.files)).shuffle(len(self.files), seed=order)
         records = files.interleave(tf.data.TFRecordDataset, cycle_length=_FILES_AT_ONCE)
         records = records.shuffle(min(self.count, self.shuffle_buffer), seed=order)
-        images = records.map(parse_pixels(self.image_size), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return images.batch(self.batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+        pixels = records.map(parse_pixels(self.image_size), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        batches = pixels.batch(self.batch_size, drop_remainder=True).enumerate(epoch * self.steps)
+        # Changed here and not in the training step: beside it, on whichever core is free, and whether or not XLA can.
+        images = batches.map(self._augment, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return images.prefetch(tf.data.AUTOTUNE)
 
-
-def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Turn each image to one of its eight flips and rotations by 90 degrees: float32 [batch, size, size, 3]."""
-    draws = tf.random.stateless_uniform((3, tf.shape(images)[0], 1, 1, 1), seed) < 0.5
-    images = tf.where(draws[0], tf.reverse(images, [1]), images)
-    images = tf.where(draws[1], tf.reverse(images, [2]), images)
-    return tf.where(draws[2], tf.transpose(images, (0, 2, 1, 3)), images)
+    def _augment(self, step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels, labels = batch
+        seed = tf.stack([tf.constant(self.seed, tf.int64), step * _SEEDS_A_STEP])
+        return self.augmentation(to_network_input(pixels), seed), labels

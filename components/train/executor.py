@@ -9,7 +9,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from components import model_files, storage
 from components.adversarial_spec import AdversarialSpec
@@ -17,11 +16,12 @@ from components.adversarial_spec import shard_uris as adversarial_uris
 from components.artifacts import LOGS, Artifact
 from components.component import Context
 from components.examples import ExamplesSpec, Split, shard_uris
+from components.train.augmentation import AUGMENTATIONS
 from components.train.component import TrainParams
 from components.train.data import TrainingData
 from components.train.loop import Training, train
 from components.train.validation import validator
-from models.classifier import save_network
+from models.classifier import compute_deterministically, save_network
 from models.registry import NETWORKS, OBJECTIVES, resolve
 
 
@@ -32,8 +32,7 @@ def run(context: Context) -> None:
     examples = context.input("examples")
     spec = ExamplesSpec.read(examples)
     keras.utils.set_random_seed(params.seed)
-    # Without it, sums over batches run in whichever order threads finish: no seed would give the same model twice.
-    tf.config.experimental.enable_op_determinism()
+    compute_deterministically()
     size = spec.preprocessing.image_size
     network = resolve(params.network, NETWORKS)(size, len(spec.class_names), params.seed)
     data = _training_data(params, examples, spec, context.inputs["adversarial"])
@@ -75,6 +74,7 @@ def _training_data(
         batch_size=min(params.batch_size, count),
         shuffle_buffer=params.shuffle_buffer,
         seed=params.seed,
+        augmentation=AUGMENTATIONS[params.augmentation],
     )
 
 

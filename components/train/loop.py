@@ -16,9 +16,8 @@ from components.train import checkpoint
 from components.train.averaging import WeightAverage
 from components.train.checkpoint import TrainingState
 from components.train.component import TrainParams
-from components.train.data import TrainingData, augment
+from components.train.data import TrainingData
 from models.objectives.objective import Objective
-from models.preprocessing import to_network_input
 
 
 @dataclass(frozen=True)
@@ -61,12 +60,9 @@ def _compiled_step(
     network, weights = training.network, tf.constant(training.class_weights)
 
     @tf.function(jit_compile=params.xla)
-    def step(pixels: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        images = to_network_input(pixels)
-        if params.augmentation:
-            images = augment(images, seed)
+    def step(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            loss = training.objective(network, images, labels, weights, seed + 1)
+            loss = training.objective(network, images, labels, weights, seed)
         gradients = tape.gradient(loss, network.trainable_variables)
         optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
         average.update()
@@ -109,9 +105,8 @@ def _run_epoch(
 ) -> float:
     """Return the mean loss of an epoch; it is fetched once, so that no step waits for it."""
     total = tf.zeros(())
-    for index, (pixels, labels) in enumerate(training.data.epoch(epoch)):
-        seed = tf.constant([params.seed, 2 * (epoch * training.data.steps + index)], tf.int32)
-        total += step(pixels, labels, seed)
+    for index, (images, labels) in enumerate(training.data.epoch(epoch)):
+        total += step(images, labels, tf.constant([params.seed, epoch * training.data.steps + index], tf.int32))
         task.advance()
     loss = float(total) / training.data.steps
     if not np.isfinite(loss):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.config import PipelineConfig
     from pipeline.runner import RunResult
 
+_Place = tuple[str, str, float]
 _SHOWN = ("accuracy", "balanced_accuracy")
 
 
@@ -32,11 +34,11 @@ def summary_table(rows: list[dict[str, Any]]) -> Table:
     """Return the table for rows of `metric_rows` that cover all images."""
     table = Table(title="Test images; every model attacked through its own gradients", box=box.SIMPLE_HEAD)
     for name in ("model", "attack"):
-        table.add_column(name, no_wrap=True)
-    for name in ("epsilon", "accuracy [95 % interval]", "balanced accuracy", "n"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name)
+    for name in ("epsilon", "accuracy (95 %)", "balanced accuracy", "n"):
+        table.add_column(name, justify="right")
     previous = None
-    for (model, attack, epsilon), cells in _grouped(rows).items():
+    for (model, attack, epsilon), cells in _clean_first(_grouped(rows)).items():
         if previous not in (None, model):
             table.add_section()
         previous = model
@@ -53,12 +55,19 @@ def summary_table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _grouped(rows: list[dict[str, Any]]) -> dict[tuple[str, str, float], dict[str, dict[str, Any]]]:
-    groups: dict[tuple[str, str, float], dict[str, dict[str, Any]]] = {}
+def _grouped(rows: list[dict[str, Any]]) -> dict[_Place, dict[str, dict[str, Any]]]:
+    groups: dict[_Place, dict[str, dict[str, Any]]] = {}
     for row in rows:
         if row["attack"] is not None and row["epsilon"] is not None:
             groups.setdefault((row["model"], row["attack"], row["epsilon"]), {})[row["metric"]] = row
     return groups
+
+
+def _clean_first(groups: dict[_Place, dict[str, dict[str, Any]]]) -> dict[_Place, dict[str, dict[str, Any]]]:
+    """Return groups with the models in their order and each model's clean images before its attacks."""
+    models = list(dict.fromkeys(model for model, _, _ in groups))
+    places = sorted(groups, key=lambda place: (models.index(place[0]), place[1] != "none"))
+    return {place: groups[place] for place in places}
 
 
 def _number(value: float | None) -> str:
@@ -116,11 +125,15 @@ def run_summary(config: PipelineConfig, result: RunResult) -> dict[str, Any]:
 
 
 def runs_table(runs: list[dict[str, Any]]) -> Table:
-    """Return runs as a table."""
-    table = Table()
+    """Return runs as a table, each with the number of its nodes by what became of them."""
+    table = Table(box=box.SIMPLE_HEAD)
     for name in ("run", "started (UTC)", "status", "stages"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=name != "stages")
     for run in runs:
-        states = ", ".join(f"{node['node']} {node['status']} ({node['seconds']:.0f} s)" for node in run["nodes"])
-        table.add_row(run["id"], run["started"][:19].replace("T", " "), run["status"], states)
+        states = Counter(node["status"] for node in run["nodes"])
+        seconds = sum(node["seconds"] for node in run["nodes"])
+        bad = [node["node"] for node in run["nodes"] if node["status"] in ("failed", "refused")]
+        text = ", ".join(f"{count} {state}" for state, count in states.items()) + f" in {seconds:.0f} s"
+        text += f" ({', '.join(bad)})" if bad else ""
+        table.add_row(run["id"], run["started"][:19].replace("T", " "), run["status"], escape(text))
     return table

@@ -211,15 +211,24 @@ class LesionBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
 
 
 def _without_duplicates(records: list[LesionRecord]) -> tuple[list[LesionRecord], list[QuarantinedRecord]]:
-    """Set aside every record whose id occurs more than once: which of them tells the truth is unknown."""
-    counts = Counter(record.image_id for record in records)
-    kept = [record for record in records if counts[record.image_id] == 1]
-    detail = "the id stands in {} rows"
-    return kept, [
-        QuarantinedRecord(record.image_id, Reason.DUPLICATE_ID, detail.format(counts[record.image_id]))
-        for record in records
-        if counts[record.image_id] > 1
-    ]
+    """Set aside every record whose id or image occurs more than once: which of them tells the truth is unknown.
+
+    An id may be given with and without the suffix of its file, so the same image can stand under two ids; it would leak
+    from one split into another.
+    """
+    ids = Counter(record.image_id for record in records)
+    images = Counter(record.locator for record in records if record.locator)
+    kept, duplicates = [], []
+    for record in records:
+        if ids[record.image_id] > 1:
+            detail = f"the id stands in {ids[record.image_id]} rows"
+        elif images[record.locator] > 1:
+            detail = f"its image stands in {images[record.locator]} rows"
+        else:
+            kept.append(record)
+            continue
+        duplicates.append(QuarantinedRecord(record.image_id, Reason.DUPLICATE_ID, detail))
+    return kept, duplicates
 
 
 def _shards(records: list[LesionRecord], salt: str) -> list[tuple[LesionRecord, ...]]:

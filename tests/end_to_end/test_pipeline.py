@@ -1,0 +1,198 @@
+"""The whole pipeline through its command line, on a few hundred drawn images."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+import tensorflow_model_analysis as tfma
+from click.testing import CliRunner, Result
+
+from pipeline.cli.main import main
+
+pytestmark = pytest.mark.slow
+
+SMALL: dict[str, Any] = {
+    "ingest": {"synthetic": {"count": 360}},
+    "preprocess": {"image_size": 16},
+    "train": {"epochs": 3, "warmup_epochs": 0, "xla": False},
+    "augment": {
+        "attacks": {"fgsm": {"attack": "fgsm"}, "pgd": {"attack": "pgd", "steps": 3}},
+        "models": {"fgsm": ["fgsm"], "mixed": ["fgsm", "pgd"]},
+        "train": {"epochs": 1},
+    },
+    "evaluate": {
+        "epsilons": [1, 4],
+        "attacks": {"fgsm": {"attack": "fgsm"}, "pgd": {"attack": "pgd", "steps": 5}},
+        "gate": {
+            "candidate": "mixed",
+            "baseline": "vanilla",
+            "thresholds": [{"metric": "accuracy", "min": 0.01}],
+        },
+    },
+}
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pipeline")
+
+
+@pytest.fixture(scope="module")
+def command(root: Path) -> Command:
+    config = root / "config.json"
+    config.write_text(json.dumps({**SMALL, "root": str(root / "output")}))
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(main, [*arguments, "--config", str(config)])
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def first_run(command: Command) -> Result:
+    """The pipeline's first run, which everything else in this file looks at."""
+    return command("run")
+
+
+def statuses(result: Result) -> dict[str, str]:
+    return {node["node"]: node["status"] for node in json.loads(result.stdout)["nodes"]}
+
+
+def metric_rows(command: Command) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(command("show", "metrics", "--json").stdout)
+    return rows
+
+
+def test_one_command_runs_everything_and_prints_the_table(first_run: Result, root: Path) -> None:
+    assert first_run.exit_code == 0, first_run.output
+    for text in ("vanilla", "mixed", "fgsm", "pgd", "worst_case", "balanced", "evaluation:", "exported:"):
+        assert text in first_run.stdout
+    assert (root / "output" / "export" / "1" / "saved_model.pb").is_file()
+    assert "Traceback" not in first_run.output
+
+
+def test_progress_goes_to_stderr_and_chatter_nowhere(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", "from pipeline.cli.main import main; main()"]
+    arguments = [
+        "run",
+        "--to",
+        "preprocess",
+        "--json",
+        "--set",
+        f"root={tmp_path}",
+        "--set",
+        "ingest.synthetic.count=200",
+    ]
+    done = subprocess.run([*program, *arguments], capture_output=True, text=True, check=True)
+    assert {node["status"] for node in json.loads(done.stdout)["nodes"]} == {"done"}
+    assert "preprocess: done in" in done.stderr
+    for chatter in ("cuda", "oneDNN", "WARNING", "absl", "Downloading"):
+        assert chatter not in done.stderr
+
+
+def test_unchanged_work_is_not_done_again(first_run: Result, command: Command) -> None:
+    started = time.monotonic()
+    again = command("run", "--json")
+    assert time.monotonic() - started < 15
+    assert again.exit_code == 0
+    assert set(statuses(again).values()) == {"cached"}
+    assert json.loads(again.stdout)["exported"].endswith("/export/1")
+
+
+def test_a_changed_parameter_runs_only_what_depends_on_it(first_run: Result, command: Command) -> None:
+    changed = statuses(command("run", "--json", "--set", "export.warmup_requests=2"))
+    assert {node for node, status in changed.items() if status == "done"} == {"export"}
+
+
+def test_a_model_that_misses_a_threshold_is_not_exported(first_run: Result, command: Command, root: Path) -> None:
+    threshold = '[{"metric":"balanced_accuracy","attack":"pgd","epsilon":4,"min":0.99}]'
+    elsewhere = root / "elsewhere"
+    refused = command("run", "--set", f"evaluate.gate.thresholds={threshold}", "--set", f"export.directory={elsewhere}")
+    assert refused.exit_code == 3
+    assert "not blessed" in refused.stderr
+    assert "balanced_accuracy under pgd at epsilon 4" in refused.stderr
+    assert not elsewhere.exists()
+
+
+def test_the_metrics_name_model_attack_epsilon_slice_and_n(first_run: Result, command: Command) -> None:
+    rows = metric_rows(command)
+    assert {"model", "attack", "epsilon", "slice", "metric", "value", "n"} <= set(rows[0])
+    assert {row["model"] for row in rows} == {"vanilla", "fgsm", "mixed"}
+    slices = {row["slice"].split("=")[0] for row in rows}
+    assert slices == {"overall", "dx", "sex", "age_group"}
+    assert all(isinstance(row["n"], int) and row["n"] > 0 for row in rows)
+    under_attack = [row for row in rows if row["attack"] == "pgd" and row["slice"] == "dx=mel"]
+    assert {row["epsilon"] for row in under_attack} == {1.0, 4.0}
+
+
+def test_the_worst_case_is_no_better_than_any_attack(first_run: Result, command: Command) -> None:
+    rows = [row for row in metric_rows(command) if row["slice"] == "overall" and row["metric"] == "accuracy"]
+    values = {(row["model"], row["attack"], row["epsilon"]): row["value"] for row in rows}
+    for (model, attack, epsilon), value in values.items():
+        if epsilon:
+            assert values[model, "worst_case", epsilon] <= value
+        elif attack == "none":
+            assert values[model, "worst_case", 4.0] <= value
+
+
+def test_tfma_reads_its_own_result(first_run: Result, root: Path) -> None:
+    evaluation = next((root / "output" / "artifacts" / "evaluation").glob("*/tfma"))
+    result = tfma.load_eval_result(str(evaluation), model_name="vanilla")
+    assert (("attack", "pgd"), ("epsilon", 4.0)) in {entry[0] for entry in result.slicing_metrics}
+
+
+def test_what_is_exported_serves_photographs(first_run: Result, root: Path) -> None:
+    served = tf.saved_model.load(str(root / "output" / "export" / "1"))
+    photograph = tf.io.encode_jpeg(tf.cast(tf.random.uniform((60, 80, 3), maxval=255, dtype=tf.int32), tf.uint8))
+    answer = served.signatures["serving_default"](image_bytes=tf.stack([photograph, photograph]))
+    assert answer["probabilities"].shape == (2, 7)
+    assert answer["class"].numpy()[0].decode() in {"akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"}
+
+
+def test_a_stage_runs_by_itself_on_what_earlier_ones_left(first_run: Result, command: Command) -> None:
+    forced = command("augment", "--force", "--json")
+    assert forced.exit_code == 0, forced.output
+    by_status = statuses(forced)
+    assert by_status["augment[fgsm]"] == by_status["train[mixed]"] == "done"
+    assert by_status["train[vanilla]"] == "cached"
+    assert "evaluate" not in by_status
+    # Done again from the same inputs, the same content came out: nothing downstream has to run.
+    assert set(statuses(command("run", "--json")).values()) == {"cached"}
+
+
+def test_a_stage_without_what_it_needs_says_what_to_run(command: Command, tmp_path: Path) -> None:
+    result = command("evaluate", "--set", f"root={tmp_path}")
+    assert result.exit_code == 2
+    assert "dermrobust run --to ingest" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_runs_are_listed_newest_first(first_run: Result, command: Command) -> None:
+    runs = json.loads(command("runs", "--json").stdout)
+    assert [run["started"] for run in runs] == sorted((run["started"] for run in runs), reverse=True)
+    assert runs[-1]["status"] == "succeeded"
+    assert {node["status"] for node in runs[-1]["nodes"]} == {"done"}
+
+
+def test_mistakes_end_with_a_message_and_code_2(command: Command) -> None:
+    for arguments, text in (
+        (("run", "--set", "trian.epochs=3"), "trian"),
+        (("run", "--from", "export", "--to", "train"), "comes after"),
+        (("run", "--set", "ingest.dataset=ham10000"), "ingest.path"),
+        (("run", "--set", "beam.runner=DaskRunner"), "loses data"),
+        (("show", "metrics", "--run", "nonesuch"), "nonesuch"),
+    ):
+        result = command(*arguments)
+        assert result.exit_code == 2, arguments
+        assert text in result.stderr
+        assert "Traceback" not in result.output

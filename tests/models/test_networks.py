@@ -1,0 +1,69 @@
+"""Every network that a config can name: from images in [0, 1] to logits, the same for the same seed."""
+
+import keras
+import numpy as np
+import pytest
+
+from models.registry import NETWORKS, checked_name, resolve
+
+CLASS_COUNT = 7
+SIZES = (16, 20)  # the second leaves odd sizes on the way down
+every_network = pytest.mark.parametrize("name", sorted(NETWORKS))
+
+
+def build(name: str, size: int = SIZES[0], seed: int = 0) -> keras.Model:
+    return resolve(name, NETWORKS)(size, CLASS_COUNT, seed)
+
+
+def weights_differ(one: keras.Model, two: keras.Model) -> bool:
+    return any((a != b).any() for a, b in zip(one.get_weights(), two.get_weights(), strict=True))
+
+
+@every_network
+@pytest.mark.parametrize("size", SIZES)
+def test_a_network_turns_images_into_logits(name: str, size: int) -> None:
+    network = build(name, size)
+    images = np.random.default_rng(0).random((32, size, size, 3), dtype=np.float32)
+
+    logits = np.asarray(network(images, training=False))
+
+    assert network.input_shape == (None, size, size, 3)
+    assert logits.shape == (32, CLASS_COUNT)
+    assert logits.dtype == np.float32
+    assert np.isfinite(logits).all()
+    assert logits.min() < 0  # probabilities would be positive
+    assert not np.allclose(logits.sum(axis=1), 1, atol=1e-3)  # and add up to 1
+
+
+@every_network
+def test_weights_come_from_the_seed_alone(name: str) -> None:
+    first = build(name)
+    keras.utils.set_random_seed(1234)
+    np.random.default_rng().random()
+
+    assert not weights_differ(first, build(name))
+    assert weights_differ(first, build(name, seed=1))
+
+
+@every_network
+def test_a_second_network_has_the_architecture_of_the_first(name: str) -> None:
+    """Compiled attacks are shared by architecture; names that Keras counts up would part them."""
+    assert build(name).to_json() == build(name, seed=0).to_json()
+
+
+@every_network
+def test_networks_of_other_seeds_share_their_compiled_attacks(name: str) -> None:
+    assert build(name).to_json() == build(name, seed=1).to_json()
+
+
+@every_network
+def test_every_variable_moves_in_training_or_is_a_statistic(name: str) -> None:
+    network = build(name)
+
+    assert network.trainable_variables
+    assert network.count_params() > 1000
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="there is no network 'vgg'; there are: resnet, small_resnet"):
+        checked_name("vgg", NETWORKS, "network")

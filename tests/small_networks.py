@@ -1,0 +1,70 @@
+"""Networks that build and train in seconds, and images that they can learn."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import layers
+
+from attacks.attack import Labels
+from attacks.target import LogitsFn, Target
+from attacks.threat import Pixels
+
+CLASS_COUNT = 7
+TINY = "tests.small_networks:tiny_network"
+"""For the registry of networks."""
+
+
+def tiny_network(image_size: int, class_count: int, seed: int) -> keras.Model:
+    """What real networks have: convolution, batch normalisation, dropout; see `models.networks.NetworkFn`."""
+    keras.utils.set_random_seed(seed)
+    images = keras.Input((image_size, image_size, 3), name="images")
+    x = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False, name="conv")(images)
+    x = layers.ReLU(name="relu")(layers.BatchNormalization(momentum=0.9, name="bn")(x))
+    x = layers.Dropout(0.1, name="dropout")(layers.Flatten(name="flatten")(x))
+    return keras.Model(images, layers.Dense(class_count, name="logits")(x), name="tiny")
+
+
+def colored_images(count: int, image_size: int = 8, seed: int = 0) -> tuple[Pixels, Labels]:
+    """Noise whose average colour tells the class; near enough to each other that an attack can move one to another."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, CLASS_COUNT, count)
+    colors = 110 + 30 * np.array([[label & 1, label >> 1 & 1, label >> 2] for label in range(1, CLASS_COUNT + 1)])
+    noise = random.normal(0, 20, (count, image_size, image_size, 3))
+    pixels = np.clip(np.rint(colors[labels][:, None, None, :] + noise), 0, 255).astype(np.uint8)
+    return pixels, labels.astype(np.int64)
+
+
+def trained_network(pixels: Pixels, labels: Labels) -> keras.Model:
+    """A tiny network that has learnt these images."""
+    network = tiny_network(pixels.shape[1], CLASS_COUNT, 0)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    network.compile(keras.optimizers.Adam(0.01), loss)
+    network.fit(pixels.astype(np.float32) / 255, labels, batch_size=32, epochs=60, verbose=0)
+    return network
+
+
+def accuracy(network: keras.Model, pixels: Pixels, labels: Labels) -> float:
+    logits = network(pixels.astype(np.float32) / 255, training=False).numpy()
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
+def mean_loss(network: keras.Model, images: npt.NDArray[np.float32], labels: Labels) -> float:
+    """Cross-entropy of the true classes, which attacks raise."""
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return float(loss(labels, network(images, training=False)))
+
+
+def counting_calls(target: Target) -> tuple[Target, Callable[[], int]]:
+    """The same target, and a function that tells how often Python ran its logits: once for each tracing."""
+    calls = 0
+    original: LogitsFn = target.logits
+
+    def counted(weights: Any, images: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return original(weights, images)
+
+    return Target(logits=counted, weights=target.weights), lambda: calls
