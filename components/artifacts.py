@@ -138,23 +138,26 @@ class ArtifactStore:
         published = self.find(type_, fingerprint)
         if published is not None and published.digest == manifest.digest:
             return published
-        # What lies there is no artifact (its writer was stopped), or is to be replaced by what was made anew.
-        storage.remove(uri)
+        content = manifest.model_dump_json(indent=1).encode()
         try:
-            self._move(staged, uri, manifest.model_dump_json(indent=1).encode())
+            self._move(staged, uri, content)
         except OSError:
             other = self.find(type_, fingerprint)
-            if other is None:
-                raise
-            return other
+            if other is not None and other != published:
+                return other
+            # What lies there is no artifact (its writer was stopped), or is to be replaced by what was made anew.
+            storage.remove(uri)
+            self._move(staged, uri, content)
         return Artifact(type_, fingerprint, manifest.digest, uri)
 
     @staticmethod
     def _move(staged: str, uri: str, manifest: bytes) -> None:
+        """Move what was staged; on a local disk an error where something lies already, elsewhere in its place."""
         if storage.is_local(staged):
             # One rename publishes files and manifest together.
             storage.write_bytes(storage.join(staged, MANIFEST), manifest)
             storage.move(staged, uri)
         else:
+            storage.remove(uri)
             storage.move(staged, uri)
             storage.write_bytes(storage.join(uri, MANIFEST), manifest)

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import posixpath
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,7 +94,7 @@ def atomic_file(uri: str) -> Iterator[str]:
             _file_systems().rename([partial], [uri])
     except BaseException:
         with contextlib.suppress(Exception):
-            _file_systems().delete([partial])
+            remove(partial)
         raise
 
 
@@ -114,7 +115,14 @@ def list_files(uri: str) -> list[str]:
 
 def remove(uri: str) -> None:
     """Delete a file or a folder with all it holds; a missing one is fine."""
-    if exists(uri) or list_files(uri):
+    if is_local(uri):
+        # Beam would take brackets and stars in the path for a pattern.
+        path = Path(uri)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    elif exists(uri) or list_files(uri):
         _file_systems().delete([uri])
 
 

@@ -139,7 +139,7 @@ class PipelineConfig(Params):
         gate, models = self.evaluate.gate, self.model_names()
         for reserved in (CLEAN, WORST_CASE):
             if reserved in self.evaluate.attacks:
-                raise ValueError(f"evaluate.attacks: '{reserved}' has a meaning of its own in results; choose another name")
+                raise ValueError(f"evaluate.attacks: '{reserved}' has a meaning of its own; choose another name")
         for role, name in (("candidate", gate.candidate), ("baseline", gate.baseline)):
             if name is not None and name not in models:
                 raise ValueError(f"evaluate.gate.{role}: there is no model '{name}'; there are: {', '.join(models)}")

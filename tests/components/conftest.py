@@ -1,0 +1,98 @@
+"""A workshop that runs components on drawn images, and what they make, once for all tests."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from components.artifacts import Artifact, ArtifactStore, ArtifactType, Provenance
+from components.augment.component import AUGMENT
+from components.component import Component, Context, Params
+from components.evaluate.component import PREDICT
+from components.export.component import EXPORT
+from components.ingest.component import INGEST, IngestParams
+from components.ingest.datasets.synthetic.source import SyntheticSource
+from components.preprocess.component import PREPROCESS, PreprocessParams
+from components.progress import Progress, Silent
+from components.train.component import TRAIN, TrainParams
+from models.registry import NETWORKS
+from tests.small_networks import TINY
+
+IMAGE_SIZE = 16
+COMPONENTS = (INGEST, PREPROCESS, TRAIN, AUGMENT, PREDICT, EXPORT)
+
+Outputs = Mapping[str, Artifact]
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Runs components and publishes what they make, as a pipeline would, without one."""
+
+    root: Path
+
+    def make(
+        self,
+        component: Component,
+        params: Params,
+        name: str,
+        *,
+        progress: Progress | None = None,
+        **inputs: Artifact | tuple[Artifact, ...],
+    ) -> Outputs:
+        """Return what a component makes; `name` stands for the fingerprint, and gives the folder of its work."""
+        given = {key: value if isinstance(value, tuple) else (value,) for key, value in inputs.items()}
+        store = ArtifactStore(str(self.root))
+        staged = {key: store.stage(type_, name) for key, type_ in component.outputs.items()}
+        work = self.root / "work" / name
+        work.mkdir(parents=True, exist_ok=True)
+        component.execute(Context(params, given, staged, str(work), progress=progress or Silent()))
+        origin = Provenance(component.name, params.model_dump(mode="json"), given, {})
+        return {key: store.publish(staged[key], type_, name, origin) for key, type_ in component.outputs.items()}
+
+    def publish(self, type_: ArtifactType, name: str, files: Mapping[str, bytes]) -> Artifact:
+        """Return an artifact of given files."""
+        store = ArtifactStore(str(self.root))
+        staged = store.stage(type_, name)
+        for path, content in files.items():
+            Path(staged, path).parent.mkdir(parents=True, exist_ok=True)
+            Path(staged, path).write_bytes(content)
+        return store.publish(staged, type_, name, Provenance("test", {}, {}, {}))
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    return Workshop(tmp_path_factory.mktemp("workshop"))
+
+
+@pytest.fixture(scope="session")
+def dataset(workshop: Workshop) -> Artifact:
+    params = IngestParams(synthetic=SyntheticSource(count=240, height=32, width=40))
+    return workshop.make(INGEST, params, "drawn")["dataset"]
+
+
+@pytest.fixture(scope="session")
+def examples(workshop: Workshop, dataset: Artifact) -> Artifact:
+    params = PreprocessParams(image_size=IMAGE_SIZE)
+    return workshop.make(PREPROCESS, params, "drawn", dataset=dataset)["examples"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tiny_in_registry() -> Iterator[None]:
+    """Configs of tests may name the network 'tiny'."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(NETWORKS, "tiny", TINY)
+        yield
+
+
+@pytest.fixture(scope="session")
+def train_params(tiny_in_registry: None) -> TrainParams:
+    """Few epochs of the tiny network."""
+    return TrainParams(
+        network="tiny", epochs=4, batch_size=32, learning_rate=0.01, warmup_epochs=0.5, patience=8, xla=False, seed=3
+    )
+
+
+@pytest.fixture(scope="session")
+def model(workshop: Workshop, examples: Artifact, train_params: TrainParams) -> Artifact:
+    return workshop.make(TRAIN, train_params, "model", examples=examples, adversarial=())["model"]

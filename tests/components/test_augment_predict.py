@@ -1,0 +1,298 @@
+"""Adversarial examples and predictions: what is stored is what holds, whoever reads it again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+
+from attacks.cleverhans.fgsm import FGSM
+from attacks.cleverhans.pgd import PGD
+from attacks.registry import AnyAttack
+from components import storage
+from components.adversarial_spec import AdversarialSpec, shard_uris
+from components.artifacts import Artifact
+from components.augment.component import AUGMENT, AugmentParams
+from components.evaluate.component import PREDICT, PredictParams
+from components.evaluate.predict import ADVERSARIAL, PREDICTIONS, prediction_uris
+from components.examples import FEATURES, METADATA, ExamplesSpec, Split, read_batches
+from components.examples import shard_uris as example_uris
+from components.model_files import load_network
+from tests.components.conftest import Workshop
+from tests.small_networks import CLASS_COUNT
+
+ATTACKS: dict[str, AnyAttack] = {"fgsm": FGSM(), "pgd_five": PGD(steps=5)}
+EPSILONS = (1.0, 2.5, 8.0)
+CRAFTED = {"fgsm": AugmentParams(attack=FGSM(), epsilon=4), "pgd": AugmentParams(attack=PGD(steps=5), epsilon=2)}
+every_attack = pytest.mark.parametrize("attack", CRAFTED)
+
+Records = list[dict[str, Any]]
+Prediction = tuple[str, str, float]
+"""Image, attack, epsilon."""
+
+
+def records(uris: list[str]) -> Iterator[dict[str, Any]]:
+    """Every record of shards with its image decoded, read without the project's own reader."""
+    for serialized in tf.data.TFRecordDataset(uris).as_numpy_iterator():
+        features = tf.train.Example.FromString(serialized).features.feature
+        values = {name: getattr(feature, feature.WhichOneof("kind")).value[0] for name, feature in features.items()}
+        yield {**values, "pixels": tf.io.decode_png(values["image/encoded"]).numpy()}
+
+
+@pytest.fixture(scope="module")
+def crafted(workshop: Workshop, examples: Artifact, model: Artifact) -> dict[str, Artifact]:
+    """For each attack its adversarial training examples."""
+    return {
+        name: workshop.make(AUGMENT, params, name, examples=examples, model=model)["adversarial"]
+        for name, params in CRAFTED.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def predict_params() -> PredictParams:
+    return PredictParams(attacks=ATTACKS, epsilons=EPSILONS, batch_size=16, seed=5)
+
+
+@pytest.fixture(scope="module")
+def predictions(workshop: Workshop, examples: Artifact, model: Artifact, predict_params: PredictParams) -> Artifact:
+    return workshop.make(PREDICT, predict_params, "predictions", examples=examples, model=model)["predictions"]
+
+
+@pytest.fixture(scope="module")
+def table(predictions: Artifact) -> pa.Table:
+    return pa.concat_tables([pq.read_table(uri) for uri in prediction_uris(predictions)])
+
+
+@pytest.fixture(scope="module")
+def clean(examples: Artifact) -> dict[Split, Records]:
+    spec = ExamplesSpec.read(examples)
+    return {split: list(records(example_uris(examples, spec, split))) for split in Split}
+
+
+@pytest.fixture(scope="module")
+def network(model: Artifact) -> keras.Model:
+    return load_network(model.uri, model.digest)
+
+
+@every_attack
+def test_every_training_image_has_one_adversarial_image(
+    attack: str, crafted: dict[str, Artifact], clean: dict[Split, Records]
+) -> None:
+    spec = AdversarialSpec.read(crafted[attack])
+    made = list(records(shard_uris(crafted[attack], spec)))
+
+    assert spec.split is Split.TRAIN
+    assert spec.count == len(made) == len(clean[Split.TRAIN])
+    assert [record["image/id"] for record in made] == [record["image/id"] for record in clean[Split.TRAIN]]
+
+
+@every_attack
+def test_shards_correspond_to_shards(attack: str, crafted: dict[str, Artifact], examples: Artifact) -> None:
+    made = shard_uris(crafted[attack], AdversarialSpec.read(crafted[attack]))
+    sources = example_uris(examples, ExamplesSpec.read(examples), Split.TRAIN)
+
+    for one, other in zip(made, sources, strict=True):
+        ids = [[record["image/id"] for record in records([uri])] for uri in (one, other)]
+        assert ids[0] == ids[1]
+
+
+@every_attack
+def test_what_is_stored_is_within_the_budget_and_uses_it(
+    attack: str, crafted: dict[str, Artifact], clean: dict[Split, Records]
+) -> None:
+    epsilon = CRAFTED[attack].epsilon
+    made = records(shard_uris(crafted[attack], AdversarialSpec.read(crafted[attack])))
+
+    distances = [
+        np.abs(record["pixels"].astype(int) - original["pixels"]).max()
+        for record, original in zip(made, clean[Split.TRAIN], strict=True)
+    ]
+
+    assert set(distances) == {int(epsilon)}
+
+
+@every_attack
+def test_an_adversarial_record_keeps_what_is_known_and_says_how_it_was_made(
+    attack: str, crafted: dict[str, Artifact], clean: dict[Split, Records], model: Artifact
+) -> None:
+    params = CRAFTED[attack]
+    made = records(shard_uris(crafted[attack], AdversarialSpec.read(crafted[attack])))
+
+    for record, original in zip(made, clean[Split.TRAIN], strict=True):
+        assert record.keys() == {*FEATURES, "pixels", "attack", "epsilon", "source_model"}
+        assert (record["attack"], record["epsilon"]) == (attack.encode(), params.epsilon)
+        assert record["source_model"] == model.fingerprint.encode()
+        for name in METADATA:
+            assert record[name] == original[name] or record[name] != record[name]  # an unknown age is NaN
+
+
+@every_attack
+def test_the_spec_says_how_the_examples_were_made(attack: str, crafted: dict[str, Artifact], model: Artifact) -> None:
+    spec = AdversarialSpec.read(crafted[attack])
+
+    assert spec.attack == CRAFTED[attack].attack.model_dump(mode="json")
+    assert (spec.epsilon, spec.source_model) == (CRAFTED[attack].epsilon, model.fingerprint)
+
+
+@every_attack
+def test_the_attacked_model_does_worse(
+    attack: str, crafted: dict[str, Artifact], clean: dict[Split, Records], network: keras.Model
+) -> None:
+    made = list(records(shard_uris(crafted[attack], AdversarialSpec.read(crafted[attack]))))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    losses = []
+    for rows in (made, clean[Split.TRAIN]):
+        images = np.stack([row["pixels"] for row in rows]).astype(np.float32) / 255
+        losses.append(float(loss(np.array([row["label"] for row in rows]), network(images, training=False))))
+
+    assert losses[0] > losses[1] + 0.05
+
+
+@every_attack
+def test_crafting_again_gives_the_same_artifact(
+    attack: str, crafted: dict[str, Artifact], workshop: Workshop, examples: Artifact, model: Artifact
+) -> None:
+    again = workshop.make(AUGMENT, CRAFTED[attack], f"{attack}_again", examples=examples, model=model)["adversarial"]
+
+    assert again.digest == crafted[attack].digest
+
+
+def test_another_seed_gives_other_random_starts(
+    crafted: dict[str, Artifact], workshop: Workshop, examples: Artifact, model: Artifact
+) -> None:
+    params = CRAFTED["pgd"].model_copy(update={"seed": 1})
+
+    other = workshop.make(AUGMENT, params, "pgd_other_seed", examples=examples, model=model)["adversarial"]
+
+    assert other.digest != crafted["pgd"].digest
+
+
+def test_there_is_a_row_for_every_image_under_every_condition(
+    table: pa.Table, clean: dict[Split, Records], model: Artifact
+) -> None:
+    images = [record["image/id"].decode() for record in clean[Split.TEST]]
+    conditions = {("none", 0.0), *((name, epsilon) for name in ATTACKS for epsilon in EPSILONS)}
+    rows = table.select(["image_id", "attack", "epsilon"]).to_pylist()
+
+    found = [(row["image_id"], row["attack"], row["epsilon"]) for row in rows]
+
+    assert len(found) == len(images) * (1 + len(ATTACKS) * len(EPSILONS))
+    assert set(found) == {(image, *condition) for image in images for condition in conditions}
+    assert set(table.column("model").to_pylist()) == {model.fingerprint}
+
+
+def test_a_row_tells_of_its_image_what_the_examples_tell(table: pa.Table, clean: dict[Split, Records]) -> None:
+    originals = {record["image/id"].decode(): record for record in clean[Split.TEST]}
+
+    for row in table.to_pylist():
+        original = originals[row["image_id"]]
+        assert row["label"] == original["label"]
+        assert row["lesion_id"] == original["lesion/id"].decode()
+        for name in ("dx", "age_group", "sex", "localization"):
+            assert row[name] == original[name].decode()
+        age = original["age"]
+        assert row["age"] == (None if np.isnan(age) else age)
+
+
+def test_probabilities_add_up_to_1_and_the_largest_is_predicted(table: pa.Table) -> None:
+    probabilities = np.array(table.column("probabilities").to_pylist())
+
+    assert probabilities.shape == (len(table), CLASS_COUNT)
+    assert probabilities.min() >= 0
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert (probabilities.argmax(axis=1) == np.array(table.column("predicted"))).all()
+
+
+def stored_images(predictions: Artifact, clean: dict[Split, Records]) -> dict[Prediction, np.ndarray[Any, Any]]:
+    """The images behind the rows: clean ones from the examples, adversarial ones from beside the predictions."""
+    images = {(record["image/id"].decode(), "none", 0.0): record["pixels"] for record in clean[Split.TEST]}
+    folder = predictions.path(ADVERSARIAL)
+    for record in records([storage.join(folder, name) for name in storage.list_files(folder)]):
+        images[record["image/id"].decode(), record["attack"].decode(), record["epsilon"]] = record["pixels"]
+    return images
+
+
+def test_every_row_can_be_scored_again_from_its_stored_image(
+    table: pa.Table, predictions: Artifact, clean: dict[Split, Records], network: keras.Model
+) -> None:
+    images = stored_images(predictions, clean)
+    keys = list(zip(*(table.column(name).to_pylist() for name in ("image_id", "attack", "epsilon")), strict=True))
+    assert len(images) == len(keys)
+
+    logits = network(np.stack([images[key] for key in keys]).astype(np.float32) / 255, training=False)
+
+    stored = np.array(table.column("probabilities").to_pylist())
+    np.testing.assert_allclose(tf.nn.softmax(logits), stored, atol=1e-5)
+
+
+def test_the_images_that_were_scored_are_within_their_budget(
+    predictions: Artifact, clean: dict[Split, Records]
+) -> None:
+    images = stored_images(predictions, clean)
+
+    for (image, attack, epsilon), pixels in images.items():
+        distance = np.abs(pixels.astype(int) - images[image, "none", 0.0]).max()
+        assert distance == (0 if attack == "none" else int(epsilon))
+
+
+def test_attacks_with_a_larger_budget_do_more_harm(table: pa.Table) -> None:
+    probabilities, labels = np.array(table.column("probabilities").to_pylist()), np.array(table.column("label"))
+    losses = -np.log(probabilities[np.arange(len(labels)), labels])
+    attacks, epsilons = np.array(table.column("attack")), np.array(table.column("epsilon"))
+
+    for name in ATTACKS:
+        means = [losses[(attacks == name) & (epsilons == epsilon)].mean() for epsilon in EPSILONS]
+        assert losses[attacks == "none"].mean() < means[0] < means[1] < means[2]
+
+
+def test_predicting_again_gives_the_same_bytes(
+    predictions: Artifact, workshop: Workshop, examples: Artifact, model: Artifact, predict_params: PredictParams
+) -> None:
+    again = workshop.make(PREDICT, predict_params, "predictions_again", examples=examples, model=model)["predictions"]
+
+    assert again.digest == predictions.digest
+    for one, other in zip(prediction_uris(again), prediction_uris(predictions), strict=True):
+        assert Path(one).read_bytes() == Path(other).read_bytes()
+
+
+def test_there_is_one_file_of_predictions_for_each_shard(predictions: Artifact, examples: Artifact) -> None:
+    shards = ExamplesSpec.read(examples).shards[Split.TEST]
+
+    names = storage.list_files(predictions.path(PREDICTIONS))
+
+    assert names == [f"part-{index:05d}-of-{shards:05d}.parquet" for index in range(shards)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 1000])
+def test_a_shard_reads_the_same_in_batches_of_any_size(batch_size: int, examples: Artifact) -> None:
+    (uri, *_) = example_uris(examples, ExamplesSpec.read(examples), Split.TRAIN)
+    whole = next(read_batches(uri, 10_000))
+
+    batches = list(read_batches(uri, batch_size))
+
+    np.testing.assert_array_equal(np.concatenate([batch.pixels for batch in batches]), whole.pixels)
+    np.testing.assert_array_equal(np.concatenate([batch.labels for batch in batches]), whole.labels)
+    for name in ("image/id", "lesion/id", "dx", "age_group"):
+        assert [value for batch in batches for value in batch.columns[name]] == whole.columns[name]
+
+
+@pytest.mark.parametrize("batch_size", [16, 100])
+def test_the_size_of_a_batch_of_attacked_images_changes_next_to_nothing(
+    batch_size: int, crafted: dict[str, Artifact], workshop: Workshop, examples: Artifact, model: Artifact
+) -> None:
+    """A processor may round otherwise in a batch of another shape, which turns the sign of a gradient near zero."""
+    params = CRAFTED["pgd"].model_copy(update={"batch_size": batch_size})
+
+    made = workshop.make(AUGMENT, params, f"pgd_batch_{batch_size}", examples=examples, model=model)["adversarial"]
+
+    one, other = (
+        np.stack([record["pixels"] for record in records(shard_uris(artifact, AdversarialSpec.read(artifact)))])
+        for artifact in (made, crafted["pgd"])
+    )
+    assert (one != other).mean() < 1e-4

@@ -1,0 +1,233 @@
+"""Fingerprints: they change with all that shapes a result, and with nothing else."""
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+
+from components import fingerprint as fingerprints
+from components.artifacts import Artifact, ArtifactType
+from components.augment.component import AUGMENT
+from components.component import NOT_IN_FINGERPRINT, Component, Params
+from components.evaluate.component import EVALUATE, PREDICT
+from components.export.component import EXPORT
+from components.fingerprint import fingerprint, library_versions, source_digest
+from components.ingest.component import INGEST, IngestParams
+from components.preprocess.component import PREPROCESS
+from components.train.component import TRAIN, TrainParams
+
+Edit = Callable[[str, str, str], None]
+REAL = (INGEST, PREPROCESS, TRAIN, AUGMENT, PREDICT, EVALUATE, EXPORT)
+
+
+class Settings(Params):
+    """Parameters of a component for tests."""
+
+    steps: int = 1
+    place: str = Field("here", json_schema_extra=NOT_IN_FINGERPRINT)
+
+
+def component(name: str = "sample", executor: str = "components.storage:exists") -> Component:
+    return Component(name, Settings, {}, {}, executor, libraries=("pydantic",))
+
+
+def artifact(digest: str, fingerprint_: str = "f", uri: str = "/u") -> Artifact:
+    return Artifact(ArtifactType.MODEL, fingerprint_, digest, uri)
+
+
+@pytest.fixture
+def fresh() -> Iterator[None]:
+    """Digests of sources and versions are remembered for a process; tests change what they are made from."""
+    fingerprints.source_digest.cache_clear()
+    fingerprints.library_versions.cache_clear()
+    yield
+    fingerprints.source_digest.cache_clear()
+    fingerprints.library_versions.cache_clear()
+
+
+@pytest.fixture
+def edit(fresh: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Edit:
+    """A function that gives a module of the project another source, as far as fingerprints see."""
+    real = fingerprints._source_path
+
+    def edit(module: str, change: str, replacement: str) -> None:
+        path = real(module)
+        assert path is not None
+        source = path.read_text()
+        assert re.search(change, source)
+        edited = tmp_path / f"{module}.py"
+        edited.write_text(re.sub(change, replacement, source, count=1))
+        monkeypatch.setattr(fingerprints, "_source_path", lambda name: edited if name == module else real(name))
+        fingerprints.source_digest.cache_clear()
+
+    return edit
+
+
+def test_it_is_the_same_for_the_same() -> None:
+    inputs = {"model": (artifact("d"),)}
+
+    first = fingerprint(component(), Settings(), inputs)
+
+    assert first == fingerprint(component(), Settings(), inputs)
+    assert re.fullmatch(r"[0-9a-f]{32}", first)
+
+
+def test_it_changes_with_a_parameter() -> None:
+    assert fingerprint(component(), Settings(steps=2), {}) != fingerprint(component(), Settings(), {})
+
+
+def test_it_does_not_change_with_a_parameter_that_shapes_no_result() -> None:
+    assert fingerprint(component(), Settings(place="there"), {}) == fingerprint(component(), Settings(), {})
+
+
+def test_where_the_raw_files_lie_shapes_no_result() -> None:
+    params = [IngestParams(path=path) for path in ("/here", "/there", None)]
+
+    assert len({fingerprint(INGEST, given, {}) for given in params}) == 1
+
+
+def test_a_default_that_is_written_out_is_no_change() -> None:
+    params = [TrainParams(), TrainParams.model_validate(TrainParams().model_dump())]
+
+    assert len({fingerprint(TRAIN, given, {}) for given in params}) == 1
+
+
+def test_it_changes_with_the_content_of_an_input_and_nothing_else_of_it() -> None:
+    one, other = ({"model": (artifact(digest),)} for digest in ("d1", "d2"))
+    moved = {"model": (artifact("d1", fingerprint_="another", uri="/elsewhere"),)}
+
+    assert fingerprint(component(), Settings(), one) != fingerprint(component(), Settings(), other)
+    assert fingerprint(component(), Settings(), one) == fingerprint(component(), Settings(), moved)
+
+
+def test_it_changes_with_the_number_and_order_of_inputs_and_with_their_names() -> None:
+    a, b = artifact("a"), artifact("b")
+    given: list[dict[str, tuple[Artifact, ...]]] = [
+        {},
+        {"x": ()},
+        {"x": (a,)},
+        {"x": (a, b)},
+        {"x": (b, a)},
+        {"x": (a,), "y": (b,)},
+        {"x": (b,), "y": (a,)},
+    ]
+
+    assert len({fingerprint(component(), Settings(), inputs) for inputs in given}) == len(given)
+
+
+def test_the_order_in_which_inputs_are_named_is_no_change() -> None:
+    a, b = (artifact("a"),), (artifact("b"),)
+
+    assert fingerprint(component(), Settings(), {"x": a, "y": b}) == fingerprint(
+        component(), Settings(), {"y": b, "x": a}
+    )
+
+
+def test_it_changes_with_the_component() -> None:
+    assert fingerprint(component("one"), Settings(), {}) != fingerprint(component("other"), Settings(), {})
+
+
+def test_it_changes_with_what_is_read_besides_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fingerprint(INGEST, IngestParams(), {})
+    monkeypatch.setattr("components.ingest.raw_content.digest", lambda params: "other files")
+
+    assert fingerprint(INGEST, IngestParams(), {}) != before
+
+
+def test_it_changes_with_the_version_of_a_library(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fingerprint(component(), Settings(), {})
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "99.0")
+    fingerprints.library_versions.cache_clear()
+
+    assert library_versions(("pydantic",))["pydantic"] == "99.0"
+    assert fingerprint(component(), Settings(), {}) != before
+
+
+@pytest.mark.parametrize("real", REAL, ids=lambda real: real.name)
+def test_every_library_that_a_component_names_is_installed(real: Component) -> None:
+    assert library_versions(real.libraries).keys() == {"python", *real.libraries}
+
+
+@pytest.mark.parametrize(
+    ("executor", "module", "change"),
+    [
+        ("components.train.executor", "components.train.executor", "def run"),
+        ("components.train.executor", "components.train.loop", "def train"),
+        ("components.train.executor", "components.storage", "_CHUNK = "),
+        ("components.train.executor", "models.networks", "def small_resnet"),  # named as text in the registry
+        ("components.train.executor", "models.objectives.cross_entropy", "def cross_entropy"),
+        ("components.augment.executor", "attacks.cleverhans.pgd", "class PGD"),
+        ("components.augment.executor", "attacks.cleverhans.gradient_step", "def gradient_steps"),  # imported late
+        ("components.evaluate.predict", "models.classifier", "def attack_target"),
+        ("components.preprocess.executor", "models.preprocessing", "def decode"),
+        ("components.ingest.executor", "components.ingest.datasets.synthetic.lesion", "import numpy"),
+        ("components.export.executor", "components.export.canary", "def ask"),
+    ],
+)
+def test_it_changes_with_the_code_of_every_module_that_takes_part(
+    executor: str, module: str, change: str, edit: Edit
+) -> None:
+    before = source_digest(executor)
+
+    edit(module, change, f"edited = 1\n{change}")
+
+    assert source_digest(executor) != before
+
+
+@pytest.mark.parametrize(
+    "module", ["components.evaluate.metrics", "components.export.signatures", "components.train.loop"]
+)
+def test_it_does_not_change_with_the_code_of_other_components(module: str, edit: Edit) -> None:
+    before = source_digest("components.preprocess.executor")
+
+    edit(module, "import ", "edited = 1\nimport ")
+
+    assert source_digest("components.preprocess.executor") == before
+
+
+@pytest.mark.parametrize(
+    ("change", "replacement"),
+    [
+        ('"""Files wherever', '"""Some files wherever'),
+        ('    """Tell whether a URI is', '    """Is a URI'),
+        ('    """A file of an artifact', '    """The file of an artifact'),
+        ("import contextlib", "# A comment.\n\n\nimport contextlib  # and another"),
+    ],
+    ids=["docstring of a module", "docstring of a function", "docstring of a class", "comments and layout"],
+)
+def test_comments_layout_and_docstrings_are_no_change(change: str, replacement: str, edit: Edit) -> None:
+    before = source_digest("components.storage")
+
+    edit("components.storage", change, replacement)
+
+    assert source_digest("components.storage") == before
+
+
+def test_the_docstring_of_a_constant_is_no_change(edit: Edit) -> None:
+    before = source_digest("components.examples")
+
+    edit("components.examples", '"""Of every record;', '"""Of each record;')
+
+    assert source_digest("components.examples") == before
+
+
+def test_the_first_statement_of_a_function_without_a_docstring_counts(edit: Edit) -> None:
+    before = source_digest("components.storage")
+
+    edit("components.storage", '    return "://" not in uri', '    return "//" not in uri')
+
+    assert source_digest("components.storage") != before
+
+
+@pytest.mark.parametrize("real", REAL, ids=lambda real: real.name)
+def test_no_executor_imports_relatively(real: Component) -> None:
+    """Fingerprints follow absolute imports only."""
+    path = fingerprints._source_path(real.executor.split(":")[0])
+    assert path is not None
+
+    imports = [node for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.ImportFrom)]
+
+    assert all(node.level == 0 for node in imports)

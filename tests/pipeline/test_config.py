@@ -1,0 +1,377 @@
+"""What a config may say: mistakes are named by their path, defaults are complete, and reading one stays quick."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attacks.cleverhans.pgd import PGD
+from attacks.errors import UserError
+from components.ingest.component import IngestParams
+from pipeline.config import PipelineConfig, dump, load_config
+
+REPOSITORY = Path(__file__).parents[2]
+Values = dict[str, Any]
+
+
+def at(path: str, value: Any) -> Values:
+    """A config in which one key has a value: `at("train.epochs", 3)`."""
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    result: Values = value
+    return result
+
+
+def load(folder: Path, values: Any, *overrides: str) -> PipelineConfig:
+    path = folder / "config.json"
+    path.write_text(json.dumps(values), encoding="utf-8")
+    return load_config(path, overrides)
+
+
+def refusal(folder: Path, values: Any, *overrides: str) -> str:
+    """The message with which a config is refused."""
+    with pytest.raises(UserError) as raised:
+        load(folder, values, *overrides)
+    return str(raised.value)
+
+
+def threshold(**values: Any) -> Values:
+    """A config whose gate has one threshold."""
+    return at("evaluate.gate", {"candidate": "pgd", "thresholds": [{"metric": "accuracy", "min": 0.5} | values]})
+
+
+# Mistakes
+
+AT_LEAST_1 = "Input should be greater than or equal to 1"
+FIRST = "evaluate.gate.thresholds.0"
+
+
+@pytest.mark.parametrize(
+    ("values", "path", "meant"),
+    [
+        (at("trian", {}), "trian", "train"),
+        (at("train.epoch", 3), "train.epoch", "epochs"),
+        (at("ingest.folder.columns.image", "x"), "ingest.folder.columns.image", "image_id"),
+        (at("ingest.splits.tst", 0.1), "ingest.splits.tst", "test"),
+        (at("augment.attacks.mine", {"attack": "pgd", "stepz": 1}), "augment.attacks.mine.stepz", "steps"),
+        (at("evaluate.attacks.pgd", {"attack": "pgd", "step": 1}), "evaluate.attacks.pgd.step", "steps"),
+        (at("augment.train.epoch", 3), "augment.train.epoch", "epochs"),
+        (threshold(mim=0.1), "evaluate.gate.thresholds.0.mim", "min"),
+    ],
+)
+def test_an_unknown_key_is_named_with_what_was_meant_and_what_is_allowed(
+    tmp_path: Path, values: Values, path: str, meant: str
+) -> None:
+    message = refusal(tmp_path, values)
+    assert str(tmp_path / "config.json") in message
+    (line,) = [line for line in message.splitlines() if line.startswith(f"  {path}: there is no such key.")]
+    assert f"Did you mean '{meant}'?" in line
+    assert meant in line.partition("Allowed: ")[2].rstrip(".").split(", ")
+
+
+def test_what_is_allowed_for_one_attack_is_not_offered_for_another(tmp_path: Path) -> None:
+    message = refusal(tmp_path, at("augment.attacks.fgsm", {"attack": "fgsm", "steps": 3}))
+    assert "augment.attacks.fgsm.steps: there is no such key. Allowed: attack." in message
+
+
+def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
+    message = refusal(tmp_path, at("train.epochs", "many") | at("ingest.dataset", "mnist") | at("beam.runer", "x"))
+    for path in ("train.epochs", "ingest.dataset", "beam.runer"):
+        assert f"\n  {path}: " in message
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        (at("train.epochs", "many"), "train.epochs: Input should be a valid integer"),
+        (at("train.epochs", 1.5), "train.epochs: Input should be a valid integer"),
+        (at("train", 3), "train: Input should be a valid dictionary"),
+        (at("root", 3), "root: Input should be a valid string (found: 3)"),
+        (at("evaluate.epsilons", 4), "evaluate.epsilons: Input should be a valid tuple"),
+        (at("evaluate.epsilons", [1, "two"]), "evaluate.epsilons.1: Input should be a valid number"),
+        (at("ingest.dataset", "mnist"), "ingest.dataset: Input should be 'synthetic', 'ham10000' or 'folder'"),
+        (at("augment.attacks.x", {"attack": "deepfool"}), "augment.attacks.x: Input tag 'deepfool'"),
+        (at("preprocess.color_constancy", "gray"), "preprocess.color_constancy: Input should be 'none' or"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_named_with_what_was_found(tmp_path: Path, values: Values, line: str) -> None:
+    assert f"\n  {line}" in refusal(tmp_path, values)
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        (at("evaluate.epsilons", [4, -1]), f"evaluate.epsilons.1: {AT_LEAST_1} (found: -1)"),
+        (at("evaluate.epsilons", [0.5]), f"evaluate.epsilons.0: {AT_LEAST_1} (found: 0.5)"),
+        (at("evaluate.epsilons", [256]), "evaluate.epsilons.0: Input should be less than or equal to 255"),
+        (at("evaluate.epsilons", []), "evaluate.epsilons: Tuple should have at least 1 item"),
+        (at("evaluate.epsilons", [math.nan]), "evaluate.epsilons.0: "),
+        (at("augment.epsilon", 0.5), f"augment.epsilon: {AT_LEAST_1}"),
+        (at("augment.epsilon", -4), f"augment.epsilon: {AT_LEAST_1}"),
+        (at("ingest.splits", {"validation": 0.5, "test": 0.5}), "ingest.splits: validation and test together"),
+        (at("ingest.splits.test", 1), "ingest.splits.test: Input should be less than 1"),
+        (at("ingest.splits.validation", 0), "ingest.splits.validation: Input should be greater than 0"),
+        (at("ingest.folder.classes", ["mel", "MEL"]), "ingest.folder: classes must differ"),
+        (at("ingest.folder.classes", ["mel"]), "ingest.folder.classes: Tuple should have at least 2 items"),
+        (at("ingest.max_bad_fraction", 1.01), "ingest.max_bad_fraction: Input should be less than or equal to 1"),
+        (at("train.network", "vgg"), "train.network: there is no network 'vgg'; there are: "),
+        (at("train.objective", "hinge"), "train.objective: there is no objective 'hinge'; there are: "),
+        (at("augment.train.network", "vgg"), "augment.train.network: there is no network 'vgg'; there are: "),
+        (at("augment.models", {"mine": ["cw"]}), "augment.models.mine: ['cw'] must name some of augment.attacks"),
+        (at("augment.models", {"mine": []}), "augment.models.mine: [] must name some of augment.attacks (fgsm, pgd)"),
+        (at("augment.models", {"vanilla": ["pgd"]}), "augment.models: 'vanilla' is the name of the baseline"),
+        (at("evaluate.attacks", {"none": {"attack": "pgd"}}), "evaluate.attacks: 'none' has a meaning of its own"),
+        (threshold(attack="pgd", epsilon=3), f"{FIRST}.epsilon: 3 is not evaluated; these are: 1, 2, 4, 8"),
+        (
+            threshold(attack="cw", epsilon=4),
+            f"{FIRST}.attack: 'cw' is not evaluated; these are: none, worst_case, fgsm, ",
+        ),
+        (threshold(lesion="wart"), f"{FIRST}.lesion: 'wart' is no class; these are: akiec, bcc,"),
+        (threshold(min=1.5), f"{FIRST}.min: Input should be less than or equal to 1"),
+        (threshold(min_change=0.1), "evaluate.gate: min_change and max_change need a baseline"),
+        (at("seed", -1), "seed: Input should be greater than or equal to 0"),
+        (at("root", ""), "root: String should have at least 1 character"),
+    ],
+)
+def test_an_impossible_value_is_named_with_its_bounds(tmp_path: Path, values: Values, line: str) -> None:
+    assert f"\n  {line}" in refusal(tmp_path, values)
+
+
+@pytest.mark.parametrize("role", ["candidate", "baseline"])
+def test_the_gate_names_models_that_exist(tmp_path: Path, role: str) -> None:
+    gate = {"candidate": "pgd", "baseline": "vanilla", "thresholds": [{"metric": "accuracy", "min": 0.5}]}
+    message = refusal(tmp_path, at("evaluate.gate", gate | {role: "best"}))
+    assert f"evaluate.gate.{role}: there is no model 'best'; there are: vanilla, fgsm, pgd, " in message
+
+
+def test_the_gate_may_name_classes_of_the_data_set(tmp_path: Path) -> None:
+    values = threshold(lesion="wart") | at("ingest", {"dataset": "folder", "folder": {"classes": ["Wart", "Mole"]}})
+    assert load(tmp_path, values).class_names() == ("wart", "mole")
+    values["ingest"]["dataset"] = "synthetic"
+    assert "'wart' is no class" in refusal(tmp_path, values)
+
+
+# Files
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no config file '.*absent\.json'"):
+        load_config(tmp_path / "absent.json")
+
+
+def test_a_folder_is_no_config(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        load_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"seed": 1,}', "is not valid JSON: .*line 1 column"),
+        (b"", "is not valid JSON"),
+        (b"\xff\xfe{}", "is not valid JSON"),
+        (b"[1, 2]", "must hold a JSON object, but holds a list"),
+        (b"null", "must hold a JSON object, but holds a NoneType"),
+    ],
+)
+def test_what_is_no_json_object_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=said) as raised:
+        load_config(path)
+    assert str(path) in str(raised.value)
+
+
+def test_the_file_in_the_current_folder_goes_before_the_embedded_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    embedded = load_config(None)
+    (tmp_path / "pipeline_config.json").write_text('{"seed": 12345}')
+    assert load_config(None).seed == 12345
+    assert embedded.seed != 12345
+
+
+def shipped() -> list[Path]:
+    return [REPOSITORY / "pipeline_config.json", *sorted((REPOSITORY / "configs").glob("*.json"))]
+
+
+@pytest.mark.parametrize("path", shipped(), ids=lambda path: path.name)
+def test_every_shipped_config_is_valid_and_says_what_it_reaches(path: Path) -> None:
+    assert load_config(path).description
+
+
+# Overrides
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "expected"),
+    [
+        ("seed=7", "seed", 7),
+        ("root=gs://bucket/x=y", "root", "gs://bucket/x=y"),
+        ("train.learning_rate=1e-3", "train.learning_rate", 0.001),
+        ("train.xla=false", "train.xla", False),
+        ("ingest.path=/some where", "ingest.path", "/some where"),
+        ("ingest.path=null", "ingest.path", None),
+        ("ingest.splits.salt=other", "ingest.splits.salt", "other"),
+        ("evaluate.epsilons=[2,4]", "evaluate.epsilons", [2.0, 4.0]),
+        ("evaluate.epsilons.1=3", "evaluate.epsilons", [1.0, 3.0]),
+        ('beam.options=["--a","--b=1"]', "beam.options", ["--a", "--b=1"]),
+        ("evaluate.gate.thresholds.0.min=0.25", "evaluate.gate.thresholds.0.min", 0.25),
+        ('augment.models={"only": ["pgd"], "pgd": ["pgd"]}', "augment.models", {"only": ["pgd"], "pgd": ["pgd"]}),
+        ("augment.attacks.pgd.steps=3", "augment.attacks.pgd.steps", 3),
+    ],
+)
+def test_an_override_sets_its_key_and_no_other(tmp_path: Path, override: str, path: str, expected: Any) -> None:
+    values = (
+        threshold()
+        | at("ingest.path", "raw")
+        | at("augment.attacks", {"pgd": {"attack": "pgd"}, "fgsm": {"attack": "fgsm"}})
+    )
+    values["evaluate"]["epsilons"] = [1, 2]
+    before, after = dump(load(tmp_path, values)), dump(load(tmp_path, values, override))
+    changed = dict(differences(before, after))
+    found: Any = after
+    for key in path.split("."):
+        found = found[int(key)] if isinstance(found, list) else found[key]
+    assert found == expected
+    assert changed
+    assert all(place == path or place.startswith(f"{path}.") or place in spread(path) for place in changed), changed
+
+
+def spread(path: str) -> set[str]:
+    """Where else an override may show: the pipeline's seed is that of its stages."""
+    return {"train.seed", "augment.seed", "evaluate.seed"} if path == "seed" else set()
+
+
+def differences(before: Any, after: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the path of every value that differs; a list differs as a whole."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in before.keys() | after.keys():
+            yield from differences(before.get(key), after.get(key), f"{place}.{key}".lstrip("."))
+    elif isinstance(before, list) and isinstance(after, list) and any(isinstance(item, dict) for item in before):
+        for index, (one, other) in enumerate(zip(before, after, strict=True)):
+            yield from differences(one, other, f"{place}.{index}")
+    elif before != after:
+        yield place, after
+
+
+def test_later_overrides_win(tmp_path: Path) -> None:
+    assert load(tmp_path, {"seed": 1}, "seed=2", "seed=3").seed == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("seed", "--set seed: expected key.key=value"),
+        ("=3", "--set =3: expected key.key=value"),
+        ("seed.x=3", "--set seed.x: 'seed' is not an object"),
+        ("evaluate.epsilons.2=3", "--set evaluate.epsilons.2: '2' is no index of a list of 2"),
+        ("evaluate.epsilons.first=3", "'first' is no index of a list of 2"),
+        ("evaluate.epsilons.0.x=3", "'0' is not an object"),
+        ("train.epoch=3", "train.epoch: there is no such key. Did you mean 'epochs'?"),
+        ("train.epochs=many", "train.epochs: Input should be a valid integer"),
+    ],
+)
+def test_a_wrong_override_is_refused_in_words(tmp_path: Path, override: str, said: str) -> None:
+    assert said in refusal(tmp_path, {"seed": 1, "evaluate": {"epsilons": [1, 2]}}, override)
+
+
+# Seeds
+
+
+def seeds(config: PipelineConfig) -> tuple[int, int, int]:
+    return config.train.seed, config.augment.seed, config.evaluate.seed
+
+
+def test_the_seed_of_the_pipeline_is_that_of_every_stage(tmp_path: Path) -> None:
+    config = load(tmp_path, {"seed": 7})
+    assert seeds(config) == (7, 7, 7)
+    assert config.augment.params("pgd").seed == 7
+    assert config.hardened_train().seed == 7
+
+
+def test_a_stage_may_have_a_seed_of_its_own(tmp_path: Path) -> None:
+    assert seeds(load(tmp_path, {"seed": 7, "augment": {"seed": 0}})) == (7, 0, 7)
+    assert seeds(load(tmp_path, {"train": {"seed": 3}})) == (3, 0, 0)
+    assert load(tmp_path, {"seed": 7, "augment": {"train": {"seed": 9}}}).hardened_train().seed == 9
+
+
+def test_hardened_models_are_trained_as_the_baseline_but_for_what_differs(tmp_path: Path) -> None:
+    config = load(tmp_path, {"train": {"epochs": 9, "batch_size": 32}, "augment": {"train": {"epochs": 4}}})
+    assert config.hardened_train() == config.train.model_copy(update={"epochs": 4})
+
+
+# The whole
+
+
+def test_every_key_has_a_default() -> None:
+    assert PipelineConfig.model_validate({}) == PipelineConfig()
+
+
+configs = st.builds(
+    dict,
+    seed=st.integers(0, 2**31 - 1),
+    description=st.text(max_size=10),
+    ingest=st.builds(
+        IngestParams,
+        dataset=st.sampled_from(["synthetic", "ham10000", "folder"]),
+        path=st.none() | st.text(max_size=10),
+        max_bad_fraction=st.floats(0, 1),
+    ).map(lambda params: params.model_dump(mode="json")),
+    train=st.fixed_dictionaries({}, optional={"learning_rate": st.floats(1e-9, 1), "seed": st.integers(0, 9)}),
+    evaluate=st.fixed_dictionaries(
+        {
+            "epsilons": st.lists(st.floats(1, 255), min_size=1, max_size=4).map(lambda found: [4.0, *found]),
+            "attacks": st.dictionaries(
+                st.sampled_from("abc"), st.builds(PGD, steps=st.integers(1, 50)).map(PGD.model_dump), min_size=1
+            ).map(lambda found: {"pgd": {"attack": "pgd"}} | found),
+        }
+    ),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(values=configs)
+def test_what_is_dumped_validates_to_the_same(values: Values) -> None:
+    config = PipelineConfig.model_validate(values)
+    text = json.dumps(dump(config), allow_nan=False)
+    assert PipelineConfig.model_validate(json.loads(text)) == config
+
+
+def test_every_property_of_the_schema_is_described() -> None:
+    schema = PipelineConfig.model_json_schema()
+    definitions = schema["$defs"]
+    missing = [
+        f"{name}.{key}"
+        for name, model in [("PipelineConfig", schema), *definitions.items()]
+        for key, value in model.get("properties", {}).items()
+        if not described(value, definitions)
+    ]
+    assert missing == []
+
+
+def described(value: Values, definitions: Values) -> bool:
+    """Tell whether a property says what it means; one that has a single value, the tag of an attack, need not."""
+    # Pydantic leaves out a description that is also that of the model which the property refers to.
+    referred = definitions.get(value.get("$ref", "").removeprefix("#/$defs/"), {})
+    return bool(value.get("description") or referred.get("description") or "const" in value)
+
+
+def test_reading_a_config_imports_no_heavy_library() -> None:
+    """A mistake in a config is told in a moment, not after the seconds that TensorFlow takes to import."""
+    code = (
+        "import sys; from pipeline.config import load_config; load_config(None); "
+        "print([name for name in ('tensorflow', 'apache_beam', 'tensorflow_datasets', 'keras') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
