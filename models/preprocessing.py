@@ -35,7 +35,7 @@ def _center_crop(image: tf.Tensor) -> tf.Tensor:
 def _shades_of_gray(image: tf.Tensor, power: float = 6.0) -> tf.Tensor:
     """Scale the channels so that the light, estimated by their Minkowski norm, becomes gray: float32 in [0, 255]."""
     light = tf.pow(tf.reduce_mean(tf.pow(image, power), axis=(0, 1)), 1.0 / power)
-    # A black channel has no estimate of the light: leave such an image as it is.
+    # A black channel says nothing about the light: it stays as it is.
     gain = tf.math.divide_no_nan(tf.norm(light) / tf.sqrt(3.0), light)
     return image * tf.where(gain > 0.0, gain, 1.0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from attacks.cleverhans.fgsm import FGSM
 from attacks.cleverhans.pgd import PGD
@@ -14,6 +14,15 @@ from components.component import Component, Params
 from components.evaluate.thresholds import Gate
 
 Epsilon = Annotated[float, Field(ge=1, le=255)]
+
+
+def _all_different(epsilons: tuple[float, ...]) -> tuple[float, ...]:
+    if len(set(epsilons)) < len(epsilons):
+        raise ValueError("an epsilon stands in the list twice")
+    return epsilons
+
+
+Epsilons = Annotated[tuple[Epsilon, ...], AfterValidator(_all_different)]
 
 
 def _default_attacks() -> dict[str, AnyAttack]:
@@ -26,7 +35,7 @@ class PredictParams(Params):
     attacks: dict[str, AnyAttack] = Field(
         default_factory=_default_attacks, description="Attacks by the name that they have in results."
     )
-    epsilons: tuple[Epsilon, ...] = Field((1.0, 2.0, 4.0, 8.0), min_length=1, description="Budgets in 1/255.")
+    epsilons: Epsilons = Field((1.0, 2.0, 4.0, 8.0), min_length=1, description="Budgets in 1/255.")
     batch_size: int = Field(128, ge=1, le=4096, description="Images a gradient step.")
     seed: int = Field(0, ge=0, lt=2**31, description="Of random starts.")
 

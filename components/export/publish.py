@@ -16,38 +16,40 @@ def publish(exported: Artifact, directory: str) -> str:
     The version is one more than the highest so far; a model that is already there keeps its version. A server that
     watches the directory sees the whole version or nothing: the copy has a name that is no number until it is done.
     """
-    if (version := _version_of(exported, directory)) is not None:
-        return storage.join(directory, str(version))
+    if (published := _published(exported, directory)) is not None:
+        return published
     partial = storage.join(directory, f".partial-{uuid.uuid4().hex[:8]}")
     try:
-        for name in storage.list_files(exported.path(SAVED_MODEL)):
-            storage.write_bytes(storage.join(partial, name), storage.read_bytes(exported.path(SAVED_MODEL, name)))
-        storage.write_bytes(storage.join(partial, ORIGIN), exported.digest.encode())
-        return _number(partial, directory)
-    except BaseException:
+        _copy(exported, partial)
+        while True:
+            final = storage.join(directory, str(max(_versions(directory), default=0) + 1))
+            try:
+                storage.move(partial, final)
+            except Exception:
+                if not storage.list_files(final):
+                    raise
+            else:
+                return final
+            # A run beside this one took that version, perhaps for the same model.
+            if (published := _published(exported, directory)) is not None:
+                return published
+    finally:
         with contextlib.suppress(Exception):
             storage.remove(partial)
-        raise
 
 
-def _number(partial: str, directory: str) -> str:
-    """Give a finished copy the next version; another one if a run beside this one takes that first."""
-    while True:
-        final = storage.join(directory, str(max(_versions(directory), default=0) + 1))
-        try:
-            storage.move(partial, final)
-        except Exception:
-            if not storage.list_files(final):
-                raise
-        else:
-            return final
+def _copy(exported: Artifact, partial: str) -> None:
+    for name in storage.list_files(exported.path(SAVED_MODEL)):
+        storage.write_bytes(storage.join(partial, name), storage.read_bytes(exported.path(SAVED_MODEL, name)))
+    storage.write_bytes(storage.join(partial, ORIGIN), exported.digest.encode())
 
 
-def _version_of(exported: Artifact, directory: str) -> int | None:
+def _published(exported: Artifact, directory: str) -> str | None:
+    """Return where a model is published already."""
     for version in _versions(directory):
         origin = storage.join(directory, str(version), ORIGIN)
         if storage.exists(origin) and storage.read_bytes(origin).decode() == exported.digest:
-            return version
+            return storage.join(directory, str(version))
     return None
 
 

@@ -34,7 +34,9 @@ class TrainParams(Params):
     epochs: int = Field(20, ge=1, le=10_000, description="Passes over the images, at most.")
     batch_size: int = Field(64, ge=1, le=4096, description="Images a step.")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak of the cosine schedule (AdamW).")
-    warmup_epochs: float = Field(1.0, ge=0, description="Passes over which the learning rate rises from zero.")
+    warmup_epochs: float = Field(
+        1.0, ge=0, allow_inf_nan=False, description="Passes over which the learning rate rises from zero."
+    )
     weight_decay: float = Field(0.02, ge=0, le=1, description="Of AdamW.")
     patience: int = Field(
         8, ge=1, description="Stop after so many epochs without a better validation balanced accuracy."

@@ -20,13 +20,17 @@ from pipeline.cli.options import config_from, config_option, json_option, set_op
 def doctor(config_path: Path | None, overrides: tuple[str, ...], quick: bool, as_json: bool) -> None:
     """Check versions, memory, disk and the Beam runner, and run a small pipeline as a self-test."""
     config = config_from(config_path, overrides)
-    from pipeline.diagnosis import diagnose
+    from pipeline.cli.quiet import chatter_to
+    from pipeline.places import library_log
 
     findings = []
-    for finding in diagnose(config, self_test=not quick):
-        findings.append(finding)
-        if not as_json:
-            click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.name}: {finding.detail}")
+    with chatter_to(library_log(config)):
+        from pipeline.diagnosis import diagnose
+
+        for finding in diagnose(config, self_test=not quick):
+            findings.append(finding)
+            if not as_json:
+                click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.name}: {finding.detail}")
     if as_json:
         click.echo(json.dumps([finding.__dict__ for finding in findings], indent=1))
     if not all(finding.ok for finding in findings):

@@ -115,13 +115,13 @@ def test_attacks_stay_in_the_budget_and_lower_accuracy(attack: Attack, victim: V
         victim.pixels,
         victim.labels,
         seeds_of(len(victim.labels)),
-        threat=ThreatModel(8),
+        threat=ThreatModel(16),
         batch_size=32,
     )
 
-    assert np.abs(stored.astype(int) - victim.pixels).max() <= 8
+    assert np.abs(stored.astype(int) - victim.pixels).max() <= 16
     assert accuracy(victim.network, victim.pixels, victim.labels) > 0.9
-    assert accuracy(victim.network, stored, victim.labels) < 0.6
+    assert accuracy(victim.network, stored, victim.labels) < 0.3
 
 
 @pytest.mark.parametrize("random", [True, False])

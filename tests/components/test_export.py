@@ -262,24 +262,27 @@ def test_a_version_follows_the_highest_that_is_there(two_models: tuple[Artifact,
     assert Path(publish(two_models[0], str(tmp_path))).name == "11"
 
 
+@pytest.mark.parametrize(("theirs", "versions"), [(0, {"1": b"one"}), (1, {"1": b"two", "2": b"one"})])
 def test_a_version_that_another_run_takes_meanwhile_stays_as_it_is(
-    two_models: tuple[Artifact, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    theirs: int,
+    versions: dict[str, bytes],
+    two_models: tuple[Artifact, Artifact],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    one, two = two_models
     real = storage.move
 
     def overtaken(source: str, target: str) -> None:
         monkeypatch.setattr("components.storage.move", real)
-        publish(two, str(tmp_path))
+        publish(two_models[theirs], str(tmp_path))
         real(source, target)
 
     monkeypatch.setattr("components.storage.move", overtaken)
 
-    published = publish(one, str(tmp_path))
+    published = publish(two_models[0], str(tmp_path))
 
-    assert Path(published).name == "2"
-    assert [(tmp_path / version / "saved_model.pb").read_bytes() for version in ("1", "2")] == [b"two", b"one"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+    assert Path(published).name == max(versions)
+    assert {path.name: (path / "saved_model.pb").read_bytes() for path in tmp_path.iterdir()} == versions
 
 
 def test_a_failed_copy_leaves_no_version_and_no_partial_folder(

@@ -1,0 +1,68 @@
+"""A pipeline whose stages write a line of text: what the runner does with it is all that there is to see."""
+
+from collections.abc import Callable
+
+from components import storage
+from components.artifacts import ArtifactType
+from components.component import Component, Context, Params
+from pipeline.graph import Node, Output
+
+TEXT = "text.txt"
+
+executed: list[str] = []
+"""Names of the stages that did their work, in order."""
+trouble: dict[str, Callable[[], object]] = {}
+"""What happens in a stage after it has written half of its output; no parameter, so no part of its fingerprint."""
+
+
+class Line(Params):
+    """What a stage writes after the text of its inputs."""
+
+    name: str
+    text: str = ""
+    remark: str = ""
+
+
+def write(context: Context) -> None:
+    """Write the texts of all inputs and the stage's own."""
+    params = context.params
+    assert isinstance(params, Line)
+    executed.append(params.name)
+    inputs = [artifact for artifacts in context.inputs.values() for artifact in artifacts]
+    texts = [storage.read_bytes(artifact.path(TEXT)).decode() for artifact in inputs]
+    for uri in context.outputs.values():
+        storage.write_bytes(storage.join(uri, "half"), b"done")
+        if params.name in trouble:
+            trouble[params.name]()
+        content = "".join((*texts, f"{params.name}{params.text}\n")).encode()
+        storage.write_bytes(storage.join(uri, TEXT), content)
+        storage.write_bytes(storage.join(uri, "saved_model", "saved_model.pb"), content)
+
+
+def node(id_: str, stage: str, *needs: str, text: str = "", remark: str = "") -> Node:
+    """A stage that reads what others made; `text` is written, `remark` is not."""
+    inputs = {f"from_{index}": (Output(name, "made"),) for index, name in enumerate(needs)}
+    component = Component(
+        name=stage,
+        params=Line,
+        inputs=dict.fromkeys(inputs, ArtifactType.MODEL),
+        outputs={
+            "made": ArtifactType.MODEL,
+            **({"exported_model": ArtifactType.EXPORTED_MODEL} if stage == "export" else {}),
+        },
+        executor="tests.pipeline.small_stages:write",
+        libraries=("click",),
+    )
+    return Node(id_, stage, component, Line(name=id_, text=text, remark=remark), inputs)
+
+
+def graph(**texts: str) -> list[Node]:
+    """Two models on the same examples, evaluated together; keyword arguments give the text of a node."""
+    return [
+        node("ingest", "ingest", text=texts.get("ingest", "")),
+        node("preprocess", "preprocess", "ingest", text=texts.get("preprocess", ""), remark=texts.get("remark", "")),
+        node("train[one]", "train", "preprocess", text=texts.get("one", "")),
+        node("train[two]", "train", "preprocess", text=texts.get("two", "")),
+        node("evaluate", "evaluate", "train[one]", "train[two]"),
+        node("export", "export", "train[one]", "evaluate"),
+    ]

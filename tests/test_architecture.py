@@ -1,0 +1,110 @@
+"""The house: imports go downwards only, stages meet in artifacts, and the command line answers at once."""
+
+import ast
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FLOORS = ("attacks", "models", "components", "pipeline")
+"""From the ground up: each may import those before it."""
+SLOW_LIBRARIES = ("tensorflow", "keras", "apache_beam", "pydantic", "numpy", "pyarrow", "tensorflow_datasets")
+HELP = "from pipeline.cli.main import main; main(['--help'], standalone_mode=False)"
+HELP_SECONDS = 0.5
+
+
+def modules(package: str) -> list[Path]:
+    return sorted(ROOT.joinpath(*package.split(".")).rglob("*.py"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Every module that a file imports, at its top or inside functions, for types or at run time."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: fingerprints and this test follow absolute imports only"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def offences(package: str, forbidden: tuple[str, ...]) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules(package)
+        for name in imported(path)
+        if any(name == prefix or name.startswith(f"{prefix}.") for prefix in forbidden)
+    ]
+
+
+def component_packages() -> list[str]:
+    return sorted(path.parent.name for path in (ROOT / "components").glob("*/__init__.py"))
+
+
+def test_the_scan_sees_the_project() -> None:
+    assert len(component_packages()) >= 6
+    assert offences("pipeline", ("components",))  # upper floors do import lower ones
+    assert offences("attacks.cleverhans", ("tensorflow",))  # inside functions, too
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_no_floor_imports_one_above_it(floor: str) -> None:
+    assert offences(floor, FLOORS[FLOORS.index(floor) + 1 :]) == []
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_no_floor_imports_the_tests(floor: str) -> None:
+    assert offences(floor, ("tests", "pytest", "hypothesis", "benchmarks")) == []
+
+
+@pytest.mark.parametrize("floor", FLOORS[:-1])
+def test_only_the_pipeline_knows_the_command_line(floor: str) -> None:
+    assert offences(floor, ("click", "rich")) == []
+
+
+@pytest.mark.parametrize("package", component_packages())
+def test_a_component_never_imports_another(package: str) -> None:
+    others = tuple(f"components.{other}" for other in component_packages() if other != package)
+
+    assert offences(f"components.{package}", others) == []
+
+
+def test_what_components_share_imports_no_component() -> None:
+    names = tuple(f"components.{package}" for package in component_packages())
+    shared = [path.stem for path in (ROOT / "components").glob("*.py")]
+
+    found = [
+        f"components/{stem}.py imports {name}"
+        for stem in shared
+        for name in imported(ROOT / "components" / f"{stem}.py")
+        if name.startswith(names)
+    ]
+
+    assert found == []
+
+
+def python(*arguments: str) -> str:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True, text=True, timeout=120
+    ).stdout
+
+
+def test_help_imports_nothing_slow() -> None:
+    loaded = python("-c", f"{HELP}; import sys; print(*sys.modules)").splitlines()[-1].split()
+
+    assert "pipeline.cli.main" in loaded
+    assert [name for name in SLOW_LIBRARIES if name in loaded] == []
+
+
+def test_help_answers_at_once() -> None:
+    def seconds() -> float:
+        started = time.perf_counter()
+        assert "Usage" in python("-c", HELP)
+        return time.perf_counter() - started
+
+    assert min(seconds() for _ in range(3)) < HELP_SECONDS
