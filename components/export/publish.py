@@ -41,14 +41,14 @@ def publish(exported: Artifact, directory: str) -> str:
 def _copy(exported: Artifact, partial: str) -> None:
     for name in storage.list_files(exported.path(SAVED_MODEL)):
         storage.write_bytes(storage.join(partial, name), storage.read_bytes(exported.path(SAVED_MODEL, name)))
-    storage.write_bytes(storage.join(partial, ORIGIN), exported.digest.encode())
+    storage.write_bytes(storage.join(partial, ORIGIN), exported.fingerprint.encode())
 
 
 def _published(exported: Artifact, directory: str) -> str | None:
     """Return where a model is published already."""
     for version in _versions(directory):
         origin = storage.join(directory, str(version), ORIGIN)
-        if storage.exists(origin) and storage.read_bytes(origin).decode() == exported.digest:
+        if storage.exists(origin) and storage.read_bytes(origin).decode() == exported.fingerprint:
             return storage.join(directory, str(version))
     return None
 

@@ -34,6 +34,7 @@ def test_equal_networks_are_saved_as_equal_bytes(tmp_path: Path, monkeypatch: py
     assert saved(tmp_path, 1).read_bytes() != first
 
 
+@pytest.mark.slow
 def test_another_process_saves_the_same_bytes(tmp_path: Path) -> None:
     script = (
         "import sys, pathlib, models.classifier as c, tests.small_networks as s;"

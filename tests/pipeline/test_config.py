@@ -113,6 +113,7 @@ def test_a_value_of_the_wrong_type_is_named_with_what_was_found(tmp_path: Path, 
         (at("evaluate.epsilons", [4, -1]), f"evaluate.epsilons.1: {AT_LEAST_1} (found: -1)"),
         (at("evaluate.epsilons", [0.5]), f"evaluate.epsilons.0: {AT_LEAST_1} (found: 0.5)"),
         (at("evaluate.epsilons", [256]), "evaluate.epsilons.0: Input should be less than or equal to 255"),
+        (at("evaluate.epsilons", [4, 4]), "evaluate.epsilons: an epsilon stands in the list twice"),
         (at("evaluate.epsilons", []), "evaluate.epsilons: Tuple should have at least 1 item"),
         (at("evaluate.epsilons", [math.nan]), "evaluate.epsilons.0: "),
         (at("augment.epsilon", 0.5), f"augment.epsilon: {AT_LEAST_1}"),
@@ -331,7 +332,7 @@ configs = st.builds(
     train=st.fixed_dictionaries({}, optional={"learning_rate": st.floats(1e-9, 1), "seed": st.integers(0, 9)}),
     evaluate=st.fixed_dictionaries(
         {
-            "epsilons": st.lists(st.floats(1, 255), min_size=1, max_size=4).map(lambda found: [4.0, *found]),
+            "epsilons": st.lists(st.floats(1, 255), max_size=4).map(lambda found: [4.0, *sorted(set(found) - {4.0})]),
             "attacks": st.dictionaries(
                 st.sampled_from("abc"), st.builds(PGD, steps=st.integers(1, 50)).map(PGD.model_dump), min_size=1
             ).map(lambda found: {"pgd": {"attack": "pgd"}} | found),

@@ -1,0 +1,80 @@
+"""The tables of docs/results.md, from the latest evaluation below a root.
+
+python -m benchmarks.results output/ham10000
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from pipeline.config import PipelineConfig
+from pipeline.history import evaluation_rows
+
+Rows = list[dict[str, Any]]
+_BESIDE_ACCURACY = ("balanced_accuracy", "macro_auc", "attack_success_rate")
+
+
+def _find(rows: Rows, **place: Any) -> dict[str, Any]:
+    return next((row for row in rows if all(row[name] == value for name, value in place.items())), {})
+
+
+def _text(row: dict[str, Any], interval: bool = False) -> str:
+    if not row:
+        return "–"
+    shown = f"{row['value']:.3f}"
+    return f"{shown} [{row['lower']:.2f}, {row['upper']:.2f}]" if interval and row["lower"] is not None else shown
+
+
+def _conditions(rows: Rows) -> list[tuple[str, float]]:
+    found = {
+        (row["attack"], row["epsilon"]) for row in rows if row["slice"] == "overall" and row["epsilon"] is not None
+    }
+    return sorted(found, key=lambda place: (place[0] != "none", place[0], place[1]))
+
+
+def overall(rows: Rows) -> list[str]:
+    """Return the lines of the table model x attack."""
+    lines = [
+        "| model | attack | epsilon | accuracy [95 %] | balanced accuracy | macro AUC | attack success | n |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for model in dict.fromkeys(row["model"] for row in rows):
+        for attack, epsilon in _conditions(rows):
+            here = {"model": model, "attack": attack, "epsilon": epsilon, "slice": "overall"}
+            accuracy = _find(rows, **here, metric="accuracy")
+            others = [_text(_find(rows, **here, metric=name)) for name in _BESIDE_ACCURACY]
+            budget = "" if attack == "none" else f"{epsilon:g}/255"
+            cells = [model, attack, budget, _text(accuracy, True), *others, str(accuracy.get("n", ""))]
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def by_class(rows: Rows, attack: str, epsilon: float) -> list[str]:
+    """Return the lines of the table model x lesion class: recall under one attack."""
+    classes = sorted({row["slice"] for row in rows if row["slice"].startswith("dx=")})
+    head = []
+    for name in classes:
+        n = _find(rows, attack=attack, epsilon=epsilon, slice=name, metric="accuracy").get("n", 0)
+        head.append(f"{name.removeprefix('dx=')} (n = {n})")
+    lines = [f"| model | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
+    for model in dict.fromkeys(row["model"] for row in rows):
+        here = {"model": model, "attack": attack, "epsilon": epsilon, "metric": "accuracy"}
+        cells = [_text(_find(rows, **here, slice=name)) for name in classes]
+        lines.append(f"| {model} | {' | '.join(cells)} |")
+    return lines
+
+
+def main() -> None:
+    """Print the tables as Markdown."""
+    rows = evaluation_rows(PipelineConfig(root=sys.argv[1]), None)
+    print("\n".join(overall(rows)))
+    strongest = max(epsilon for _, epsilon in _conditions(rows))
+    for attack, epsilon in (("none", 0.0), ("worst_case", 1.0), ("worst_case", 4.0)):
+        if epsilon <= strongest:
+            print(f"\nRecall by lesion class, {attack}" + (f" at {epsilon:g}/255" if epsilon else "") + ":\n")
+            print("\n".join(by_class(rows, attack, epsilon)))
+
+
+if __name__ == "__main__":
+    main()
