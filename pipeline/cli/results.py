@@ -32,11 +32,11 @@ def print_summary(result: RunResult) -> None:
 
 def summary_table(rows: list[dict[str, Any]]) -> Table:
     """Return the table for rows of `metric_rows` that cover all images."""
-    table = Table(title="Test images; every model attacked through its own gradients", box=box.SIMPLE_HEAD)
+    table = Table(title="Test images; each model attacked through its own gradients", box=box.SIMPLE_HEAD)
     for name in ("model", "attack"):
-        table.add_column(name)
-    for name in ("epsilon", "accuracy (95 %)", "balanced accuracy", "n"):
-        table.add_column(name, justify="right")
+        table.add_column(name, no_wrap=True)
+    for name in ("epsilon", "accuracy (95 %)", "balanced acc.", "n"):
+        table.add_column(name, justify="right", no_wrap=True)
     previous = None
     for (model, attack, epsilon), cells in _clean_first(_grouped(rows)).items():
         if previous not in (None, model):
