@@ -75,11 +75,10 @@ class AugmentConfig(Params):
 
 def _default_gate() -> Gate:
     return Gate(
-        candidate="mixed",
-        baseline=BASELINE,
+        candidate=BASELINE,
         thresholds=[
             Threshold(metric="balanced_accuracy", min=0.5),
-            Threshold(metric="balanced_accuracy", attack="pgd", epsilon=4, min_change=0.05),
+            Threshold(metric="balanced_accuracy", attack="pgd", epsilon=1, min=0.2),
         ],
     )
 
