@@ -332,7 +332,7 @@ configs = st.builds(
     train=st.fixed_dictionaries({}, optional={"learning_rate": st.floats(1e-9, 1), "seed": st.integers(0, 9)}),
     evaluate=st.fixed_dictionaries(
         {
-            "epsilons": st.lists(st.floats(1, 255), max_size=4).map(lambda found: [4.0, *sorted(set(found) - {4.0})]),
+            "epsilons": st.lists(st.floats(2, 255), max_size=4, unique=True).map(lambda found: [1.0, *found]),
             "attacks": st.dictionaries(
                 st.sampled_from("abc"), st.builds(PGD, steps=st.integers(1, 50)).map(PGD.model_dump), min_size=1
             ).map(lambda found: {"pgd": {"attack": "pgd"}} | found),
