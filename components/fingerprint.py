@@ -60,8 +60,14 @@ def source_digest(module: str) -> str:
 
 
 def _source_path(module: str) -> Path | None:
-    spec = importlib.util.find_spec(module)
-    return Path(spec.origin) if spec is not None and spec.origin else None
+    """Return a module's file without importing anything: to look a module up by Python's means imports its parents."""
+    package, *rest = module.split(".")
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return Path(spec.origin) if spec is not None and spec.origin and not rest else None
+    base = Path(spec.submodule_search_locations[0], *rest)
+    candidates = (base / "__init__.py", base.with_suffix(".py")) if rest else (base / "__init__.py",)
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
@@ -97,7 +103,4 @@ def _project_imports(tree: ast.Module) -> Iterator[str]:
 
 
 def _is_module(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except (ModuleNotFoundError, ValueError):
-        return False
+    return _source_path(name) is not None
