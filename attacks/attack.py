@@ -3,28 +3,51 @@
 from __future__ import annotations
 
 import abc
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
-import numpy as np
-import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from attacks.target import Target
-from attacks.threat import Images, ThreatModel
+from attacks.problem import Labels, Problem, Seeds
+from attacks.threat import Images, Norm
 
-Labels = npt.NDArray[np.int64]
-"""int64 [batch], the true classes."""
-Seeds = npt.NDArray[np.uint64]
-"""uint64 [batch], one for each image, so that randomness does not depend on how images were batched."""
+__all__ = ["Attack", "Goal", "Labels", "Seeds", "TargetedAttack"]
+
+Goal = Annotated[int, Field(ge=0)] | Literal["least_likely"] | None
 
 
 class Attack(BaseModel, abc.ABC):
-    """An untargeted attack; its fields are its parameters."""
+    """An attack; its fields are its parameters.
+
+    Attributes:
+        norms: the threat models that the algorithm is defined for.
+        iterative: it takes more than one step.
+        black_box: it sees the classifier's answers, not its gradients.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    norms: ClassVar[tuple[Norm, ...]] = (Norm.LINF, Norm.L2)
     iterative: ClassVar[bool] = False
+    black_box: ClassVar[bool] = False
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """The names of other models that the attack is crafted on; see `Target.surrogates`."""
+        return frozenset()
 
     @abc.abstractmethod
-    def perturb(self, target: Target, images: Images, labels: Labels, threat: ThreatModel, seeds: Seeds) -> Images:
-        """Return adversarial images: float32 [batch, height, width, 3], inside the threat model of the clean ones."""
+    def perturb(self, problem: Problem) -> Images:
+        """Return adversarial images: float32 [count, height, width, 3], inside the threat model of the clean ones.
+
+        Call it through `attacks.engine`, which checks what goes in and what comes out.
+        """
+
+
+class TargetedAttack(Attack):
+    """An attack whose algorithm can also lead to a class that the attacker chooses."""
+
+    goal: Goal = Field(
+        None,
+        description="What images are to be taken for: a class index, or 'least_likely' (the class with the smallest "
+        "logit on the clean image); null: anything but the true class. Images of that class are left as they are.",
+    )

@@ -24,25 +24,32 @@ class Crafting:
     Attributes:
         name: of the attack, as it stands on every record.
         attack: the attack and its parameters.
-        epsilon: the budget in 1/255.
+        threat: the budget.
         batch_size: images a step.
         seed: of random starts.
         source_model: fingerprint of the attacked model, as it stands on every record.
+        stop_at_success: leave an image as soon as the model errs on it.
     """
 
     name: str
     attack: Attack
-    epsilon: float
+    threat: ThreatModel
     batch_size: int
     seed: int
     source_model: str
+    stop_at_success: bool
 
     def craft(self, target: Target, batch: Batch) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """Return adversarial images of a batch: uint8 [count, size, size, 3], inside the budget."""
-        threat = ThreatModel(self.epsilon)
-        seeds = record_seeds(batch.columns["image/id"], attack=self.name, threat=threat, seed=self.seed)
         return attack_pixels(
-            self.attack, target, batch.pixels, batch.labels, seeds, threat=threat, batch_size=self.batch_size
+            self.attack,
+            target,
+            batch.pixels,
+            batch.labels,
+            record_seeds(batch.columns["image/id"], attack=self.name, threat=self.threat, seed=self.seed),
+            threat=self.threat,
+            batch_size=self.batch_size,
+            stop_at_success=self.stop_at_success,
         )
 
     def records(self, batch: Batch, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Iterator[bytes]:
@@ -53,7 +60,8 @@ class Crafting:
                     **batch.record(index),
                     "image/encoded": encode_pixels(image),
                     "attack": self.name,
-                    "epsilon": float(self.epsilon),
+                    "norm": str(self.threat.norm),
+                    "epsilon": float(self.threat.epsilon),
                     "source_model": self.source_model,
                 }
             )

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from attacks.threat import Threat
 from components.artifacts import Artifact
 from components.examples import Split, shard_name
 
@@ -20,7 +21,7 @@ class AdversarialSpec(BaseModel):
         shards: how many.
         count: adversarial images.
         attack: the attack and its parameters.
-        epsilon: the budget in 1/255.
+        threat: the budget.
         source_model: fingerprint of the model that was attacked.
     """
 
@@ -30,7 +31,7 @@ class AdversarialSpec(BaseModel):
     shards: int
     count: int
     attack: dict[str, Any]
-    epsilon: float
+    threat: Threat
     source_model: str
 
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from models.preprocessing import Preprocessing
 
 SPEC = "examples.json"
 UNKNOWN = "unknown"
+_WHOLE_SHARD = 1_000_000
 
 
 class Split(enum.StrEnum):
@@ -74,7 +75,7 @@ FEATURES: dict[str, Any] = {
     "sex": tf.io.FixedLenFeature([], tf.string, UNKNOWN),
     "localization": tf.io.FixedLenFeature([], tf.string, UNKNOWN),
 }
-"""Of every record; adversarial ones add `attack`, `epsilon` (in 1/255) and `source_model`."""
+"""Of every record; adversarial ones add `attack`, `norm`, `epsilon` (in 1/255) and `source_model`."""
 
 METADATA = tuple(name for name in FEATURES if name != "image/encoded")
 
@@ -108,6 +109,11 @@ class Batch:
     labels: np.ndarray[Any, np.dtype[np.int64]]
     columns: dict[str, list[Any]]
 
+    def first(self, count: int) -> Batch:
+        """Return the first so many records."""
+        columns = {name: values[:count] for name, values in self.columns.items()}
+        return Batch(self.pixels[:count], self.labels[:count], columns)
+
     def record(self, index: int) -> dict[str, Any]:
         """Return the metadata of one record."""
         return {name: values[index] for name, values in self.columns.items()}
@@ -126,6 +132,11 @@ def parse_pixels(image_size: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.T
     return parse
 
 
+def read_shard(uri: str) -> Iterator[Batch]:
+    """Yield all records of a shard as one batch, or nothing if it has none; a shard is small (see preprocess)."""
+    yield from read_batches(uri, _WHOLE_SHARD)
+
+
 def read_batches(uri: str, batch_size: int) -> Iterator[Batch]:
     """Yield a shard's records in batches, in order; memory holds one batch at a time."""
     for serialized in tf.data.TFRecordDataset([uri]).batch(batch_size).as_numpy_iterator():
@@ -133,6 +144,21 @@ def read_batches(uri: str, batch_size: int) -> Iterator[Batch]:
         pixels = np.stack([tf.io.decode_png(image, 3).numpy() for image in record["image/encoded"]])
         columns = {name: _python_values(record[name]) for name in METADATA}
         yield Batch(pixels=pixels, labels=record["label"], columns=columns)
+
+
+def first_records(uris: Sequence[str], count: int) -> Batch:
+    """Return the first so many records of shards, or all of them where there are fewer."""
+    taken: list[Batch] = []
+    for uri in uris:
+        missing = count - sum(len(batch.labels) for batch in taken)
+        if missing <= 0:
+            break
+        taken += [batch.first(missing) for batch in read_shard(uri)]
+    return Batch(
+        pixels=np.concatenate([batch.pixels for batch in taken]),
+        labels=np.concatenate([batch.labels for batch in taken]),
+        columns={name: [value for batch in taken for value in batch.columns[name]] for name in METADATA},
+    )
 
 
 def _python_values(values: np.ndarray[Any, Any]) -> list[Any]:

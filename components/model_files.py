@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from attacks.target import Target
 from components import storage
 from components.artifacts import Artifact
-from models.classifier import attack_target, compute_deterministically, load_network_bytes
+from models.classifier import Precision, attack_target, compute_deterministically, load_network_bytes
 from models.preprocessing import Preprocessing
 
 NETWORK = "model.keras"
@@ -40,8 +40,15 @@ def load_network(uri: str, digest: str) -> keras.Model:
     return load_network_bytes(storage.read_bytes(storage.join(uri, NETWORK)))
 
 
-@functools.lru_cache(maxsize=4)
-def load_target(uri: str, digest: str) -> Target:
+@functools.lru_cache(maxsize=8)
+def load_target(uri: str, digest: str, precision: Precision) -> Target:
     """Return what an attack sees of a model artifact; once per process and content."""
     compute_deterministically()
-    return attack_target(load_network(uri, digest))
+    return attack_target(load_network(uri, digest), precision=precision)
+
+
+@functools.lru_cache(maxsize=8)
+def load_classifier(uri: str, digest: str) -> Target:
+    """Return the network of a model artifact exactly as it is, to score images by; once per process and content."""
+    compute_deterministically()
+    return attack_target(load_network(uri, digest), folding=False)

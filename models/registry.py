@@ -1,13 +1,23 @@
 """Networks and objectives by the name that a config gives; adding one is its file and its line here.
 
-Names are kept apart from the code that they stand for, so that a config can be checked without TensorFlow.
+A config is checked without TensorFlow: networks are named as text, and objectives import it only when they work.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, get_args
+
+from pydantic import BeforeValidator, Discriminator, Field
+
+from models.objectives.cross_entropy import CrossEntropy
+from models.objectives.fast import Fast
+from models.objectives.mart import Mart
+from models.objectives.mixed import Mixed
+from models.objectives.objective import Objective
+from models.objectives.pgd import PGDTraining
+from models.objectives.trades import Trades
 
 NETWORKS: Mapping[str, str] = {
     "small_resnet": "models.networks:small_resnet",
@@ -15,10 +25,9 @@ NETWORKS: Mapping[str, str] = {
 }
 """`module:function` of type `models.networks.NetworkFn`."""
 
-OBJECTIVES: Mapping[str, str] = {
-    "cross_entropy": "models.objectives.cross_entropy:cross_entropy",
-}
-"""`module:function` of type `models.objectives.objective.Objective`."""
+_Objective = CrossEntropy | Fast | PGDTraining | Mixed | Trades | Mart
+OBJECTIVES: tuple[str, ...] = tuple(member.model_fields["objective"].default for member in get_args(_Objective))
+"""The names of all objectives."""
 
 
 def checked_name(name: str, registry: Mapping[str, str], kind: str) -> str:
@@ -36,3 +45,30 @@ def resolve(name: str, registry: Mapping[str, str]) -> Any:
     """Return what a name stands for."""
     module, attribute = registry[name].split(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def _with_parameters(value: Any) -> Any:
+    """Return "trades" as {"objective": "trades"}, and refuse what is no objective's name."""
+    if isinstance(value, str):
+        value = {"objective": value}
+    if not isinstance(value, Mapping | Objective):
+        raise ValueError(f"an objective is a name, or a mapping of its name and parameters; found {value!r}")
+    if isinstance(value, Mapping):
+        name = value.get("objective")
+        if name is None:
+            raise ValueError(f"the key 'objective' must name one; there are: {', '.join(OBJECTIVES)}")
+        if name not in OBJECTIVES:
+            raise ValueError(f"there is no objective '{name}'; there are: {', '.join(OBJECTIVES)}")
+    return value
+
+
+AnyObjective = Annotated[
+    _Objective,
+    Discriminator("objective"),
+    BeforeValidator(
+        _with_parameters,
+        json_schema_input_type=Annotated[str, Field(json_schema_extra={"enum": [*OBJECTIVES]})]
+        | Annotated[_Objective, Discriminator("objective")],
+    ),
+]
+"""A config gives an objective by its name, or as a mapping of its name and parameters."""

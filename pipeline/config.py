@@ -12,13 +12,15 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from attacks.cleverhans.fgsm import FGSM
 from attacks.cleverhans.pgd import PGD
 from attacks.errors import UserError
-from attacks.registry import AnyAttack
+from attacks.registry import NamedAttacks
+from attacks.threat import Threat, ThreatModel
 from components.augment.component import AugmentParams
 from components.beam_runtime import UNSAFE_RUNNERS
 from components.component import Params
 from components.evaluate.component import PredictParams
 from components.evaluate.thresholds import CLEAN, WORST_CASE, Gate, Threshold
 from components.export.component import ExportParams
+from components.gradient_precision import GRADIENT_PRECISION, Precision
 from components.ingest.component import IngestParams
 from components.preprocess.component import PreprocessParams
 from components.train.component import TrainParams
@@ -47,16 +49,19 @@ class BeamConfig(Params):
         return runner
 
 
-def _default_attacks() -> dict[str, AnyAttack]:
+def _default_attacks() -> dict[str, Any]:
     return {"fgsm": FGSM(), "pgd": PGD(steps=10)}
 
 
 class AugmentConfig(Params):
     """Which adversarial examples are crafted against the baseline, and which models are hardened with them."""
 
-    attacks: dict[str, AnyAttack] = Field(default_factory=_default_attacks, description="Attacks by name.")
-    epsilon: float = Field(4.0, ge=1, le=255, description="Budget in 1/255.")
+    attacks: NamedAttacks = Field(
+        default_factory=_default_attacks, description="Attacks by name, or the name of a suite: paper, standard, auto."
+    )
+    epsilon: Threat = Field(ThreatModel(4), description='Budget: 4 (L-infinity, in 1/255), "linf:4/255" or "l2:0.5".')
     batch_size: int = Field(128, ge=1, le=4096, description="Images a gradient step.")
+    gradient_precision: Precision = GRADIENT_PRECISION
     seed: int = Field(0, ge=0, lt=2**31, description="Of random starts; default: the pipeline's seed.")
     models: dict[str, tuple[str, ...]] = Field(
         default_factory=lambda: {"fgsm": ("fgsm",), "pgd": ("pgd",), "mixed": ("fgsm", "pgd")},
@@ -69,7 +74,11 @@ class AugmentConfig(Params):
     def params(self, attack: str) -> AugmentParams:
         """Return the parameters that craft one attack's examples."""
         return AugmentParams(
-            attack=self.attacks[attack], epsilon=self.epsilon, batch_size=self.batch_size, seed=self.seed
+            attack=self.attacks[attack],
+            epsilon=self.epsilon,
+            batch_size=self.batch_size,
+            gradient_precision=self.gradient_precision,
+            seed=self.seed,
         )
 
 
@@ -105,6 +114,11 @@ class PipelineConfig(Params):
     ingest: IngestParams = Field(default_factory=IngestParams, description="Which images, and how they are split.")
     preprocess: PreprocessParams = Field(default_factory=PreprocessParams, description="What the network sees.")
     train: TrainParams = Field(default_factory=TrainParams, description="How the baseline is trained.")
+    defences: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="Models that are hardened while they train, by name: the parameters of train that differ for each, "
+        'such as {"fast": {"objective": "fast"}}.',
+    )
     augment: AugmentConfig = Field(default_factory=AugmentConfig, description="Adversarial examples, hardened models.")
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig, description="Attacks, metrics and the gate.")
     export: ExportConfig = Field(default_factory=ExportConfig, description="The SavedModel.")
@@ -124,15 +138,34 @@ class PipelineConfig(Params):
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
         self.hardened_train()
+        for name in self.defences:
+            self.defence_train(name)
         for name, attacks in self.augment.models.items():
             unknown = [attack for attack in attacks if attack not in self.augment.attacks]
             if unknown or not attacks:
                 known = ", ".join(self.augment.attacks)
                 raise ValueError(f"augment.models.{name}: {list(attacks)} must name some of augment.attacks ({known})")
-        if BASELINE in self.augment.models:
-            raise ValueError(f"augment.models: '{BASELINE}' is the name of the baseline; choose another")
+        for place, models in (("augment.models", self.augment.models), ("defences", self.defences)):
+            if BASELINE in models:
+                raise ValueError(f"{place}: '{BASELINE}' is the name of the baseline; choose another")
+        if twice := set(self.augment.models) & set(self.defences):
+            raise ValueError(f"defences: augment.models has a model '{min(twice)}' as well; choose another name")
+        self._check_sources()
         self._check_gate()
         return self
+
+    def _check_sources(self) -> None:
+        known = ", ".join(self.model_names())
+        for name, attack in self.evaluate.attacks.items():
+            if unknown := attack.sources - set(self.model_names()):
+                raise ValueError(
+                    f"evaluate.attacks.{name}: there is no model '{min(unknown)}' to transfer from; there are: {known}"
+                )
+        for name, attack in self.augment.attacks.items():
+            if attack.sources:
+                raise ValueError(
+                    f"augment.attacks.{name}: examples are crafted on the baseline already; name an attack"
+                )
 
     def _check_gate(self) -> None:
         gate, models = self.evaluate.gate, self.model_names()
@@ -149,8 +182,9 @@ class PipelineConfig(Params):
                 raise ValueError(
                     f"{place}.attack: '{threshold.attack}' is not evaluated; these are: {', '.join(attacks)}"
                 )
-            if threshold.attack != CLEAN and threshold.epsilon not in self.evaluate.epsilons:
-                known = ", ".join(f"{epsilon:g}" for epsilon in self.evaluate.epsilons)
+            evaluated = [threat.epsilon for threat in self.evaluate.epsilons]
+            if threshold.attack != CLEAN and threshold.epsilon not in evaluated:
+                known = ", ".join(f"{epsilon:g}" for epsilon in evaluated)
                 raise ValueError(f"{place}.epsilon: {threshold.epsilon:g} is not evaluated; these are: {known}")
             if threshold.lesion is not None and threshold.lesion not in self.class_names():
                 known = ", ".join(self.class_names())
@@ -158,14 +192,26 @@ class PipelineConfig(Params):
 
     def hardened_train(self) -> TrainParams:
         """Return how hardened models are trained: as the baseline, but for what `augment.train` says."""
+        return self._as_baseline_but(self.augment.train, ("augment", "train"))
+
+    def defence_train(self, name: str) -> TrainParams:
+        """Return how a model is hardened while it trains: as the baseline, but for what `defences` says."""
+        return self._as_baseline_but(self.defences[name], ("defences", name))
+
+    def _as_baseline_but(self, differences: Mapping[str, Any], place: tuple[str, ...]) -> TrainParams:
         try:
-            return TrainParams.model_validate({**self.train.model_dump(), **self.augment.train})
+            return TrainParams.model_validate({**self.train.model_dump(), **differences})
         except ValidationError as error:
-            raise ValueError(explain(error, TrainParams, ("augment", "train"))) from error
+            raise ValueError(explain(error, TrainParams, place)) from error
 
     def model_names(self) -> tuple[str, ...]:
         """Return the names of all models, the baseline first."""
-        return (BASELINE, *self.augment.models)
+        return (BASELINE, *self.augment.models, *self.defences)
+
+    def surrogates(self) -> tuple[str, ...]:
+        """Return the names of the models that examples are transferred from, in the order of `model_names`."""
+        needed = frozenset[str]().union(*(attack.sources for attack in self.evaluate.attacks.values()))
+        return tuple(name for name in self.model_names() if name in needed)
 
     def class_names(self) -> tuple[str, ...]:
         """Return the lesion classes in the order of their labels."""

@@ -54,6 +54,9 @@ def build_graph(config: PipelineConfig) -> list[Node]:
         Node(f"train[{BASELINE}]", "train", TRAIN, config.train, {"examples": (examples,), "adversarial": ()}),
     ]
     inputs: dict[str, tuple[Output, ...]]
+    for name in config.defences:
+        inputs = {"examples": (examples,), "adversarial": ()}
+        nodes.append(Node(f"train[{name}]", "train", TRAIN, config.defence_train(name), inputs))
     for attack in config.augment.attacks:
         inputs = {"examples": (examples,), "model": (models[BASELINE],)}
         nodes.append(Node(f"augment[{attack}]", "augment", AUGMENT, config.augment.params(attack), inputs))
@@ -61,12 +64,19 @@ def build_graph(config: PipelineConfig) -> list[Node]:
         crafted = tuple(Output(f"augment[{attack}]", "adversarial") for attack in attacks)
         inputs = {"examples": (examples,), "adversarial": crafted}
         nodes.append(Node(f"train[{name}]", "augment", TRAIN, config.hardened_train(), inputs))
-    predict = PredictParams(**{name: getattr(config.evaluate, name) for name in PredictParams.model_fields})
+    shared = {name: getattr(config.evaluate, name) for name in PredictParams.model_fields}
+    predict = PredictParams(**{**shared, "surrogates": config.surrogates()})
+    surrogates = tuple(models[name] for name in config.surrogates())
     for name, model in models.items():
-        inputs = {"examples": (examples,), "model": (model,)}
+        inputs = {"examples": (examples,), "model": (model,), "surrogates": surrogates}
         nodes.append(Node(f"predict[{name}]", "evaluate", PREDICT, predict, inputs))
     predictions = tuple(Output(f"predict[{name}]", "predictions") for name in models)
-    evaluate = EvaluateParams(models=tuple(models), class_names=config.class_names(), gate=config.evaluate.gate)
+    evaluate = EvaluateParams(
+        models=tuple(models),
+        class_names=config.class_names(),
+        norm=config.evaluate.epsilons[0].norm,
+        gate=config.evaluate.gate,
+    )
     nodes.append(Node("evaluate", "evaluate", EVALUATE, evaluate, {"predictions": predictions}))
     export = {
         "model": (models[config.evaluate.gate.candidate],),

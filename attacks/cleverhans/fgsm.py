@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-from attacks.attack import Attack, Labels, Seeds
-from attacks.target import Target
-from attacks.threat import Images, ThreatModel
+from attacks.attack import TargetedAttack
+from attacks.problem import Problem
+from attacks.threat import Images
 
 
-class FGSM(Attack):
+class FGSM(TargetedAttack):
     """One step of the size of the budget along the gradient's sign (Goodfellow et al. 2015, arXiv 1412.6572)."""
 
     attack: Literal["fgsm"] = "fgsm"
 
-    def perturb(self, target: Target, images: Images, labels: Labels, threat: ThreatModel, seeds: Seeds) -> Images:
+    def perturb(self, problem: Problem) -> Images:
         """See `Attack.perturb`; deterministic, so the seeds are not used."""
         from attacks.cleverhans.gradient_step import gradient_steps
 
-        del seeds
-        radius = threat.radius
-        return gradient_steps(target, images, images, labels, radius=radius, step_size=radius, steps=1)
+        return gradient_steps(problem, lambda part: part.images, step_size=problem.threat.radius, steps=1)

@@ -1,80 +1,135 @@
-"""One projected gradient step, made of CleverHans's own functions and compiled once per architecture.
+"""Projected gradient steps, made of CleverHans's own functions and compiled once per architecture.
 
-CleverHans's `projected_gradient_descent` repeats this step in a Python loop: traced as a whole, its graph and its
-compile time grow with the number of steps. Here the loop calls one compiled step; the tests hold the result to the
-published function.
+CleverHans's attacks repeat such a step in a Python loop: traced as a whole, its graph and its compile time grow with
+the number of steps. Here a loop calls one compiled step; the tests hold the result to the published functions.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
-from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
-from cleverhans.tf2.utils import clip_eta
+from cleverhans.tf2.utils import clip_eta, compute_gradient, optimize_linear
 
-from attacks.attack import Labels
-from attacks.target import LogitsFn, Target
-from attacks.threat import Images
+from attacks.compiling import Shape, compile_step, per_image, scalars
+from attacks.logits import succeeded
+from attacks.problem import Problem
+from attacks.stepping import Method, State, StepFn, run
+from attacks.target import LogitsFn
+from attacks.threat import Images, Norm
 
-StepFn = Callable[..., Any]
 
+def loss_gradient(
+    logits: LogitsFn, weights: Any, images: tf.Tensor, classes: tf.Tensor, *, targeted: bool, slack: float
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the gradient of the cross-entropy by the images, along which it rises, and whether they succeed already.
 
-@functools.lru_cache(maxsize=8)
-def compiled_step(logits: LogitsFn) -> StepFn:
-    """Return the compiled step for an architecture.
-
-    Returns:
-        (weights, clean, current, labels, radius, step_size) -> images one step on, all float32
-        [batch, height, width, 3] in [0, 1]; `radius` and `step_size` are scalar tensors on the same scale.
+    CleverHans's `compute_gradient` without the graph of its own that it makes: the logits that it computes then tell,
+    at no cost, which images have succeeded.
     """
+    seen = []
 
-    @tf.function(reduce_retracing=False)
-    def step(
-        weights: Sequence[tf.Tensor],
+    def observed(values: tf.Tensor) -> tf.Tensor:
+        seen.append(logits(weights, values))
+        return seen[0]
+
+    loss = tf.nn.sparse_softmax_cross_entropy_with_logits
+    gradient = compute_gradient.python_function(observed, loss, images, classes, targeted)
+    return gradient, succeeded(seen[0], classes, targeted=targeted, slack=slack)
+
+
+def projected(
+    images: tf.Tensor, clean: tf.Tensor, radius: tf.Tensor, lower: tf.Tensor, upper: tf.Tensor, norm: Norm
+) -> tf.Tensor:
+    """Return images moved back into the budget around clean ones and into the bounds."""
+    return tf.clip_by_value(clean + clip_eta(images - clean, norm.order, radius), lower, upper)
+
+
+def hold(success: tf.Tensor, stop: tf.Tensor, current: tf.Tensor, moved: tf.Tensor) -> tf.Tensor:
+    """Return images that have succeeded as they are, where that ends the attack on them, and the others moved."""
+    return tf.where(tf.reshape(success & stop, [-1, 1, 1, 1]), current, moved)
+
+
+@functools.lru_cache(maxsize=16)
+def _gradient_step(logits: LogitsFn, slack: float, shape: Shape, norm: Norm, targeted: bool) -> StepFn:
+    """Return the compiled step: state (images,), constants radius, lower and upper bound, step size."""
+
+    def body(
+        weights: Any,
         clean: tf.Tensor,
-        current: tf.Tensor,
-        labels: tf.Tensor,
+        classes: tf.Tensor,
+        iteration: tf.Tensor,
+        stop: tf.Tensor,
+        state: State,
         radius: tf.Tensor,
+        lower: tf.Tensor,
+        upper: tf.Tensor,
         step_size: tf.Tensor,
-    ) -> tf.Tensor:
-        moved = fast_gradient_method(
-            lambda images: logits(weights, images),
-            current,
-            step_size,
-            np.inf,
-            clip_min=0.0,
-            clip_max=1.0,
-            y=labels,
-        )
-        projected = clean + clip_eta(moved - clean, np.inf, radius)
-        return tf.clip_by_value(projected, 0.0, 1.0)
+    ) -> tuple[State, tf.Tensor]:
+        del iteration
+        (current,) = state
+        gradient, success = loss_gradient(logits, weights, current, classes, targeted=targeted, slack=slack)
+        # The fast gradient method clips to the bounds before the budget is looked at.
+        moved = tf.clip_by_value(current + optimize_linear(gradient, step_size, norm.order), lower, upper)
+        return (hold(success, stop, current, projected(moved, clean, radius, lower, upper, norm)),), success
 
-    return step
+    return compile_step(body, [per_image(shape)], shape, scalars(4))
 
 
-def gradient_steps(
-    target: Target, clean: Images, start: Images, labels: Labels, *, radius: float, step_size: float, steps: int
-) -> Images:
-    """Take steps from a start inside the budget around clean images.
+@functools.lru_cache(maxsize=16)
+def _momentum_step(logits: LogitsFn, slack: float, shape: Shape, norm: Norm, targeted: bool) -> StepFn:
+    """Return the compiled step: state (images, momentum), constants radius, bounds, step size and decay."""
+
+    def body(
+        weights: Any,
+        clean: tf.Tensor,
+        classes: tf.Tensor,
+        iteration: tf.Tensor,
+        stop: tf.Tensor,
+        state: State,
+        radius: tf.Tensor,
+        lower: tf.Tensor,
+        upper: tf.Tensor,
+        step_size: tf.Tensor,
+        decay: tf.Tensor,
+    ) -> tuple[State, tf.Tensor]:
+        del iteration
+        current, momentum = state
+        gradient, success = loss_gradient(logits, weights, current, classes, targeted=targeted, slack=slack)
+        mean = tf.reduce_mean(tf.abs(gradient), axis=[1, 2, 3], keepdims=True)
+        momentum = decay * momentum + gradient / tf.maximum(mean, 1e-12)
+        moved = projected(current + optimize_linear(momentum, step_size, norm.order), clean, radius, lower, upper, norm)
+        return (hold(success, stop, current, moved), momentum), success
+
+    return compile_step(body, [per_image(shape), per_image(shape)], shape, scalars(5))
+
+
+def with_constants(step: StepFn, *values: float) -> StepFn:
+    """Return a step whose constants are given."""
+    constants = [tf.constant(value, tf.float32) for value in values]
+    return lambda *arguments: step(*arguments, *constants)
+
+
+def gradient_steps(problem: Problem, start: Callable[[Problem], Images], *, step_size: float, steps: int) -> Images:
+    """Take gradient steps from a start inside the budget around clean images.
 
     Args:
-        target: the classifier.
-        clean: float32 [batch, height, width, 3] in [0, 1].
-        start: the same shape; where the first step begins.
-        labels: int64 [batch], the true classes, away from which the steps lead.
-        radius: the budget on images in [0, 1].
-        step_size: length of a step on the same scale.
+        problem: what to attack.
+        start: where the first step begins, for any part of the problem.
+        step_size: length of a step, on the scale of the images.
         steps: how many.
     """
-    step = compiled_step(target.logits)
-    origin, truth = tf.constant(clean), tf.constant(labels)
-    ball, length = tf.constant(radius, tf.float32), tf.constant(step_size, tf.float32)
-    current = tf.constant(start)
-    for _ in range(steps):
-        current = step(target.weights, origin, current, truth, ball, length)
-    result: Images = current.numpy()
-    return result
+    threat, target = problem.threat, problem.target
+    compiled = _gradient_step(target.logits, target.slack, problem.images.shape[1:], threat.norm, problem.targeted)
+    step = with_constants(compiled, threat.radius, threat.bounds.lower, threat.bounds.upper, step_size)
+    return run(problem, Method(lambda part: (start(part),), step, steps))
+
+
+def momentum_steps(problem: Problem, *, step_size: float, steps: int, decay: float) -> Images:
+    """Take steps along the decaying sum of gradients, each divided by its mean size, from the clean images."""
+    threat, target = problem.threat, problem.target
+    compiled = _momentum_step(target.logits, target.slack, problem.images.shape[1:], threat.norm, problem.targeted)
+    step = with_constants(compiled, threat.radius, threat.bounds.lower, threat.bounds.upper, step_size, decay)
+    return run(problem, Method(lambda part: (part.images, part.images * 0), step, steps))

@@ -12,7 +12,7 @@ from components.adversarial_spec import SPEC, AdversarialSpec
 from components.artifacts import Artifact
 from components.augment.component import AugmentParams
 from components.component import Context
-from components.examples import ExamplesSpec, Split, read_batches, shard_name, shard_uris
+from components.examples import ExamplesSpec, Split, read_shard, shard_name, shard_uris
 from components.model_files import load_target
 from components.progress import watch_files
 
@@ -26,7 +26,16 @@ def run(context: Context) -> None:
     shards = shard_uris(examples, spec, Split.TRAIN)
     output = context.outputs["adversarial"]
     name = params.attack.attack
-    crafting = Crafting(name, params.attack, params.epsilon, params.batch_size, params.seed, model.fingerprint)
+    crafting = Crafting(
+        name=name,
+        attack=params.attack,
+        threat=params.epsilon,
+        batch_size=params.batch_size,
+        seed=params.seed,
+        source_model=model.fingerprint,
+        # What a model trains on makes the most of the budget.
+        stop_at_success=False,
+    )
     elements = [
         (uri, storage.join(output, shard_name(Split.TRAIN, index, len(shards)))) for index, uri in enumerate(shards)
     ]
@@ -38,28 +47,28 @@ def run(context: Context) -> None:
             root
             | "Shards" >> beam.Create(elements)
             | "Spread" >> beam.Reshuffle()
-            | "Attack" >> beam.ParDo(AttackShard(model, crafting))
+            | "Attack" >> beam.ParDo(AttackShard(model, crafting, params.gradient_precision))
         )
     described = AdversarialSpec(
         split=Split.TRAIN,
         shards=len(shards),
         count=spec.counts[Split.TRAIN],
         attack=params.attack.model_dump(mode="json"),
-        epsilon=params.epsilon,
+        threat=params.epsilon,
         source_model=model.fingerprint,
     )
     storage.write_bytes(storage.join(output, SPEC), described.model_dump_json(indent=1).encode())
 
 
 class AttackShard(beam.DoFn):
-    """Attacks a shard in batches; the model is loaded once per process.
+    """Attacks a shard; the model is loaded once per process.
 
     Batches are cut within a shard, so neither the number of workers nor a retry changes a pixel.
     """
 
-    def __init__(self, model: Artifact, crafting: Crafting) -> None:
+    def __init__(self, model: Artifact, crafting: Crafting, precision: str) -> None:
         """Attack this model in this way."""
-        self._model, self._crafting = model, crafting
+        self._model, self._crafting, self._precision = model, crafting, precision
 
     def process(self, element: tuple[str, str]) -> Iterator[None]:
         """Read the first shard, write the second."""
@@ -68,6 +77,6 @@ class AttackShard(beam.DoFn):
         yield from ()
 
     def _records(self, source: str) -> Iterator[bytes]:
-        target = load_target(self._model.uri, self._model.digest)
-        for batch in read_batches(source, self._crafting.batch_size):
+        target = load_target(self._model.uri, self._model.digest, self._precision)
+        for batch in read_shard(source):
             yield from self._crafting.records(batch, self._crafting.craft(target, batch))

@@ -2,42 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from attacks.cleverhans.fgsm import FGSM
-from attacks.cleverhans.pgd import PGD
-from attacks.registry import AnyAttack
+from attacks.registry import NamedAttacks, read_suite
+from attacks.threat import Norm, Threat, ThreatModel
 from components.artifacts import ArtifactType
 from components.component import Component, Params
 from components.evaluate.thresholds import Gate
+from components.gradient_precision import GRADIENT_PRECISION, Precision
 
-Epsilon = Annotated[float, Field(ge=1, le=255)]
 
-
-def _all_different(epsilons: tuple[float, ...]) -> tuple[float, ...]:
-    if len(set(epsilons)) < len(epsilons):
+def _comparable(threats: tuple[ThreatModel, ...]) -> tuple[ThreatModel, ...]:
+    if len(set(threats)) < len(threats):
         raise ValueError("an epsilon stands in the list twice")
-    return epsilons
+    if len({threat.norm for threat in threats}) > 1:
+        raise ValueError("one evaluation has one norm, so that its budgets can be compared; use a config for each norm")
+    return threats
 
 
-Epsilons = Annotated[tuple[Epsilon, ...], AfterValidator(_all_different)]
+Threats = Annotated[tuple[Threat, ...], AfterValidator(_comparable)]
 
 
-def _default_attacks() -> dict[str, AnyAttack]:
-    return {"fgsm": FGSM(), "pgd": PGD(steps=20)}
+def _default_attacks() -> dict[str, Any]:
+    return read_suite("paper")
 
 
 class PredictParams(Params):
     """What a model is put through."""
 
-    attacks: dict[str, AnyAttack] = Field(
-        default_factory=_default_attacks, description="Attacks by the name that they have in results."
+    attacks: NamedAttacks = Field(
+        default_factory=_default_attacks,
+        description="Attacks by the name that they have in results, or the name of a suite: paper, standard, auto.",
     )
-    epsilons: Epsilons = Field((1.0, 2.0, 4.0, 8.0), min_length=1, description="Budgets in 1/255.")
+    epsilons: Threats = Field(
+        tuple(ThreatModel(epsilon) for epsilon in (1, 2, 4, 8)),
+        min_length=1,
+        description='Budgets: 4 (L-infinity, in 1/255), "linf:4/255" or "l2:0.5"; all of one norm.',
+    )
+    stop_at_success: bool = Field(
+        True,
+        description="Leave an image as soon as the model errs on it: the same accuracies, several times faster. false: "
+        "make the most of the budget, which lowers the probabilities that macro AUC is about.",
+    )
+    gradient_precision: Precision = GRADIENT_PRECISION
     batch_size: int = Field(128, ge=1, le=4096, description="Images a gradient step.")
     seed: int = Field(0, ge=0, lt=2**31, description="Of random starts.")
+    surrogates: tuple[str, ...] = Field(
+        (), description="Names of the models that examples may be transferred from, in the order of the inputs."
+    )
 
 
 class EvaluateParams(Params):
@@ -45,13 +59,14 @@ class EvaluateParams(Params):
 
     models: tuple[str, ...] = Field((), description="Names of the models, in the order of their predictions.")
     class_names: tuple[str, ...] = Field((), description="In the order of the probabilities.")
+    norm: Norm = Field(Norm.LINF, description="That measures the budgets.")
     gate: Gate = Field(description="Thresholds that the candidate must meet.")
 
 
 PREDICT = Component(
     name="predict",
     params=PredictParams,
-    inputs={"examples": ArtifactType.EXAMPLES, "model": ArtifactType.MODEL},
+    inputs={"examples": ArtifactType.EXAMPLES, "model": ArtifactType.MODEL, "surrogates": ArtifactType.MODEL},
     outputs={"predictions": ArtifactType.PREDICTIONS},
     executor="components.evaluate.predict:run",
     libraries=("tensorflow", "keras", "cleverhans", "pyarrow"),

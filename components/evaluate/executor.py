@@ -36,7 +36,7 @@ def run(context: Context) -> None:
         with context.beam.pipeline() as root:
             run_tfma(root, shards, eval_config, output)
         task.advance()
-    table = metrics_table(output, params.models)
+    table = metrics_table(output, params.models, params.norm)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     storage.write_bytes(storage.join(context.outputs["evaluation"], METRICS), sink.getvalue().to_pybytes())

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import dataclasses
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -12,18 +15,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 
-from attacks.engine import to_images
+from attacks.engine import fit_universal, record_seeds, to_images
+from attacks.logits import logits_of
 from attacks.target import Target
+from attacks.universal import Universal
 from components import storage
 from components.adversarial_shard import Crafting
 from components.artifacts import Artifact
 from components.component import Context
 from components.evaluate.component import PredictParams
 from components.evaluate.thresholds import CLEAN
-from components.examples import Batch, ExamplesSpec, Split, read_batches, shard_name, shard_uris
-from components.model_files import load_target
+from components.examples import Batch, ExamplesSpec, Split, first_records, read_shard, shard_name, shard_uris
+from components.gradient_precision import Precision
+from components.model_files import load_classifier, load_target
 from components.progress import watch_files
-from models.classifier import compiled_logits
 
 PREDICTIONS = "predictions"
 ADVERSARIAL = "adversarial"
@@ -40,6 +45,7 @@ SCHEMA = pa.schema(
         ("localization", pa.string()),
         ("model", pa.string()),
         ("attack", pa.string()),
+        ("norm", pa.string()),
         ("epsilon", pa.float32()),
         ("probabilities", pa.list_(pa.float32())),
         ("predicted", pa.int64()),
@@ -53,20 +59,34 @@ def run(context: Context) -> None:
     params = context.params
     assert isinstance(params, PredictParams)
     examples, model = context.input("examples"), context.input("model")
-    shards = shard_uris(examples, ExamplesSpec.read(examples), Split.TEST)
+    spec = ExamplesSpec.read(examples)
+    shards = shard_uris(examples, spec, Split.TEST)
     output = context.outputs["predictions"]
+    attacked = Attacked(
+        model=model,
+        surrogates=dict(zip(params.surrogates, context.inputs["surrogates"], strict=True)),
+        precision=params.gradient_precision,
+    )
     crafting = [
-        Crafting(name, attack, epsilon, params.batch_size, params.seed, model.fingerprint)
+        Crafting(name, attack, threat, params.batch_size, params.seed, model.fingerprint, params.stop_at_success)
         for name, attack in params.attacks.items()
-        for epsilon in params.epsilons
+        for threat in params.epsilons
     ]
+    universal = [index for index, made in enumerate(crafting) if isinstance(made.attack, Universal)]
     elements = [(uri, index, len(shards)) for index, uri in enumerate(shards)]
     with watch_files(context.progress, "evaluate", output, ".parquet", len(shards)), context.beam.pipeline() as root:
+        found = (
+            root
+            | "Universal attacks" >> beam.Create([(index, crafting[index]) for index in universal])
+            | "Find perturbations"
+            >> beam.ParDo(FindPerturbation(attacked, shard_uris(examples, spec, Split.TRAIN), output))
+        )
         (
             root
             | "Shards" >> beam.Create(elements)
             | "Spread" >> beam.Reshuffle()
-            | "Predict" >> beam.ParDo(PredictShard(model, crafting, output, params.batch_size))
+            | "Predict"
+            >> beam.ParDo(PredictShard(attacked, crafting, output, params.batch_size), beam.pvalue.AsDict(found))
         )
 
 
@@ -76,51 +96,106 @@ def prediction_uris(predictions: Artifact) -> list[str]:
     return [predictions.path(PREDICTIONS, name) for name in names if name.endswith(".parquet")]
 
 
+@dataclass(frozen=True)
+class Attacked:
+    """The model under attack, and those that an attacker has beside it.
+
+    Attributes:
+        model: the model artifact.
+        surrogates: other model artifacts by name.
+        precision: of gradients.
+    """
+
+    model: Artifact
+    surrogates: Mapping[str, Artifact]
+    precision: Precision
+
+    def target(self) -> Target:
+        """Return what attacks see; models are loaded once per process."""
+        return dataclasses.replace(
+            load_target(self.model.uri, self.model.digest, self.precision),
+            surrogates={
+                name: load_target(other.uri, other.digest, self.precision) for name, other in self.surrogates.items()
+            },
+        )
+
+
+class FindPerturbation(beam.DoFn):
+    """Finds a universal perturbation on training images, since the attacker has not seen the test images."""
+
+    def __init__(self, attacked: Attacked, shards: Sequence[str], output: str) -> None:
+        """Use the first images of these shards; write the perturbation below `output`."""
+        self._attacked, self._shards, self._output = attacked, list(shards), output
+
+    def process(self, element: tuple[int, Crafting]) -> Iterator[tuple[int, Crafting]]:
+        """Yield the crafting with a perturbation that is fixed."""
+        index, crafting = element
+        assert isinstance(crafting.attack, Universal)
+        batch = first_records(self._shards, crafting.attack.images)
+        ids, seed = batch.columns["image/id"], crafting.seed
+        seeds = record_seeds(ids, attack=crafting.name, threat=crafting.threat, seed=seed)
+        fixed = fit_universal(
+            crafting.attack,
+            self._attacked.target(),
+            batch.pixels,
+            batch.labels,
+            seeds,
+            threat=crafting.threat,
+            batch_size=crafting.batch_size,
+        )
+        content = io.BytesIO()
+        np.save(content, fixed.perturbation, allow_pickle=False)
+        storage.write_bytes(storage.join(self._output, ADVERSARIAL, f"{folder(crafting)}.npy"), content.getvalue())
+        yield index, dataclasses.replace(crafting, attack=fixed)
+
+
 class PredictShard(beam.DoFn):
     """Scores one shard of test images under every attack.
 
-    What is scored is what is stored: 8-bit images inside the budget.
+    What is scored is what is stored: 8-bit images inside the budget, by the network as it will be exported.
     """
 
-    def __init__(self, model: Artifact, crafting: Sequence[Crafting], output: str, batch_size: int) -> None:
+    def __init__(self, attacked: Attacked, crafting: Sequence[Crafting], output: str, batch_size: int) -> None:
         """Put a model through these attacks; write below `output`."""
-        self._model, self._crafting, self._output, self._batch_size = model, crafting, output, batch_size
+        self._attacked, self._crafting, self._output, self._batch_size = attacked, crafting, output, batch_size
 
-    def process(self, element: tuple[str, int, int]) -> Iterator[None]:
-        """Write the shard's predictions and adversarial images."""
+    def process(self, element: tuple[str, int, int], found: Mapping[int, Crafting]) -> Iterator[None]:
+        """Write the shard's predictions and adversarial images; `found` has the attacks that first had to be fitted."""
         source, index, count = element
-        target = load_target(self._model.uri, self._model.digest)
+        target = self._attacked.target()
         rows: list[dict[str, Any]] = []
         with contextlib.ExitStack() as stack:
             writers = [stack.enter_context(self._writer(crafting, index, count)) for crafting in self._crafting]
-            for batch in read_batches(source, self._batch_size):
-                rows += self._rows(batch, batch.pixels, target, CLEAN, 0.0)
-                for crafting, writer in zip(self._crafting, writers, strict=True):
-                    adversarial = crafting.craft(target, batch)
+            for batch in read_shard(source):
+                rows += self._rows(batch, batch.pixels, None)
+                for place, (crafting, writer) in enumerate(zip(self._crafting, writers, strict=True)):
+                    adversarial = found.get(place, crafting).craft(target, batch)
                     for record in crafting.records(batch, adversarial):
                         writer.write(record)
-                    rows += self._rows(batch, adversarial, target, crafting.name, crafting.epsilon)
+                    rows += self._rows(batch, adversarial, crafting)
         name = f"part-{index:05d}-of-{count:05d}.parquet"
         write_predictions(storage.join(self._output, PREDICTIONS, name), rows)
         yield from ()
 
     @contextlib.contextmanager
     def _writer(self, crafting: Crafting, index: int, count: int) -> Iterator[Any]:
-        folder = f"{crafting.name}-{crafting.epsilon:g}"
-        uri = storage.join(self._output, ADVERSARIAL, folder, shard_name(Split.TEST, index, count))
+        uri = storage.join(self._output, ADVERSARIAL, folder(crafting), shard_name(Split.TEST, index, count))
         with storage.atomic_file(uri) as path, tf.io.TFRecordWriter(path) as writer:
             yield writer
 
     def _rows(
-        self, batch: Batch, pixels: np.ndarray[Any, np.dtype[np.uint8]], target: Target, attack: str, epsilon: float
+        self, batch: Batch, pixels: np.ndarray[Any, np.dtype[np.uint8]], crafting: Crafting | None
     ) -> list[dict[str, Any]]:
-        probabilities = predict(target, pixels, self._batch_size)
+        model = self._attacked.model
+        classifier = load_classifier(model.uri, model.digest)
+        probabilities = softmax(logits_of(classifier, to_images(pixels), self._batch_size))
         return [
             {
                 **{_RENAMED.get(name, name): value for name, value in batch.record(index).items()},
-                "model": self._model.fingerprint,
-                "attack": attack,
-                "epsilon": epsilon,
+                "model": model.fingerprint,
+                "attack": CLEAN if crafting is None else crafting.name,
+                "norm": None if crafting is None else str(crafting.threat.norm),
+                "epsilon": 0.0 if crafting is None else crafting.threat.epsilon,
                 "probabilities": scores.tolist(),
                 "predicted": int(scores.argmax()),
             }
@@ -128,17 +203,14 @@ class PredictShard(beam.DoFn):
         ]
 
 
-def predict(
-    target: Target, pixels: np.ndarray[Any, np.dtype[np.uint8]], batch_size: int
-) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return probabilities [count, class_count] for at most a batch of images uint8 [count, size, size, 3].
+def folder(crafting: Crafting) -> str:
+    """Return the name of the folder of an attack's images."""
+    return f"{crafting.name}-{crafting.threat.norm}-{crafting.threat.epsilon:g}"
 
-    The batch is filled up to its full size: one shape, compiled once.
-    """
-    images = np.zeros((batch_size, *pixels.shape[1:]), np.float32)
-    images[: len(pixels)] = to_images(pixels)
-    logits = compiled_logits(target.logits)(target.weights, tf.constant(images))
-    return np.asarray(tf.nn.softmax(logits).numpy()[: len(pixels)])
+
+def softmax(logits: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return probabilities float32 [count, class_count]."""
+    return np.asarray(tf.nn.softmax(logits).numpy())
 
 
 def write_predictions(uri: str, rows: list[dict[str, Any]]) -> None:

@@ -10,7 +10,7 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.slicer import slicer_lib
 
 from components.evaluate.metrics import ATTACK_SUCCESS_RATE, DENOMINATORS
-from components.evaluate.thresholds import canonical_epsilon
+from components.evaluate.thresholds import CLEAN, canonical_epsilon
 
 OVERALL = "overall"
 
@@ -18,6 +18,7 @@ METRICS_SCHEMA = pa.schema(
     [
         pa.field("model", pa.string(), nullable=False),
         pa.field("attack", pa.string()),
+        pa.field("norm", pa.string()),
         pa.field("epsilon", pa.float64()),
         pa.field("slice", pa.string(), nullable=False),
         pa.field("metric", pa.string(), nullable=False),
@@ -32,12 +33,13 @@ _RATES = ("accuracy", ATTACK_SUCCESS_RATE)
 _Z_95 = NormalDist().inv_cdf(0.975)
 
 
-def metrics_table(output_uri: str, models: Sequence[str]) -> pa.Table:
+def metrics_table(output_uri: str, models: Sequence[str], norm: str) -> pa.Table:
     """Reads what TFMA wrote into a table in long form.
 
     Columns:
         model: Name of the model.
         attack: "none", the name of an attack, or "worst_case"; null for a slice over all attacks.
+        norm: The norm of the budget, "linf" or "l2"; null where there is none.
         epsilon: Budget in units of 1/255; null for a slice over all budgets.
         slice: "overall", or the images it is about: "dx=mel", "sex=female", "age_group=40-59".
         metric: Name of the metric; a metric that is undefined in a slice has no row.
@@ -48,11 +50,12 @@ def metrics_table(output_uri: str, models: Sequence[str]) -> pa.Table:
     Args:
         output_uri: Folder that `run_tfma` wrote to.
         models: The models to list, in this order; within a model rows are ordered by slice and metric.
+        norm: The norm of all budgets.
 
     Raises:
         ValueError: If there are no results for one of the models.
     """
-    rows = [row for metrics in tfma.load_metrics(output_uri) for row in _rows(metrics, models)]
+    rows = [row for metrics in tfma.load_metrics(output_uri) for row in _rows(metrics, models, norm)]
     missing = sorted(set(models) - {row["model"] for row in rows})
     if missing:
         raise ValueError(f"evaluate: '{output_uri}' has no metrics of {', '.join(missing)}")
@@ -70,8 +73,8 @@ def wilson_interval(rate: float, n: int) -> tuple[float, float]:
     return max(0.0, min(rate, centre - half)), min(1.0, max(rate, centre + half))
 
 
-def _rows(metrics: Any, models: Sequence[str]) -> Iterator[dict[str, Any]]:
-    place = _place(dict(slicer_lib.deserialize_slice_key(metrics.slice_key)))
+def _rows(metrics: Any, models: Sequence[str], norm: str) -> Iterator[dict[str, Any]]:
+    place = _place(dict(slicer_lib.deserialize_slice_key(metrics.slice_key)), norm)
     values = {
         (item.key.model_name, item.key.name): item.value.double_value.value
         for item in metrics.metric_keys_and_values
@@ -87,12 +90,13 @@ def _rows(metrics: Any, models: Sequence[str]) -> Iterator[dict[str, Any]]:
             yield {"model": model, **place, "metric": metric, "value": value, "n": n, "lower": lower, "upper": upper}
 
 
-def _place(features: Mapping[str, Any]) -> dict[str, Any]:
+def _place(features: Mapping[str, Any], norm: str) -> dict[str, Any]:
     """The columns that say where a metric was measured."""
     fixed = dict(features)
     attack, epsilon = fixed.pop("attack", None), fixed.pop("epsilon", None)
     return {
         "attack": attack,
+        "norm": norm if epsilon is not None and attack != CLEAN else None,
         "epsilon": None if epsilon is None else canonical_epsilon(epsilon),
         "slice": ",".join(f"{name}={value}" for name, value in sorted(fixed.items())) or OVERALL,
     }

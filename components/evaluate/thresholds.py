@@ -3,9 +3,11 @@
 Plain data without TensorFlow, so that reading a configuration stays quick.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from attacks.threat import ThreatModel
 
 CLEAN = "none"
 """Value of the column `attack` on images that nobody attacked; their epsilon is 0."""
@@ -27,6 +29,10 @@ def canonical_epsilon(epsilon: float) -> float:
     return round(float(epsilon), 6)
 
 
+def _in_levels(epsilon: Any) -> Any:
+    return ThreatModel.parse(epsilon).epsilon if isinstance(epsilon, str) else epsilon
+
+
 class Threshold(BaseModel):
     """Bounds on one metric in one slice of the test images.
 
@@ -43,12 +49,13 @@ class Threshold(BaseModel):
         min_length=1,
         description='The attack on the images: "none" for clean ones, "worst_case" for the worst attack on each image.',
     )
-    epsilon: float = Field(
+    epsilon: Annotated[float, BeforeValidator(_in_levels)] = Field(
         default=0.0,
         ge=0,
-        le=255,
+        le=1e6,
         allow_inf_nan=False,
-        description='Budget of the attack in units of 1/255; 0 for "none" and above 0 for every attack.',
+        description='Budget of the attack in units of 1/255, or as evaluate.epsilons has it ("linf:4/255"); 0 for '
+        '"none" and above 0 for every attack.',
     )
     lesion: str | None = Field(
         default=None, min_length=1, description='Only images of this lesion class (a value of dx, such as "mel").'

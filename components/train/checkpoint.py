@@ -19,8 +19,8 @@ class TrainingState:
     Attributes:
         epoch: epochs done.
         history: a row of figures for each epoch.
-        best_epoch: the epoch, from 1, with the best validation balanced accuracy; 0 before the first.
-        best_score: its validation balanced accuracy.
+        best_epoch: the epoch, from 1, with the best score; 0 before the first.
+        best_score: its validation balanced accuracy, the robust one for an adversarial objective.
         best_weights: the network's variables then.
     """
 

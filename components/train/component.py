@@ -8,15 +8,12 @@ from pydantic import AfterValidator, Field
 
 from components.artifacts import ArtifactType
 from components.component import Component, Params
-from models.registry import NETWORKS, OBJECTIVES, checked_name
+from models.objectives.cross_entropy import CrossEntropy
+from models.registry import NETWORKS, AnyObjective, checked_name
 
 
 def _network_name(name: str) -> str:
     return checked_name(name, NETWORKS, "network")
-
-
-def _objective_name(name: str) -> str:
-    return checked_name(name, OBJECTIVES, "objective")
 
 
 class TrainParams(Params):
@@ -25,11 +22,18 @@ class TrainParams(Params):
     network: Annotated[str, AfterValidator(_network_name)] = Field(
         "small_resnet", description="From models/registry.py."
     )
-    objective: Annotated[str, AfterValidator(_objective_name)] = Field(
-        "cross_entropy", description="What is minimised."
+    objective: AnyObjective = Field(
+        CrossEntropy(), description="What is minimised: a name, or a name with parameters; from models/registry.py."
     )
     class_weighting: Literal["none", "sqrt", "inverse"] = Field(
-        "sqrt", description="Weight of a class: equal, or its frequency to the power of -1/2 or -1."
+        "sqrt",
+        description="Weight of a class in the loss: equal, or its frequency among the images as they are drawn to the "
+        "power of -1/2 or -1. After class_sampling 'inverse' all classes are equally frequent, and so weigh the same.",
+    )
+    class_sampling: Literal["none", "sqrt", "inverse"] = Field(
+        "none",
+        description="How often images are drawn: all equally; or so that a class's share is the square root of its "
+        "frequency (sqrt) or equal for all (inverse). An epoch stays as long as it is.",
     )
     epochs: int = Field(20, ge=1, le=10_000, description="Passes over the images, at most.")
     batch_size: int = Field(64, ge=1, le=4096, description="Images a step.")
@@ -38,8 +42,31 @@ class TrainParams(Params):
         1.0, ge=0, allow_inf_nan=False, description="Passes over which the learning rate rises from zero."
     )
     weight_decay: float = Field(0.02, ge=0, le=1, description="Of AdamW.")
+    weight_perturbation: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Adversarial weight perturbation (Wu et al. 2020): gradients are taken where each kernel was moved "
+        "by this part of its norm to raise the loss; published: 0.005 to 0.01. It costs another gradient. 0: none.",
+    )
     patience: int = Field(
-        8, ge=1, description="Stop after so many epochs without a better validation balanced accuracy."
+        8,
+        ge=1,
+        description="Stop after so many epochs without a better validation balanced accuracy; with an adversarial "
+        "objective it is the robust balanced accuracy. The best epoch is kept.",
+    )
+    validation_steps: int = Field(
+        10, ge=1, le=1000, description="Steps of the PGD that gives adversarial objectives their robust figures."
+    )
+    validation_images: int | None = Field(
+        None, ge=1, description="Robust figures are of the first so many validation images; null: of all."
+    )
+    overfitting_drop: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="With an adversarial objective: stop when validation robust accuracy is by more than this below "
+        "that of the best epoch, and robust balanced accuracy below half of it (catastrophic overfitting).",
     )
     weight_averaging: float = Field(
         0.995, ge=0, lt=1, description="Decay of the moving average of the weights, which is what is kept; 0: none."
@@ -47,7 +74,7 @@ class TrainParams(Params):
     augmentation: Literal["none", "flips", "strong"] = Field(
         "flips",
         description="flips: flips and rotations by 90 degrees; strong: free rotation, zoom, shift and light as well, "
-        "which blurs adversarial perturbations and so is for clean images.",
+        "which blurs the perturbation of stored adversarial examples; objectives craft theirs after it.",
     )
     shuffle_buffer: int = Field(16_384, ge=1, description="Records that are shuffled at a time, which bounds memory.")
     xla: bool = Field(True, description="Compile the training step with XLA.")
@@ -60,5 +87,5 @@ TRAIN = Component(
     inputs={"examples": ArtifactType.EXAMPLES, "adversarial": ArtifactType.ADVERSARIAL_EXAMPLES},
     outputs={"model": ArtifactType.MODEL},
     executor="components.train.executor:run",
-    libraries=("tensorflow", "keras"),
+    libraries=("tensorflow", "keras", "cleverhans"),
 )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from components.examples import parse_pixels
+from components.examples import FEATURES, parse_pixels
 from components.train.augmentation import Augmentation
 from models.preprocessing import to_network_input
 
@@ -28,6 +30,8 @@ class TrainingData:
         shuffle_buffer: records that are shuffled at a time.
         seed: of the order and of the augmentation.
         augmentation: how images are changed.
+        sampling_rates: float32 [class_count], how often an image of a class is drawn in an epoch, on average; the mean
+            over the images is 1. None: each once.
     """
 
     files: Sequence[str]
@@ -37,6 +41,7 @@ class TrainingData:
     shuffle_buffer: int
     seed: int
     augmentation: Augmentation
+    sampling_rates: np.ndarray[Any, np.dtype[np.float32]] | None = None
 
     @property
     def steps(self) -> int:
@@ -48,12 +53,33 @@ class TrainingData:
         order = self.seed * 10_007 + epoch
         files = tf.data.Dataset.from_tensor_slices(list(self.files)).shuffle(len(self.files), seed=order)
         records = files.interleave(tf.data.TFRecordDataset, cycle_length=_FILES_AT_ONCE)
+        if self.sampling_rates is not None:
+            records = self._resampled(records, epoch)
         records = records.shuffle(min(self.count, self.shuffle_buffer), seed=order)
+        if self.sampling_rates is not None:
+            # What was drawn may fall a few images short of an epoch, or be a few too many.
+            records = records.repeat().take(self.steps * self.batch_size)
         pixels = records.map(parse_pixels(self.image_size), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         batches = pixels.batch(self.batch_size, drop_remainder=True).enumerate(epoch * self.steps)
         # Changed here and not in the training step: beside it, on whichever core is free, and whether or not XLA can.
         images = batches.map(self._augment, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         return images.prefetch(tf.data.AUTOTUNE)
+
+    def _resampled(self, records: tf.data.Dataset, epoch: int) -> tf.data.Dataset:
+        """Return records, each as often as the rate of its class says: rounded up or down at random.
+
+        One pass over the files, which keeps nothing; images of a class are drawn as evenly as can be.
+        """
+        rates = tf.constant(self.sampling_rates)
+
+        def copies(index: tf.Tensor, serialized: tf.Tensor) -> tf.Tensor:
+            label = tf.io.parse_single_example(serialized, {"label": FEATURES["label"]})["label"]
+            seed = tf.stack([tf.constant(self.seed, tf.int64), index])
+            count = tf.floor(tf.gather(rates, label) + tf.random.stateless_uniform((), seed))
+            return tf.fill([tf.cast(count, tf.int32)], serialized)
+
+        numbered = records.enumerate(epoch * self.count)
+        return numbered.map(copies, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).unbatch()
 
     def _augment(self, step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         pixels, labels = batch

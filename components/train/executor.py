@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras
-import numpy as np
 
 from components import model_files, storage
 from components.adversarial_spec import AdversarialSpec
@@ -17,12 +16,17 @@ from components.artifacts import LOGS, Artifact
 from components.component import Context
 from components.examples import ExamplesSpec, Split, shard_uris
 from components.train.augmentation import AUGMENTATIONS
+from components.train.checkpoint import TrainingState
+from components.train.class_balance import balanced_weights, sampling_rates
 from components.train.component import TrainParams
 from components.train.data import TrainingData
 from components.train.loop import Training, train
+from components.train.robust_validation import RobustCheck, robust_validator
+from components.train.stopping import Stop, score_name, stopped_by
 from components.train.validation import validator
 from models.classifier import compute_deterministically, save_network
-from models.registry import NETWORKS, OBJECTIVES, resolve
+from models.objectives.adversarial import AdversarialObjective
+from models.registry import NETWORKS, resolve
 
 
 def run(context: Context) -> None:
@@ -41,22 +45,21 @@ def run(context: Context) -> None:
         result = Path(folder)
         training = Training(
             network=network,
-            objective=resolve(params.objective, OBJECTIVES),
             data=data,
-            validate=validator(network, shard_uris(examples, spec, Split.VALIDATION), size, len(spec.class_names)),
-            class_weights=class_weights(spec.class_counts[Split.TRAIN], params.class_weighting),
+            validate=_validator(network, params, examples, spec),
+            class_weights=balanced_weights(
+                spec.class_counts[Split.TRAIN], params.class_sampling, params.class_weighting
+            ),
             logs=result / LOGS,
             checkpoint_file=work / "checkpoint.npz",
         )
         with context.progress.task("train", params.epochs * data.steps, "steps") as task:
             state = train(training, params, task)
         save_network(network, result / model_files.NETWORK)
-        _write_figures(result, spec, state.history, state.best_epoch, data.count)
+        reason = stopped_by(state, params)
+        _write_figures(result, spec, state, reason, data.count)
         storage.upload(result, context.outputs["model"])
-    score = state.best_score
-    context.progress.line(
-        f"train: validation balanced accuracy {score:.3f} in epoch {state.best_epoch} of {state.epoch}"
-    )
+    _tell(context, params, state, reason)
 
 
 def _training_data(
@@ -67,6 +70,8 @@ def _training_data(
         crafted = AdversarialSpec.read(artifact)
         files += adversarial_uris(artifact, crafted)
         count += crafted.count
+    # Adversarial examples are of the same images, so their classes have the same shares.
+    counts = spec.class_counts[Split.TRAIN]
     return TrainingData(
         files=files,
         count=count,
@@ -75,27 +80,51 @@ def _training_data(
         shuffle_buffer=params.shuffle_buffer,
         seed=params.seed,
         augmentation=AUGMENTATIONS[params.augmentation],
+        sampling_rates=None if params.class_sampling == "none" else sampling_rates(counts, params.class_sampling),
     )
 
 
-def class_weights(counts: list[int], weighting: str) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return the weight of each class, scaled so that the mean over the images is 1.
+def _validator(
+    network: keras.Model, params: TrainParams, examples: Artifact, spec: ExamplesSpec
+) -> Callable[[], dict[str, float]]:
+    """Return what evaluates the network as it then is, under attack too where the objective is adversarial."""
+    files, size, classes = (
+        shard_uris(examples, spec, Split.VALIDATION),
+        spec.preprocessing.image_size,
+        len(spec.class_names),
+    )
+    clean = validator(network, files, size, classes)
+    if not isinstance(params.objective, AdversarialObjective):
+        return clean
+    available = spec.counts[Split.VALIDATION]
+    check = RobustCheck(
+        threat=params.objective.epsilon,
+        steps=params.validation_steps,
+        image_count=min(params.validation_images or available, available),
+    )
+    robust = robust_validator(network, files, size, classes, check)
+    return lambda: {**clean(), **robust()}
 
-    Args:
-        counts: training images of each class.
-        weighting: 'none', 'sqrt' (frequency to the power of -1/2) or 'inverse' (to the power of -1).
-    """
-    power = {"none": 0.0, "sqrt": 0.5, "inverse": 1.0}[weighting]
-    images = np.maximum(np.asarray(counts, np.float64), 1.0)
-    weights = images**-power
-    return np.asarray(weights * images.sum() / (weights * images).sum(), np.float32)
+
+def _tell(context: Context, params: TrainParams, state: TrainingState, reason: Stop | None) -> None:
+    figure = score_name(params).replace("_", " ")
+    if reason is Stop.OVERFITTING:
+        best, last = (
+            state.history[epoch - 1]["validation_robust_accuracy"] for epoch in (state.best_epoch, state.epoch)
+        )
+        context.progress.line(
+            f"train: stopped in epoch {state.epoch}: robust accuracy fell from {best:.3f} to {last:.3f} "
+            f"(catastrophic overfitting); epoch {state.best_epoch} is kept"
+        )
+    context.progress.line(f"train: {figure} {state.best_score:.3f} in epoch {state.best_epoch} of {state.epoch}")
 
 
 def _write_figures(
-    folder: Path, spec: ExamplesSpec, history: list[dict[str, float]], best_epoch: int, image_count: int
+    folder: Path, spec: ExamplesSpec, state: TrainingState, reason: Stop | None, image_count: int
 ) -> None:
     model_spec = model_files.ModelSpec(class_names=spec.class_names, preprocessing=spec.preprocessing)
-    figures = {**history[best_epoch - 1], "epochs": len(history), "training_images": image_count}
+    best = state.history[state.best_epoch - 1]
+    figures = {**best, "epochs": state.epoch, "training_images": image_count, "stopped_by": reason}
     (folder / model_files.SPEC).write_text(model_spec.model_dump_json(indent=1))
-    (folder / model_files.HISTORY).write_text(json.dumps(history, indent=1))
+    (folder / model_files.HISTORY).write_text(json.dumps(state.history, indent=1))
     (folder / model_files.METRICS).write_text(json.dumps(figures, indent=1))

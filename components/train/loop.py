@@ -17,7 +17,8 @@ from components.train.averaging import WeightAverage
 from components.train.checkpoint import TrainingState
 from components.train.component import TrainParams
 from components.train.data import TrainingData
-from models.objectives.objective import Objective
+from components.train.step import StepFn, compiled_step
+from components.train.stopping import score_name, stopped_by
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,15 @@ class Training:
 
     Attributes:
         network: to be trained, in place.
-        objective: the loss.
         data: the training images.
-        validate: returns figures on the validation images, `balanced_accuracy` among them.
+        validate: returns figures on the validation images, `balanced_accuracy` among them; for an adversarial objective
+            also `robust_accuracy` and `robust_balanced_accuracy`.
         class_weights: float32 [class_count].
         logs: folder for TensorBoard.
         checkpoint_file: where an interrupted training goes on.
     """
 
     network: keras.Model
-    objective: Objective
     data: TrainingData
     validate: Callable[[], dict[str, float]]
     class_weights: np.ndarray[Any, np.dtype[np.float32]]
@@ -54,25 +54,10 @@ def schedule(params: TrainParams, steps: int) -> keras.optimizers.schedules.Lear
     )
 
 
-def _compiled_step(
-    training: Training, params: TrainParams, optimizer: keras.optimizers.Optimizer, average: WeightAverage
-) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
-    network, weights = training.network, tf.constant(training.class_weights)
-
-    @tf.function(jit_compile=params.xla)
-    def step(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            loss = training.objective(network, images, labels, weights, seed)
-        gradients = tape.gradient(loss, network.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
-        average.update()
-        return loss
-
-    return step
-
-
 def train(training: Training, params: TrainParams, task: Task) -> TrainingState:
-    """Train until the epochs are over or validation no longer improves; leave the network at its best epoch.
+    """Train until `stopped_by` gives a reason; leave the network at its best epoch.
+
+    The best epoch is that of the highest validation balanced accuracy, the robust one for an adversarial objective.
 
     Raises:
         FloatingPointError: the loss is no longer finite.
@@ -80,17 +65,25 @@ def train(training: Training, params: TrainParams, task: Task) -> TrainingState:
     optimizer = keras.optimizers.AdamW(schedule(params, training.data.steps), weight_decay=params.weight_decay)
     optimizer.build(training.network.trainable_variables)
     average = WeightAverage(training.network, params.weight_averaging)
-    step = _compiled_step(training, params, optimizer, average)
+    step = compiled_step(
+        training.network,
+        params.objective,
+        optimizer,
+        training.class_weights,
+        average=average,
+        weight_perturbation=params.weight_perturbation,
+        xla=params.xla,
+    )
     moving = [*training.network.variables, *optimizer.variables, *average.variables, average.updates]
     state = checkpoint.restore(training.checkpoint_file, moving)
     task.advance(state.epoch * training.data.steps)
     writer = tf.summary.create_file_writer(str(training.logs))
-    while state.epoch < params.epochs and state.epoch - state.best_epoch < params.patience:
+    while stopped_by(state, params) is None:
         loss = _run_epoch(training, params, step, state.epoch, task)
         with average.in_place():
             validated = {f"validation_{name}": value for name, value in training.validate().items()}
             figures = {"loss": loss, **validated}
-            _record(state, figures, training.network)
+            _record(state, figures, figures[score_name(params)], training.network)
         with writer.as_default(step=state.epoch):
             for name, value in figures.items():
                 tf.summary.scalar(name, value)
@@ -100,25 +93,25 @@ def train(training: Training, params: TrainParams, task: Task) -> TrainingState:
     return state
 
 
-def _run_epoch(
-    training: Training, params: TrainParams, step: Callable[..., tf.Tensor], epoch: int, task: Task
-) -> float:
+def _run_epoch(training: Training, params: TrainParams, step: StepFn, epoch: int, task: Task) -> float:
     """Return the mean loss of an epoch; it is fetched once, so that no step waits for it."""
-    total = tf.zeros(())
+    total, steps = tf.zeros(()), training.data.steps
     for index, (images, labels) in enumerate(training.data.epoch(epoch)):
-        total += step(images, labels, tf.constant([params.seed, epoch * training.data.steps + index], tf.int32))
+        done = epoch * steps + index
+        # As a tensor, so that a budget that rises does not trace the step anew.
+        radius = tf.constant(params.objective.radius(done / steps), tf.float32)
+        total += step(images, labels, radius, tf.constant([params.seed, done], tf.int32))
         task.advance()
-    loss = float(total) / training.data.steps
+    loss = float(total) / steps
     if not np.isfinite(loss):
         raise FloatingPointError(f"train: the loss is {loss} in epoch {epoch + 1}; a smaller learning_rate may help")
     task.note(f"loss {loss:.3f}")
     return loss
 
 
-def _record(state: TrainingState, figures: dict[str, float], network: keras.Model) -> None:
+def _record(state: TrainingState, figures: dict[str, float], score: float, network: keras.Model) -> None:
     state.epoch += 1
     state.history.append({"epoch": state.epoch, **figures})
-    score = figures["validation_balanced_accuracy"]
     if score > state.best_score:
         state.best_epoch, state.best_score = state.epoch, score
         state.best_weights = checkpoint.network_weights(network)

@@ -11,7 +11,8 @@ import tensorflow as tf
 from components.examples import parse_pixels
 from models.preprocessing import to_network_input
 
-_BATCH = 256
+BATCH = 256
+"""Images that are evaluated at a time."""
 
 
 def validator(
@@ -24,7 +25,7 @@ def validator(
     images = tf.data.TFRecordDataset(list(files)).map(
         parse_pixels(image_size), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    batches = images.batch(_BATCH).prefetch(tf.data.AUTOTUNE)
+    batches = images.batch(BATCH).prefetch(tf.data.AUTOTUNE)
 
     @tf.function(reduce_retracing=True)
     def evaluate(pixels: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

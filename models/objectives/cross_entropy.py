@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-import keras
-import tensorflow as tf
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from models.objectives.objective import Objective
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
 
 
-def cross_entropy(
-    network: keras.Model, images: tf.Tensor, labels: tf.Tensor, class_weights: tf.Tensor, seed: tf.Tensor
-) -> tf.Tensor:
-    """Return the class-weighted cross-entropy on the images as they are; see `Objective`."""
-    del seed
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=network(images, training=True))
-    return tf.reduce_mean(losses * tf.gather(class_weights, labels))
+class CrossEntropy(Objective):
+    """Class-weighted cross-entropy on the images as they are."""
+
+    objective: Literal["cross_entropy"] = Field("cross_entropy", description="Standard training.")
+
+    def loss(
+        self,
+        network: keras.Model,
+        images: tf.Tensor,
+        adversarial: tf.Tensor,
+        labels: tf.Tensor,
+        class_weights: tf.Tensor,
+        seed: tf.Tensor,
+    ) -> tf.Tensor:
+        """See `Objective.loss`."""
+        from models.objectives import losses
+
+        del adversarial, seed
+        return losses.weighted_mean(losses.cross_entropy(labels, network(images, training=True)), labels, class_weights)

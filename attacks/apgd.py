@@ -1,0 +1,113 @@
+"""Auto-PGD: PGD that chooses its step size by itself, with three losses."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from attacks.attack import Attack, TargetedAttack
+from attacks.errors import UserError
+from attacks.problem import Problem
+from attacks.restarts import Try, best_of_restarts, worst_of
+from attacks.threat import Images
+
+DLR_CLASSES, TARGETED_DLR_CLASSES = 3, 4
+"""How many classes the losses need."""
+
+
+class APGDCE(TargetedAttack):
+    """Auto-PGD on cross-entropy (Croce & Hein 2020, arXiv 2003.01690)."""
+
+    iterative: ClassVar[bool] = True
+
+    attack: Literal["apgd_ce"] = "apgd_ce"
+    steps: int = Field(100, ge=1, le=10_000, description="Gradient steps.")
+    restarts: int = Field(1, ge=1, le=1000, description="Random starts; what does worst on an image counts.")
+
+    def perturb(self, problem: Problem) -> Images:
+        """See `Attack.perturb`."""
+        from attacks import losses
+        from attacks.apgd_step import auto_pgd
+
+        loss = losses.targeted_cross_entropy if problem.targeted else losses.cross_entropy
+        return best_of_restarts(problem, lambda part: auto_pgd(part, loss, self.steps), self.restarts)
+
+
+class APGDDLR(Attack):
+    """Auto-PGD on the difference-of-logits ratio, for models whose cross-entropy vanishes (arXiv 2003.01690)."""
+
+    iterative: ClassVar[bool] = True
+
+    attack: Literal["apgd_dlr"] = "apgd_dlr"
+    steps: int = Field(100, ge=1, le=10_000, description="Gradient steps.")
+    restarts: int = Field(1, ge=1, le=1000, description="Random starts; what does worst on an image counts.")
+
+    def perturb(self, problem: Problem) -> Images:
+        """See `Attack.perturb`.
+
+        Raises:
+            UserError: the model has fewer than three classes.
+        """
+        from attacks import losses
+        from attacks.apgd_step import auto_pgd
+
+        _need_classes(self.attack, class_count(problem), DLR_CLASSES)
+        return best_of_restarts(
+            problem, lambda part: auto_pgd(part, losses.difference_of_logits_ratio, self.steps), self.restarts
+        )
+
+
+class APGDTargeted(Attack):
+    """Auto-PGD on the targeted ratio, towards each of the likeliest wrong classes in turn (arXiv 2003.01690)."""
+
+    iterative: ClassVar[bool] = True
+
+    attack: Literal["apgd_t"] = "apgd_t"
+    steps: int = Field(100, ge=1, le=10_000, description="Gradient steps for each class.")
+    targets: int | None = Field(
+        None, ge=1, le=1000, description="Wrong classes, likeliest first; null: all, but nine at most as published."
+    )
+
+    def perturb(self, problem: Problem) -> Images:
+        """See `Attack.perturb`.
+
+        Raises:
+            UserError: the model has fewer than four classes, or fewer wrong ones than `targets`.
+        """
+        count = class_count(problem)
+        _need_classes(self.attack, count, TARGETED_DLR_CLASSES)
+        if self.targets is not None and self.targets > count - 1:
+            raise UserError(
+                f"{self.attack}: targets is {self.targets}, but of the model's {count} classes only {count - 1} "
+                "are wrong ones"
+            )
+        chosen = self.targets or min(count - 1, 9)
+        return worst_of(problem, (self._towards(rank) for rank in range(chosen)))
+
+    def _towards(self, rank: int) -> Try:
+        def attempt(problem: Problem) -> Images:
+            from attacks import losses
+            from attacks.apgd_step import auto_pgd
+            from attacks.logits import logits_of
+
+            logits = logits_of(problem.exactly().target, problem.images, problem.batch_size)
+            logits[np.arange(len(logits)), problem.labels] = -np.inf
+            goals = np.argsort(-logits, axis=1, kind="stable")[:, rank]
+            aimed = problem.with_seeds(rank).with_goals(goals, any_error_counts=True)
+            return auto_pgd(aimed, losses.targeted_difference_of_logits_ratio, self.steps)
+
+        return attempt
+
+
+def class_count(problem: Problem) -> int:
+    """Return how many classes a problem's model has."""
+    from attacks.logits import logits_of
+
+    return int(logits_of(problem.target, problem.images[:1], problem.batch_size).shape[1])
+
+
+def _need_classes(attack: str, count: int, least: int) -> None:
+    if count < least:
+        raise UserError(f"{attack}: its loss needs {least} classes, but the model has {count}; use apgd_ce")

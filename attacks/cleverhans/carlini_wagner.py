@@ -1,0 +1,75 @@
+"""The attack of Carlini and Wagner: the smallest Euclidean perturbation that it can find."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from attacks.attack import TargetedAttack
+from attacks.problem import Problem
+from attacks.threat import Images, Norm
+
+
+class CarliniWagnerL2(TargetedAttack):
+    """Adam on distance plus margin, with a binary search for their balance (Carlini & Wagner 2017, arXiv 1608.04644).
+
+    CleverHans's implementation. It looks for the nearest error, whatever its distance; what is further away than the
+    budget is shortened to it, and then mostly no error any more.
+    """
+
+    norms: ClassVar[tuple[Norm, ...]] = (Norm.L2,)
+    iterative: ClassVar[bool] = True
+
+    attack: Literal["cw_l2"] = "cw_l2"
+    steps: int = Field(100, ge=1, le=10_000, description="Of Adam, for each value of the constant.")
+    binary_search_steps: int = Field(5, ge=1, le=30, description="Values of the constant that are tried.")
+    learning_rate: float = Field(0.05, gt=0, le=10, description="Of Adam.")
+    initial_const: float = Field(0.01, gt=0, le=1e6, description="First weight of the margin against the distance.")
+    confidence: float = Field(0.0, ge=0, le=1000, description="Margin in logits that an error is to have.")
+
+    def perturb(self, problem: Problem) -> Images:
+        """See `Attack.perturb`."""
+        import tensorflow as tf
+
+        from attacks.cleverhans.keras3 import LabelledCarliniWagner
+        from attacks.logits import compiled_logits
+
+        # The nearest error is where two classes are level: an approximation would put it on the wrong side.
+        problem = problem.exactly()
+        forward, weights = compiled_logits(problem.target.logits), problem.target.weights
+
+        def logits(images: Any) -> Any:
+            return forward(weights, images)
+
+        bounds = problem.threat.bounds
+        attack = LabelledCarliniWagner(
+            logits,
+            clip_min=bounds.lower,
+            clip_max=bounds.upper,
+            batch_size=problem.batch_size,
+            binary_search_steps=self.binary_search_steps,
+            max_iterations=self.steps,
+            confidence=self.confidence,
+            initial_const=self.initial_const,
+            learning_rate=self.learning_rate,
+        )
+        found = np.empty_like(problem.images)
+        size = min(problem.batch_size, len(found))
+        for start in range(0, len(found), size):
+            batch = problem.take(np.arange(start, min(start + size, len(found))))
+            # The last batch is filled up: the attack is compiled for one shape.
+            index = np.arange(size) % len(batch.images)
+            moved = attack.attack_batch(
+                tf.constant(batch.images[index]), batch.classes[index], targeted=problem.targeted
+            )
+            found[start : start + size] = np.asarray(moved)[: len(batch.images)]
+        return _shortened(found, problem)
+
+
+def _shortened(found: Images, problem: Problem) -> Images:
+    """Return images moved back along a straight line to the budget, where they are outside."""
+    distance = problem.threat.distance(found, problem.images)
+    share = np.minimum(1.0, problem.threat.radius / np.maximum(distance, 1e-12)).astype(np.float32)
+    return np.asarray(problem.images + share[:, None, None, None] * (found - problem.images))

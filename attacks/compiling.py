@@ -1,0 +1,59 @@
+"""Steps compiled once: as concrete functions for any batch size, shared by all models of an architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from attacks.stepping import StepFn
+
+Shape = tuple[int, ...]
+"""Of one image: (height, width, 3)."""
+
+
+def per_image(shape: Sequence[int | None], dtype: Any = tf.float32) -> tf.TensorSpec:
+    """Return what a tensor with a row for each image of a batch of any size looks like."""
+    return tf.TensorSpec([None, *shape], dtype)
+
+
+def scalars(count: int) -> list[tf.TensorSpec]:
+    """Return what so many scalar constants look like."""
+    return [tf.TensorSpec([], tf.float32)] * count
+
+
+def compile_step(
+    body: Callable[..., Any], state: Sequence[tf.TensorSpec], shape: Shape, constants: Sequence[tf.TensorSpec]
+) -> StepFn:
+    """Compile the step of an attack when it is first called.
+
+    Args:
+        body: (weights, clean, classes, iteration, stop, state, *constants) -> (state, done); see `StepFn`.
+        state: what the state's tensors look like.
+        shape: of one image.
+        constants: what the tensors look like that the body takes after the state, such as the budget.
+
+    Returns:
+        The step, which takes the constants after the state.
+    """
+    function = tf.function(body, autograph=False)
+    compiled: list[Any] = []
+
+    def step(weights: Sequence[Any], *arguments: Any) -> Any:
+        if not compiled:
+            specs = tuple(tf.TensorSpec(weight.shape, weight.dtype) for weight in weights)
+            compiled.append(
+                function.get_concrete_function(
+                    specs,
+                    per_image(shape),
+                    per_image((), tf.int64),
+                    per_image((), tf.int32),
+                    tf.TensorSpec([], tf.bool),
+                    tuple(state),
+                    *constants,
+                )
+            )
+        return compiled[0](tuple(weights), *arguments)
+
+    return step

@@ -1,0 +1,109 @@
+"""What is checked before an attack does any work: images, labels, budget, and what the model returns."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from attacks.attack import Attack, Goal, TargetedAttack
+from attacks.errors import UserError
+from attacks.logits import Logits
+from attacks.problem import Labels, Problem
+from attacks.threat import Images, Norm, ThreatModel
+
+_PROBABILITY_ROUNDING = 1e-3
+_ENOUGH_TO_TELL = 2
+"""One row of logits may add up to 1 by chance; several do not."""
+
+
+def check_problem(attack: Attack, problem: Problem) -> None:
+    """Refuse images, labels, seeds and budgets that no attack can be run on.
+
+    Raises:
+        UserError: what is wrong, and where.
+    """
+    images, labels, threat = problem.images, problem.labels, problem.threat
+    if threat.norm not in attack.norms:
+        known = ", ".join(attack.norms)
+        raise UserError(f"{name_of(attack)} is defined for {known} only, not for {threat.norm}")
+    if images.ndim != 4 or images.shape[-1] != 3:
+        raise UserError(f"images must be [count, height, width, 3], found {list(images.shape)}")
+    if not len(images):
+        raise UserError("there are no images to attack (an empty batch)")
+    if labels.shape != (len(images),) or problem.seeds.shape != labels.shape:
+        raise UserError(
+            f"each image needs one label and one seed: found {len(images)} images, labels {list(labels.shape)}, "
+            f"seeds {list(problem.seeds.shape)}"
+        )
+    _check_values(images, threat)
+    if threat.norm is Norm.L2 and threat.radius > threat.bounds.width * math.sqrt(images[0].size):
+        raise UserError(f"a budget of {threat} is longer than any two images of {list(images.shape[1:])} are apart")
+
+
+def _check_values(images: Images, threat: ThreatModel) -> None:
+    lower, upper = threat.bounds.lower, threat.bounds.upper
+    finite = np.isfinite(images).all(axis=(1, 2, 3))
+    if not finite.all():
+        raise UserError(f"image {int(np.argmin(finite))} holds values that are not finite (NaN or infinity)")
+    least, most = float(images.min()), float(images.max())
+    if least < lower or most > upper:
+        raise UserError(
+            f"images must lie in [{lower:g}, {upper:g}], found [{least:g}, {most:g}]; images of 0 to 255 are divided "
+            "by 255 first"
+        )
+
+
+def check_logits(problem: Problem, logits: Logits) -> None:
+    """Refuse a model whose answers on the clean images are no logits, and labels that are none of its classes.
+
+    Raises:
+        UserError: what is wrong, and what to do.
+    """
+    finite = np.isfinite(logits).all(axis=1)
+    if not finite.all():
+        raise UserError(f"the model's logits are not finite (NaN or infinity) for image {int(np.argmin(finite))}")
+    count = logits.shape[1]
+    for name, classes in (("label", problem.labels), ("goal", problem.classes)):
+        if classes.min() < 0 or classes.max() >= count:
+            raise UserError(
+                f"{name}s must be 0 to {count - 1}, the model's {count} classes; "
+                f"found {classes.min()} to {classes.max()}"
+            )
+    if are_probabilities(logits):
+        raise UserError(
+            "the model returns probabilities, not logits (its outputs lie in [0, 1] and add up to 1). Gradients "
+            "through a softmax vanish and make a model look robust; give the model without its last softmax"
+        )
+
+
+def are_probabilities(logits: npt.NDArray[np.floating]) -> bool:
+    """Tell whether outputs [count, class_count] look like probabilities: in [0, 1] and adding up to 1 in every row."""
+    if len(np.unique(logits, axis=0)) < _ENOUGH_TO_TELL and not np.allclose(logits.sum(axis=1), 1.0, atol=1e-6):
+        return False
+    inside = logits.min() >= -_PROBABILITY_ROUNDING and logits.max() <= 1 + _PROBABILITY_ROUNDING
+    return bool(inside and np.abs(logits.sum(axis=1) - 1).max() <= _PROBABILITY_ROUNDING)
+
+
+def goals_of(attack: Attack, problem: Problem, logits: Logits) -> Labels | None:
+    """Return the class that each image is to be taken for, int64 [count]; None for an untargeted attack.
+
+    Raises:
+        UserError: the goal is no class of the model.
+    """
+    goal: Goal = attack.goal if isinstance(attack, TargetedAttack) else None
+    if goal is None:
+        return problem.goals
+    if goal == "least_likely":
+        return np.asarray(logits.argmin(axis=1), np.int64)
+    if goal >= logits.shape[1]:
+        raise UserError(
+            f"{name_of(attack)}: goal {goal} is no class; the model has {logits.shape[1]} (0 to {logits.shape[1] - 1})"
+        )
+    return np.full(len(logits), goal, np.int64)
+
+
+def name_of(attack: Attack) -> str:
+    """Return the name by which a config calls an attack."""
+    return str(getattr(attack, "attack", type(attack).__name__))

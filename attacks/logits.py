@@ -1,0 +1,66 @@
+"""Logits of many images in batches of one shape, and what they say about an attack's success."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from attacks.problem import Labels
+from attacks.target import LogitsFn, Target
+from attacks.threat import Images
+
+Logits = npt.NDArray[np.float32]
+"""float32 [count, class_count]."""
+
+
+@functools.lru_cache(maxsize=16)
+def compiled_logits(logits: LogitsFn) -> Any:
+    """Return the compiled forward pass of an architecture: (weights, images) -> logits."""
+    return tf.function(logits, reduce_retracing=True)
+
+
+def logits_of(target: Target, images: Images, batch_size: int) -> Logits:
+    """Return logits float32 [count, class_count]; the last batch is filled up, so that nothing is compiled twice."""
+    forward = compiled_logits(target.logits)
+    parts = []
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size]
+        index = np.arange(batch_size) % len(batch)
+        parts.append(np.asarray(forward(target.weights, tf.constant(batch[index])))[: len(batch)])
+    return np.concatenate(parts)
+
+
+def succeeded(logits: tf.Tensor, classes: tf.Tensor, *, targeted: bool, slack: float) -> tf.Tensor:
+    """Tell which images have what the attack wants: bool [batch].
+
+    Args:
+        logits: float32 [batch, class_count].
+        classes: int64 [batch], the true classes, or the goals of a targeted attack.
+        targeted: which of the two.
+        slack: the share of the logits' spread by which the decision must be clear; see `Target.slack`.
+
+    Raises:
+        tf.errors.InvalidArgumentError: a logit is not finite.
+    """
+    logits = tf.debugging.assert_all_finite(logits, "the model's logits are not finite under attack")
+    predicted = tf.argmax(logits, axis=-1)
+    decided = tf.equal(predicted, classes) if targeted else tf.not_equal(predicted, classes)
+    if slack:
+        own = tf.one_hot(classes, tf.shape(logits)[-1], on_value=True, off_value=False)
+        others = tf.reduce_max(tf.where(own, logits.dtype.min, logits), axis=-1)
+        lead = others - tf.gather(logits, classes, batch_dims=1)
+        spread = tf.reduce_max(logits, axis=-1) - tf.reduce_min(logits, axis=-1)
+        decided &= (-lead if targeted else lead) > slack * spread
+    return decided
+
+
+def margins(logits: Logits, labels: Labels) -> npt.NDArray[np.float32]:
+    """Return the true class's logit minus the largest other one: float32 [count], negative where the class is wrong."""
+    index = np.arange(len(labels))
+    others = logits.copy()
+    others[index, labels] = -np.inf
+    return np.asarray(logits[index, labels] - others.max(axis=1))

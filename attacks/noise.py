@@ -1,0 +1,26 @@
+"""Random noise, the control of every attack: a classifier that it breaks needs no attacker."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from attacks.attack import Attack
+from attacks.problem import Problem
+from attacks.randomness import random_start
+from attacks.restarts import best_of_restarts
+from attacks.threat import Images
+
+
+class Noise(Attack):
+    """A uniformly random point of the budget, or the worst of several; no gradient is used."""
+
+    black_box: ClassVar[bool] = True
+
+    attack: Literal["noise"] = "noise"
+    draws: int = Field(1, ge=1, le=10_000, description="Random points; the one that does worst on an image counts.")
+
+    def perturb(self, problem: Problem) -> Images:
+        """See `Attack.perturb`."""
+        return best_of_restarts(problem, random_start, self.draws)

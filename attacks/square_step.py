@@ -1,0 +1,127 @@
+"""The step of the square attack, compiled once per architecture."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from attacks import losses
+from attacks.compiling import Shape, compile_step, per_image, scalars
+from attacks.logits import succeeded
+from attacks.problem import Problem
+from attacks.randomness import generator
+from attacks.stepping import Method, State, StepFn, run
+from attacks.target import LogitsFn
+from attacks.threat import Images
+
+_NUMBERS = 5
+"""Random numbers of a query: where the square lies (2) and the sign of its change in each channel (3)."""
+_STEPS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+"""Of 10,000 queries, after which ones the squares get smaller (Andriushchenko et al. 2020, section 5)."""
+
+
+def sides(shape: Shape, queries: int, initial_share: float) -> npt.NDArray[np.int32]:
+    """Return the side of the square of each query in pixels: int32 [queries]; entry 0 is not used."""
+    at = (np.arange(queries) * 10_000) // queries
+    share = initial_share / 2.0 ** np.searchsorted(_STEPS, at, side="left")
+    longest = min(shape[0], shape[1]) - 1
+    return np.clip(np.rint(np.sqrt(share * shape[0] * shape[1])), 1, max(longest, 1)).astype(np.int32)
+
+
+@functools.lru_cache(maxsize=16)
+def _compiled(logits: LogitsFn, shape: Shape, targeted: bool) -> StepFn:
+    """Return the compiled step: state (best image, its loss, key); constants radius, bounds; then the sides."""
+
+    def body(
+        weights: Any,
+        clean: tf.Tensor,
+        classes: tf.Tensor,
+        iteration: tf.Tensor,
+        stop: tf.Tensor,
+        state: State,
+        radius: tf.Tensor,
+        lower: tf.Tensor,
+        upper: tf.Tensor,
+        side: tf.Tensor,
+    ) -> tuple[State, tf.Tensor]:
+        best, best_loss, key = state
+        first = iteration == 0
+        square, signs = _squares(key, iteration, tf.gather(side, iteration), shape)
+        change = tf.where(square, 2.0 * radius * signs, 0.0)
+        moved = tf.clip_by_value(tf.clip_by_value(best + change, clean - radius, clean + radius), lower, upper)
+        asked = tf.where(tf.reshape(first, [-1, 1, 1, 1]), best, moved)
+
+        outputs = logits(weights, asked)
+        loss = losses.targeted_cross_entropy if targeted else losses.margin
+        found = loss(outputs, classes, classes)
+        success = succeeded(outputs, classes, targeted=targeted, slack=0.0)
+        better = first | (found > best_loss) | success
+        state = (
+            tf.where(tf.reshape(better, [-1, 1, 1, 1]), asked, best),
+            tf.where(better, found, best_loss),
+            key,
+        )
+        return state, success & stop
+
+    specs = [per_image(shape), per_image(()), per_image((), tf.uint64)]
+    return compile_step(body, specs, shape, [*scalars(3), tf.TensorSpec([None], tf.int32)])
+
+
+def _squares(key: tf.Tensor, iteration: tf.Tensor, side: tf.Tensor, shape: Shape) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return where each image's square is, bool [batch, height, width, 1], and signs float32 [batch, 1, 1, 3]."""
+    numbers = _uniform(key, iteration)
+    place = []
+    for axis, length in enumerate(shape[:2]):
+        free = tf.cast(length - side, tf.float32)
+        corner = tf.minimum(tf.cast(numbers[:, axis] * free, tf.int32), length - side)[:, None]
+        along = tf.range(length)[None, :]
+        place.append((along >= corner) & (along < corner + side[:, None]))
+    square = place[0][:, :, None, None] & place[1][:, None, :, None]
+    return square, tf.sign(numbers[:, 2:] - 0.5)[:, None, None, :]
+
+
+def _uniform(key: tf.Tensor, iteration: tf.Tensor) -> tf.Tensor:
+    """Return numbers in [0, 1), float32 [batch, 5], that an image's key and the iteration alone decide.
+
+    SplitMix64 (Steele, Lea & Flood 2014) on the key and a counter; TensorFlow's own stateless generators take one seed
+    for a whole batch.
+    """
+    counter = tf.cast(iteration, tf.uint64)[:, None] * _NUMBERS + tf.constant(list(range(_NUMBERS)), tf.uint64)[None, :]
+    mixed = key[:, None] + (counter + 1) * _constant(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = tf.bitwise.bitwise_xor(mixed, tf.bitwise.right_shift(mixed, _constant(shift))) * _constant(factor)
+    mixed = tf.bitwise.bitwise_xor(mixed, tf.bitwise.right_shift(mixed, _constant(31)))
+    return tf.cast(tf.bitwise.right_shift(mixed, _constant(40)), tf.float32) / float(2**24)
+
+
+def _constant(value: int) -> tf.Tensor:
+    return tf.constant(value, tf.uint64)
+
+
+def square_attack(problem: Problem, queries: int, initial_share: float) -> Images:
+    """Change squares at random and keep what brings the classifier nearer to an error; see `attacks.square`."""
+    threat, shape = problem.threat, problem.images.shape[1:]
+    compiled = _compiled(problem.target.logits, shape, problem.targeted)
+    constants = [tf.constant(value, tf.float32) for value in (threat.radius, threat.bounds.lower, threat.bounds.upper)]
+    side = tf.constant(sides(shape, queries, initial_share))
+
+    def start(part: Problem) -> list[npt.NDArray[Any]]:
+        return [_stripes(part), np.zeros(len(part.seeds), np.float32), part.seeds]
+
+    def step(*arguments: Any) -> tuple[State, tf.Tensor]:
+        return compiled(*arguments, *constants, side)
+
+    return run(problem, Method(start, step, queries))
+
+
+def _stripes(problem: Problem) -> Images:
+    """Return the images under vertical stripes of a pixel's width, the whole budget up or down in each channel."""
+    images, bounds = problem.images, problem.threat.bounds
+    signs = [
+        generator(seed).integers(0, 2, (1, images.shape[2], 3)).astype(np.float32) * 2 - 1 for seed in problem.seeds
+    ]
+    return np.clip(images + np.stack(signs) * np.float32(problem.threat.radius), bounds.lower, bounds.upper)

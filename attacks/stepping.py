@@ -1,0 +1,129 @@
+"""Runs attacks that move images step by step: full batches, no work on images that are done.
+
+An image that is done leaves its place in the batch to the next one that waits, so images of one batch may be at
+different steps. When none waits, the batch shrinks, through a few fixed sizes. Nothing is compiled for it: a step is
+one concrete function for every batch size, number of steps, budget and model of an architecture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from attacks.problem import Indices, Problem
+from attacks.threat import Images
+
+State = tuple[Any, ...]
+"""Tensors [batch, …], all that an attack knows of each image; the first one is the image that it would return."""
+
+StepFn = Callable[..., tuple[State, tf.Tensor]]
+"""(weights, clean, classes, iteration int32 [batch], stop bool [], state) -> (state one step on, done bool [batch]).
+
+`done` speaks of the images that the step evaluated; where it holds and `stop` is set, they are what the state returns.
+"""
+
+_SMALLEST = 8
+_REFILL = 8
+"""A batch is filled up when one in so many places is free: moving the state costs a fraction of a step."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A stepwise attack on one problem.
+
+    Attributes:
+        start: gives the state of images that enter the batch, as arrays.
+        step: moves a batch.
+        iterations: steps for each image.
+    """
+
+    start: Callable[[Problem], Sequence[npt.NDArray[Any]]]
+    step: StepFn
+    iterations: int
+
+
+def run(problem: Problem, method: Method) -> Images:
+    """Move all images of a problem and return where they end: float32 [count, height, width, 3]."""
+    batch = _Batch(problem, method)
+    while batch.ids.size:
+        batch.advance()
+    return batch.results
+
+
+class _Batch:
+    """The images that are under way.
+
+    Attributes:
+        ids: int64 [places], which image of the problem each place holds; -1 where it is free.
+        results: where images that are done ended.
+    """
+
+    def __init__(self, problem: Problem, method: Method) -> None:
+        self._problem, self._method = problem, method
+        self._stop = tf.constant(problem.stop_at_success)
+        self._entered = 0
+        self.results = np.empty_like(problem.images)
+        self.ids = np.empty(0, np.int64)
+        self._iteration = np.empty(0, np.int32)
+        self._tensors: list[Any] = []
+        self._refill()
+
+    def advance(self) -> None:
+        """Take a step and let go of the images that are done."""
+        clean, classes, *state = self._tensors
+        # Places that are free still go through the step; they stay within its schedule.
+        iteration = tf.constant(np.minimum(self._iteration, self._method.iterations - 1))
+        moved, done = self._method.step(
+            self._problem.target.weights, clean, classes, iteration, self._stop, tuple(state)
+        )
+        self._tensors = [clean, classes, *moved]
+        self._iteration += 1
+        held = self.ids >= 0
+        over = held & (self._iteration >= self._method.iterations)
+        if self._problem.stop_at_success:
+            over |= held & done.numpy()
+        places = np.flatnonzero(over)
+        if len(places):
+            whole = len(places) == len(self.ids)
+            self.results[self.ids[places]] = moved[0].numpy() if whole else tf.gather(moved[0], places).numpy()
+            self.ids[places] = -1
+        free = int((self.ids < 0).sum())
+        if free * _REFILL >= len(self.ids):
+            self._refill()
+
+    def _refill(self) -> None:
+        held = np.flatnonzero(self.ids >= 0)
+        fresh = np.arange(self._entered, min(len(self.results), self._entered + self._problem.batch_size - len(held)))
+        self._entered += len(fresh)
+        size = self._fitting(len(held) + len(fresh))
+        places = np.concatenate([held, len(self.ids) + np.arange(len(fresh))])
+        if not len(places):
+            self.ids = np.empty(0, np.int64)
+        elif len(fresh) or size < len(self.ids):
+            padding = size - len(places)
+            self._tensors = self._gathered(np.concatenate([places, np.repeat(places[:1], padding)]), fresh)
+            self._iteration = np.concatenate([self._iteration[held], np.zeros(size - len(held), np.int32)])
+            self.ids = np.concatenate([self.ids[held], fresh, np.full(padding, -1)])
+
+    def _gathered(self, places: Indices, fresh: Indices) -> list[Any]:
+        if not len(fresh):
+            return [tf.gather(tensor, places) for tensor in self._tensors]
+        entering = self._problem.take(fresh)
+        arrays: list[Any] = [entering.images, entering.classes, *self._method.start(entering)]
+        if not self._tensors:
+            return [tf.constant(array[places]) for array in arrays]
+        return [
+            tf.gather(tf.concat([old, array], axis=0), places) for old, array in zip(self._tensors, arrays, strict=True)
+        ]
+
+    def _fitting(self, count: int) -> int:
+        """Return the smallest of the batch sizes (halved down from the problem's) that holds so many images."""
+        size = self._problem.batch_size
+        while size // 2 >= max(count, _SMALLEST) and size % 2 == 0:
+            size //= 2
+        return size

@@ -1,0 +1,71 @@
+"""One step of training, compiled."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from components.train.averaging import WeightAverage
+from components.train.weight_perturbation import perturbed_weights
+from models.objectives.objective import Objective
+
+StepFn = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+"""(images float32 [batch, height, width, 3] in [0, 1], labels int64 [batch], radius float32, seed int32 [2]) -> loss;
+radius and seed as `Objective.craft` wants them."""
+
+
+def compiled_step(
+    network: keras.Model,
+    objective: Objective,
+    optimizer: keras.optimizers.Optimizer,
+    class_weights: np.ndarray[Any, np.dtype[np.float32]],
+    *,
+    average: WeightAverage | None = None,
+    weight_perturbation: float = 0.0,
+    xla: bool = True,
+) -> StepFn:
+    """Return a function that makes one step; it needs no data set and is compiled once for each size of a batch.
+
+    Crafting is a graph of its own. A tape that saw it would keep every intermediate result; and under XLA it would take
+    seven to ten times as long, for on CPUs XLA runs convolutions inside of loops slowly (TensorFlow 2.21).
+
+    Args:
+        network: to be trained, in place.
+        objective: how images are crafted, and the loss.
+        optimizer: built for the network's trainable variables.
+        class_weights: float32 [class_count].
+        average: updated after the step.
+        weight_perturbation: `gamma` of `perturbed_weights`; 0: none.
+        xla: compile the loss, its gradient and the update with XLA.
+    """
+    weights = tf.constant(class_weights)
+    variables = network.trainable_variables
+
+    @tf.function(autograph=False)
+    def craft(images: tf.Tensor, labels: tf.Tensor, radius: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        return objective.craft(network, images, labels, radius, seed)
+
+    @tf.function(jit_compile=xla, autograph=False)
+    def learn(images: tf.Tensor, adversarial: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        def loss() -> tf.Tensor:
+            return objective.loss(network, images, adversarial, labels, weights, seed)
+
+        moved = perturbed_weights(network, loss, weight_perturbation) if weight_perturbation else None
+        with moved or contextlib.nullcontext():
+            with tf.GradientTape() as tape:
+                value = loss()
+            gradients = tape.gradient(value, variables)
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        if average is not None:
+            average.update()
+        return value
+
+    def step(images: tf.Tensor, labels: tf.Tensor, radius: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        return learn(images, craft(images, labels, radius, seed), labels, seed)
+
+    return step

@@ -1,0 +1,87 @@
+"""What all adversarial objectives share: a threat model and how its budget rises."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from attacks.threat import Threat, ThreatModel
+from models.objectives.objective import Objective
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from models.objectives.crafting import Ball
+
+
+class AdversarialObjective(Objective):
+    """Trains on adversarial images, made anew for each batch; its loss is their class-weighted cross-entropy."""
+
+    adversarial: ClassVar[bool] = True
+
+    epsilon: Threat = Field(
+        ThreatModel(4),
+        description="What to be robust against: 4 (L-infinity, in 1/255), 'linf:4/255' or 'l2:0.5'.",
+        json_schema_extra={"default": "linf:4/255"},
+    )
+    epsilon_warmup_epochs: float = Field(
+        0.0,
+        ge=0,
+        le=10_000,
+        description="Epochs over which the budget rises linearly from zero; 0: the full budget at once, as published.",
+    )
+
+    def radius(self, epochs: float) -> float:
+        """See `Objective.radius`."""
+        risen = min(1.0, epochs / self.epsilon_warmup_epochs) if self.epsilon_warmup_epochs else 1.0
+        return self.epsilon.radius * risen
+
+    def ball(self, images: tf.Tensor, radius: tf.Tensor) -> Ball:
+        """Return the images within a radius of clean ones, in the norm of the threat model."""
+        from models.objectives.crafting import Ball
+
+        return Ball(images, radius, self.epsilon.norm.order)
+
+    def loss(
+        self,
+        network: keras.Model,
+        images: tf.Tensor,
+        adversarial: tf.Tensor,
+        labels: tf.Tensor,
+        class_weights: tf.Tensor,
+        seed: tf.Tensor,
+    ) -> tf.Tensor:
+        """Return the class-weighted cross-entropy on the adversarial images; see `Objective.loss`."""
+        from models.objectives.losses import cross_entropy, weighted_mean
+
+        del images, seed
+        return weighted_mean(cross_entropy(labels, network(adversarial, training=True)), labels, class_weights)
+
+
+class IterativeObjective(AdversarialObjective):
+    """Crafts in several projected gradient steps, from a random start (Madry et al. 2018, arXiv 1706.06083)."""
+
+    steps: int = Field(5, ge=1, le=1000, description="Gradient steps in which an adversarial image is made.")
+    step_size: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Length of a step in 1/255 at the full budget, at most the budget; it rises with the budget. "
+        "null: 2.5 * epsilon / steps (Madry et al. 2018).",
+    )
+
+    def step_length(self, radius: tf.Tensor) -> tf.Tensor:
+        """Return the length of a step on images in [0, 1]; its ratio to the radius is always the same."""
+        epsilon = self.epsilon.epsilon
+        return radius * min(1.0, (self.step_size or 2.5 * epsilon / self.steps) / epsilon)
+
+    def craft(
+        self, network: keras.Model, images: tf.Tensor, labels: tf.Tensor, radius: tf.Tensor, seed: tf.Tensor
+    ) -> tf.Tensor:
+        """See `Objective.craft`."""
+        from models.objectives.crafting import ascend
+
+        ball, length = self.ball(images, radius), self.step_length(radius)
+        return ascend(network, ball, ball.random_point(seed), labels, step_length=length, steps=self.steps)

@@ -1,0 +1,104 @@
+"""Adversarial images of a batch while its network trains, made of CleverHans's functions.
+
+They are made cheaply, in a compiled graph: the loop over the steps is one `tf.while_loop`, so that
+neither the graph nor its compile time grows with them; gradients are taken of the images alone. The network runs in
+inference mode: it then is the function that an attacker will meet, its moving averages are not disturbed by half-made
+images, and no batch statistics are computed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+from cleverhans.tf2.utils import clip_eta, compute_gradient, optimize_linear
+
+LossFn = Callable[..., tf.Tensor]
+"""(labels=, logits=) -> float32 [batch]; `labels` are the targets, one for each image."""
+
+_DIRECTION, _LENGTH = 1, 2
+"""Folded into a seed, so that different draws from it do not depend on each other."""
+
+
+@dataclass(frozen=True)
+class Ball:
+    """The images that an attacker may hand in.
+
+    Attributes:
+        clean: their middle, float32 [batch, height, width, 3] in [0, 1].
+        radius: the budget, a float32 scalar on the same scale.
+        order: of the norm, infinity or 2.
+    """
+
+    clean: tf.Tensor
+    radius: tf.Tensor
+    order: float
+
+    def project(self, images: tf.Tensor) -> tf.Tensor:
+        """Return the images moved back into the budget and into [0, 1]."""
+        # Clipping to [0, 1] brings an image nearer to the clean one, which lies there: so it may come last.
+        return tf.clip_by_value(self.clean + clip_eta(images - self.clean, self.order, self.radius), 0.0, 1.0)
+
+    def random_point(self, seed: tf.Tensor) -> tf.Tensor:
+        """Return a uniformly random point of the budget, clipped to [0, 1], for each image; seed: int32 [2]."""
+        shape = tf.shape(self.clean)
+        direction_seed = tf.random.experimental.stateless_fold_in(seed, _DIRECTION)
+        if math.isinf(self.order):
+            noise = tf.random.stateless_uniform(shape, direction_seed, -1.0, 1.0)
+        else:
+            # Uniform in a ball of n dimensions: a uniform direction, and a length of U^(1/n).
+            direction = tf.random.stateless_normal(shape, direction_seed)
+            length_seed = tf.random.experimental.stateless_fold_in(seed, _LENGTH)
+            dimensions = tf.cast(tf.reduce_prod(shape[1:]), tf.float32)
+            length = tf.random.stateless_uniform((shape[0], 1, 1, 1), length_seed) ** (1.0 / dimensions)
+            noise = length * direction / tf.norm(direction, axis=(1, 2, 3), keepdims=True)
+        return self.project(self.clean + self.radius * noise)
+
+    def gaussian_point(self, seed: tf.Tensor, deviation: float) -> tf.Tensor:
+        """Return points near the clean images, normally distributed; seed: int32 [2]."""
+        direction_seed = tf.random.experimental.stateless_fold_in(seed, _DIRECTION)
+        return self.project(self.clean + deviation * tf.random.stateless_normal(tf.shape(self.clean), direction_seed))
+
+
+def inference_logits(network: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return the function from images to logits that is attacked."""
+
+    @tf.autograph.experimental.do_not_convert
+    def logits(images: tf.Tensor) -> tf.Tensor:
+        return network(images, training=False)
+
+    return logits
+
+
+def ascend(
+    network: keras.Model,
+    ball: Ball,
+    start: tf.Tensor,
+    targets: tf.Tensor,
+    *,
+    step_length: tf.Tensor,
+    steps: int,
+    loss: LossFn = tf.nn.sparse_softmax_cross_entropy_with_logits,
+) -> tf.Tensor:
+    """Return images of a ball where a loss is high: projected gradient ascent (Madry et al. 2018, arXiv 1706.06083).
+
+    Args:
+        network: from images to logits.
+        ball: the images that are allowed.
+        start: float32 [batch, height, width, 3], points of the ball.
+        targets: what the loss compares the logits to: labels, int64 [batch], or probabilities, [batch, class_count].
+        step_length: a float32 scalar on images in [0, 1].
+        steps: how many.
+        loss: what is raised.
+    """
+    logits = inference_logits(network)
+
+    def step(index: tf.Tensor, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        gradient = compute_gradient(logits, loss, images, targets, False)
+        return index + 1, ball.project(images + optimize_linear(gradient, step_length, ball.order))
+
+    _, images = tf.while_loop(lambda index, _: index < steps, step, (0, start), parallel_iterations=1)
+    return tf.stop_gradient(images)

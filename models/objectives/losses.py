@@ -1,0 +1,50 @@
+"""Terms of losses, for each image of a batch."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+
+def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Return the cross-entropy of each image: float32 [batch]."""
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+
+
+def divergence(logits: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """Return the Kullback-Leibler divergence of the predictions of `others` from those of `logits`: float32 [batch]."""
+    expected, found = tf.nn.log_softmax(logits), tf.nn.log_softmax(others)
+    return tf.reduce_sum(tf.exp(expected) * (expected - found), axis=-1)
+
+
+def boosted_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Return -log p(label) - log(1 - p(the likeliest other class)): float32 [batch] (Wang et al. 2020, equation 8)."""
+    others = _without(labels, logits)
+    # log(1 - p) as what all other classes have together: exact where p is so near to 1 that 1 - p is 0 in float32.
+    rest = tf.reduce_logsumexp(_without(tf.argmax(others, axis=-1), logits), axis=-1)
+    return cross_entropy(labels, logits) + tf.reduce_logsumexp(logits, axis=-1) - rest
+
+
+def _without(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Return logits in which one class of each image is as good as impossible."""
+    chosen = tf.one_hot(labels, tf.shape(logits)[-1], on_value=True, off_value=False, dtype=tf.bool)
+    return tf.where(chosen, logits.dtype.min, logits)
+
+
+def weighted_mean(losses: tf.Tensor, labels: tf.Tensor, class_weights: tf.Tensor) -> tf.Tensor:
+    """Return the mean over a batch of losses [batch], each times the weight of its class."""
+    return tf.reduce_mean(losses * tf.gather(class_weights, labels))
+
+
+def logits_of_both(network: keras.Model, images: tf.Tensor, adversarial: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the logits of clean and of adversarial images in training mode, each with its own batch statistics.
+
+    Dropout leaves out the same units for both: what differs between them is the perturbation's doing.
+    """
+    # What is no float is a counter or the state of a generator of random numbers.
+    generators = [variable for variable in network.non_trainable_variables if "float" not in variable.dtype]
+    states = [tf.identity(generator.value) for generator in generators]
+    clean = network(images, training=True)
+    for generator, state in zip(generators, states, strict=True):
+        generator.assign(state)
+    return clean, network(adversarial, training=True)

@@ -1,0 +1,45 @@
+"""MART."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from models.objectives.adversarial import IterativeObjective
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+
+class Mart(IterativeObjective):
+    """Misclassification-aware adversarial training.
+
+    Wang et al. 2020, "Improving adversarial robustness requires revisiting misclassified examples" (ICLR).
+    A boosted cross-entropy on PGD examples, and the divergence of their predictions from the clean ones, weighted by
+    how wrong the clean prediction is. All is weighted by class.
+    """
+
+    objective: Literal["mart"] = Field("mart", description="MART (Wang et al. 2020).")
+    beta: float = Field(5.0, ge=0, le=1000, description="Weight of the divergence: lambda of the paper.")
+
+    def loss(
+        self,
+        network: keras.Model,
+        images: tf.Tensor,
+        adversarial: tf.Tensor,
+        labels: tf.Tensor,
+        class_weights: tf.Tensor,
+        seed: tf.Tensor,
+    ) -> tf.Tensor:
+        """See `Objective.loss`."""
+        import tensorflow as tf
+
+        from models.objectives import losses
+
+        del seed
+        clean, moved = losses.logits_of_both(network, images, adversarial)
+        wrong = 1.0 - tf.exp(-losses.cross_entropy(labels, clean))
+        terms = losses.boosted_cross_entropy(labels, moved) + self.beta * losses.divergence(clean, moved) * wrong
+        return losses.weighted_mean(terms, labels, class_weights)

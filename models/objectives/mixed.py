@@ -1,0 +1,38 @@
+"""Adversarial training with FGSM and PGD together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from models.objectives.adversarial import IterativeObjective
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+
+class Mixed(IterativeObjective):
+    """Half of each batch with FGSM, the other with PGD: the third defence of arXiv 2212.06822.
+
+    The first half by position gets FGSM (one step of the radius from the clean image, Goodfellow et al. 2015,
+    arXiv 1412.6572); batches are shuffled, so over the epochs an image meets both. An odd image gets PGD.
+    """
+
+    objective: Literal["mixed"] = Field("mixed", description="FGSM for half of a batch, PGD for the other half.")
+
+    def craft(
+        self, network: keras.Model, images: tf.Tensor, labels: tf.Tensor, radius: tf.Tensor, seed: tf.Tensor
+    ) -> tf.Tensor:
+        """See `Objective.craft`."""
+        import tensorflow as tf
+
+        from models.objectives.crafting import ascend
+
+        half = tf.shape(images)[0] // 2
+        once, often = self.ball(images[:half], radius), self.ball(images[half:], radius)
+        single = ascend(network, once, images[:half], labels[:half], step_length=radius, steps=1)
+        start, length = often.random_point(seed), self.step_length(radius)
+        several = ascend(network, often, start, labels[half:], step_length=length, steps=self.steps)
+        return tf.ensure_shape(tf.concat([single, several], axis=0), images.shape)

@@ -1,0 +1,15 @@
+"""Adversarial training with projected gradient descent."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from models.objectives.adversarial import IterativeObjective
+
+
+class PGDTraining(IterativeObjective):
+    """Cross-entropy on images that PGD made (Madry et al. 2018, arXiv 1706.06083)."""
+
+    objective: Literal["pgd"] = Field("pgd", description="PGD from a random start (Madry et al. 2018).")
