@@ -12,7 +12,7 @@ from cleverhans.tf2.utils import optimize_linear
 
 from attacks import losses
 from attacks.apgd_schedule import checkpoints
-from attacks.cleverhans.gradient_step import projected
+from attacks.cleverhans.gradient_step import existing, projected
 from attacks.compiling import Shape, compile_step, per_image, scalars
 from attacks.logits import succeeded
 from attacks.problem import Problem
@@ -66,7 +66,7 @@ def _compiled(logits: LogitsFn, slack: float, shape: Shape, norm: Norm, targeted
             tape.watch(evaluated)
             outputs = logits(weights, evaluated)
             found = loss(outputs, classes, aims)
-        new_gradient = tape.gradient(found, evaluated)
+        new_gradient = existing(tape.gradient(found, evaluated))
         success = succeeded(outputs, classes, targeted=targeted, slack=slack)
 
         rises += tf.where(~first & (found > value), 1.0, 0.0)

@@ -35,6 +35,11 @@ class Attack(BaseModel, abc.ABC):
         """The names of other models that the attack is crafted on; see `Target.surrogates`."""
         return frozenset()
 
+    @property
+    def parts(self) -> tuple[Attack, ...]:
+        """The attacks that this one runs: they must be defined for its problems, and have no goal of their own."""
+        return ()
+
     @abc.abstractmethod
     def perturb(self, problem: Problem) -> Images:
         """Return adversarial images: float32 [count, height, width, 3], inside the threat model of the clean ones.

@@ -25,9 +25,9 @@ def check_problem(attack: Attack, problem: Problem) -> None:
         UserError: what is wrong, and where.
     """
     images, labels, threat = problem.images, problem.labels, problem.threat
-    if threat.norm not in attack.norms:
-        known = ", ".join(attack.norms)
-        raise UserError(f"{name_of(attack)} is defined for {known} only, not for {threat.norm}")
+    _check_attack(attack, threat)
+    if problem.batch_size < 1:
+        raise UserError(f"batch_size is {problem.batch_size}; it must be 1 or more")
     if images.ndim != 4 or images.shape[-1] != 3:
         raise UserError(f"images must be [count, height, width, 3], found {list(images.shape)}")
     if not len(images):
@@ -37,9 +37,22 @@ def check_problem(attack: Attack, problem: Problem) -> None:
             f"each image needs one label and one seed: found {len(images)} images, labels {list(labels.shape)}, "
             f"seeds {list(problem.seeds.shape)}"
         )
+    types = (images.dtype, labels.dtype, problem.seeds.dtype)
+    if types != (np.float32, np.int64, np.uint64):
+        raise UserError(f"images, labels and seeds must be float32, int64 and uint64, found {', '.join(map(str, types))}")
     _check_values(images, threat)
     if threat.norm is Norm.L2 and threat.radius > threat.bounds.width * math.sqrt(images[0].size):
         raise UserError(f"a budget of {threat} is longer than any two images of {list(images.shape[1:])} are apart")
+
+
+def _check_attack(attack: Attack, threat: ThreatModel) -> None:
+    if threat.norm not in attack.norms:
+        known = ", ".join(attack.norms)
+        raise UserError(f"{name_of(attack)} is defined for {known} only, not for {threat.norm}")
+    for part in attack.parts:
+        if isinstance(part, TargetedAttack) and part.goal is not None:
+            raise UserError(f"{name_of(attack)} leads to no goal, but its {name_of(part)} has one: {part.goal}")
+        _check_attack(part, threat)
 
 
 def _check_values(images: Images, threat: ThreatModel) -> None:

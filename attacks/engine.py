@@ -109,13 +109,9 @@ def attack_pixels(
         UserError: what was given cannot be attacked; nothing has been done.
         AttackError: the attack left its budget or returned something that is not finite.
     """
-    try:
-        storable = threat.storable(pixels[0].size if len(pixels) else 1)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    rounding = _rounding(target, threat.bounds)
+    rounding, storable = _rounding(target, threat.bounds), _storable(threat, pixels)
     adversarial = np.empty_like(pixels)
-    for start in range(0, max(len(pixels), 1), batch_size * _BATCHES_AT_ONCE):
+    for start in range(0, max(len(pixels), 1), max(batch_size, 1) * _BATCHES_AT_ONCE):
         block = slice(start, start + batch_size * _BATCHES_AT_ONCE)
         clean = pixels[block]
         images = threat.bounds.to_images(clean)
@@ -142,14 +138,23 @@ def fit_universal(
     Raises:
         UserError: what was given cannot be attacked; nothing has been done.
     """
+    rounding, storable = _rounding(target, threat.bounds), _storable(threat, pixels)
     images = threat.bounds.to_images(pixels)
-    rounding, storable = _rounding(target, threat.bounds), threat.storable(images[0].size)
     problem = Problem(rounding, images, labels, storable, seeds, batch_size)
     check_problem(attack, problem)
     logits = logits_of(problem.exactly().target, images, batch_size)
     check_logits(problem, logits)
     goals = goals_of(attack, problem, logits)
     return FixedPerturbation(perturbation=attack.fit(problem if goals is None else problem.with_goals(goals)))
+
+
+def _storable(threat: ThreatModel, pixels: Pixels) -> ThreatModel:
+    if pixels.dtype != np.uint8:
+        raise UserError(f"stored images must be uint8 (0 to 255), found {pixels.dtype}; see `attack_images` for others")
+    try:
+        return threat.storable(pixels[0].size if len(pixels) else 1)
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def _attack_block(attack: Attack, problem: Problem) -> Images:

@@ -38,6 +38,11 @@ class Ensemble(Attack):
         """See `Attack.sources`."""
         return frozenset().union(*(member.sources for member in self.members))
 
+    @property
+    def parts(self) -> tuple[Attack, ...]:
+        """See `Attack.parts`."""
+        return self.members
+
     def perturb(self, problem: Problem) -> Images:
         """See `Attack.perturb`."""
         return worst_of(problem, [member.perturb for member in self.members])

@@ -17,7 +17,8 @@ Seeds = npt.NDArray[np.uint64]
 """uint64 [batch], one for each image, so that randomness does not depend on how images were batched."""
 Indices = npt.NDArray[np.int64]
 
-_GOLDEN = 0x9E3779B97F4A7C15
+_STRIDE = 0xD1B54A32D192ED03
+"""Between seeds of restarts. Not the 0x9E3779B97F4A7C15 by which SplitMix64 counts: streams would be shifted copies."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Problem:
 
     def with_seeds(self, number: int) -> Problem:
         """Return the same problem with seeds of their own for a part of an attack, such as a restart."""
-        return dataclasses.replace(self, seeds=self.seeds + np.uint64(number * _GOLDEN % 2**64))
+        return dataclasses.replace(self, seeds=self.seeds + np.uint64(number * _STRIDE % 2**64))
 
     def with_goals(self, goals: Labels, *, any_error_counts: bool = False) -> Problem:
         """Return the problem of having each image taken for a class: int64 [count]."""

@@ -59,7 +59,7 @@ def _compiled(logits: LogitsFn, shape: Shape, targeted: bool) -> StepFn:
         loss = losses.targeted_cross_entropy if targeted else losses.margin
         found = loss(outputs, classes, classes)
         success = succeeded(outputs, classes, targeted=targeted, slack=0.0)
-        better = first | (found > best_loss) | success
+        better = first | (found > best_loss) | (success & stop)
         state = (
             tf.where(tf.reshape(better, [-1, 1, 1, 1]), asked, best),
             tf.where(better, found, best_loss),

@@ -142,7 +142,7 @@ class ThreatModel:
 
     def distance(self, adversarial: Images, clean: Images) -> npt.NDArray[np.float64]:
         """Return the norm of each perturbation on the scale of the bounds: float64 [batch]."""
-        difference = np.abs(np.asarray(adversarial, np.float64) - clean).reshape(len(clean), -1)
+        difference = np.abs(_rows(np.asarray(adversarial, np.float64) - clean))
         if self.norm is Norm.LINF:
             return np.asarray(difference.max(axis=1, initial=0.0))
         return np.sqrt(np.square(difference).sum(axis=1))
@@ -186,15 +186,20 @@ class ThreatModel:
             return np.clip(rounded, 0, 255).astype(np.uint8)
         exact = levels - center
         rounded = np.clip(np.rint(levels), 0, 255).astype(np.int16)
-        shift = _shortened((rounded - center).reshape(len(clean), -1), exact.reshape(len(clean), -1), self.epsilon)
+        shift = _shortened(_rows(rounded - center), _rows(exact), self.epsilon)
         return (center + shift.reshape(center.shape)).astype(np.uint8)
 
     def contains(self, adversarial: Pixels, clean: Pixels) -> npt.NDArray[np.bool_]:
         """Tell for each stored image whether it lies inside the budget: bool [batch]."""
-        distance = np.abs(adversarial.astype(np.int64) - clean.astype(np.int64)).reshape(len(clean), -1)
+        distance = np.abs(_rows(adversarial.astype(np.int64) - clean.astype(np.int64)))
         if self.norm is Norm.LINF:
             return np.asarray(distance.max(axis=1, initial=0) <= self.epsilon + 1e-6)
         return np.asarray(np.square(distance).sum(axis=1) <= self.epsilon**2 * (1 + 1e-9))
+
+
+def _rows(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return images as [batch, values]; of no images, too, whose number of values NumPy does not infer."""
+    return images.reshape(len(images), math.prod(images.shape[1:]))
 
 
 def _shortened(shift: npt.NDArray[np.int16], exact: Images, epsilon: float) -> npt.NDArray[np.int16]:

@@ -42,6 +42,11 @@ class Transfer(Attack):
         """See `Attack.sources`."""
         return self.crafted_with.sources | {self.source}
 
+    @property
+    def parts(self) -> tuple[Attack, ...]:
+        """See `Attack.parts`."""
+        return (self.crafted_with,)
+
     def perturb(self, problem: Problem) -> Images:
         """See `Attack.perturb`; the whole budget is used, since the source errs earlier than the target.
 

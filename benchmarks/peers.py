@@ -30,24 +30,12 @@ def art_classifier(network: keras.Model, classes: int) -> Any:
     from art.estimators.classification import TensorFlowV2Classifier
 
     return TensorFlowV2Classifier(
-        model=_ArtModel(network),
+        model=network,
         nb_classes=classes,
         input_shape=tuple(network.input_shape[1:]),
         loss_object=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         clip_values=(0.0, 1.0),
     )
-
-
-class _ArtModel:
-    """A network as ART calls it, which passes `training` by name."""
-
-    def __init__(self, network: keras.Model) -> None:
-        self._network = network
-        self.compiled = tf.function(lambda images: network(images, training=False), reduce_retracing=True)
-
-    def __call__(self, images: Any, training: bool = False) -> Any:
-        del training
-        return self._network(images, training=False)
 
 
 def art(name: str, network: keras.Model, classes: int, radius: float, steps: int, queries: int = 100) -> AttackFn:
@@ -75,6 +63,10 @@ def art(name: str, network: keras.Model, classes: int, radius: float, steps: int
     def square() -> Any:
         return evasion.SquareAttack(**common, eps=radius, max_iter=queries, nb_restarts=1, verbose=False)
 
+    def auto() -> Any:
+        members = [apgd("cross_entropy"), apgd("difference_logits_ratio"), square()]
+        return evasion.AutoAttack(**common, eps=radius, eps_step=2 * radius, attacks=members)
+
     makers: dict[str, Callable[[], Any]] = {
         "fgsm": lambda: evasion.FastGradientMethod(**common, eps=radius),
         "pgd": lambda: evasion.ProjectedGradientDescent(
@@ -83,12 +75,7 @@ def art(name: str, network: keras.Model, classes: int, radius: float, steps: int
         "apgd_ce": lambda: apgd("cross_entropy"),
         "apgd_dlr": lambda: apgd("difference_logits_ratio"),
         "square": square,
-        "auto": lambda: evasion.AutoAttack(
-            **common,
-            eps=radius,
-            eps_step=2 * radius,
-            attacks=[apgd("cross_entropy"), apgd("difference_logits_ratio"), square()],
-        ),
+        "auto": auto,
     }
     attack = makers[name]()
     return lambda images, labels: np.asarray(attack.generate(images, labels))

@@ -75,6 +75,7 @@ def build_graph(config: PipelineConfig) -> list[Node]:
         models=tuple(models),
         class_names=config.class_names(),
         norm=config.evaluate.epsilons[0].norm,
+        transfers=tuple(name for name, attack in config.evaluate.attacks.items() if attack.sources),
         gate=config.evaluate.gate,
     )
     nodes.append(Node("evaluate", "evaluate", EVALUATE, evaluate, {"predictions": predictions}))

@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from components import storage
-from components.evaluate.files import METRICS
+from components.evaluate.adaptive import AdaptiveLoss, AdaptiveLosses
+from components.evaluate.files import ADAPTIVE, METRICS
 
 
 def metric_rows(evaluation_uri: str) -> list[dict[str, Any]]:
@@ -19,3 +20,9 @@ def metric_rows(evaluation_uri: str) -> list[dict[str, Any]]:
         {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
         for row in rows
     ]
+
+
+def adaptive_rows(evaluation_uri: str) -> tuple[AdaptiveLoss, ...]:
+    """Return what attacks through a model's own gradients remove; nothing where no attack was transferred."""
+    content = storage.read_bytes(storage.join(evaluation_uri, ADAPTIVE))
+    return AdaptiveLosses.model_validate_json(content).losses

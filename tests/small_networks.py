@@ -1,11 +1,14 @@
 """Networks that build and train in seconds, and images that they can learn."""
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 from keras import layers
 
 from attacks.attack import Labels
@@ -37,9 +40,9 @@ def colored_images(count: int, image_size: int = 8, seed: int = 0) -> tuple[Pixe
     return pixels, labels.astype(np.int64)
 
 
-def trained_network(pixels: Pixels, labels: Labels) -> keras.Model:
+def trained_network(pixels: Pixels, labels: Labels, *, seed: int = 0, class_count: int = CLASS_COUNT) -> keras.Model:
     """A tiny network that has learnt these images."""
-    network = tiny_network(pixels.shape[1], CLASS_COUNT, 0)
+    network = tiny_network(pixels.shape[1], class_count, seed)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     network.compile(keras.optimizers.Adam(0.01), loss)
     network.fit(pixels.astype(np.float32) / 255, labels, batch_size=32, epochs=60, verbose=0)
@@ -68,3 +71,36 @@ def counting_calls(target: Target) -> tuple[Target, Callable[[], int]]:
         return original(weights, images)
 
     return Target(logits=counted, weights=target.weights), lambda: calls
+
+
+def counting_images(target: Target) -> tuple[Target, Callable[[], int]]:
+    """The same target, and a function that tells how many images its logits were computed of."""
+    seen = 0
+    original: LogitsFn = target.logits
+
+    def count(size: Any) -> None:
+        nonlocal seen
+        seen += int(size)
+
+    def counted(weights: Any, images: Any) -> Any:
+        tf.py_function(count, [tf.shape(images)[0]], [])
+        return original(weights, images)
+
+    return dataclasses.replace(target, logits=counted), lambda: seen
+
+
+def linear_target(class_count: int = 3, image_size: int = 4, seed: int = 0) -> Target:
+    """A classifier whose logits are a linear function of the image, so that its gradients are known."""
+    random = np.random.default_rng(seed)
+    weights = random.normal(0, 1, (image_size * image_size * 3, class_count)).astype(np.float32)
+    return Target(logits=_linear(class_count, image_size), weights=(tf.constant(weights),))
+
+
+@functools.cache
+def _linear(class_count: int, image_size: int) -> LogitsFn:
+    """One function for each architecture, as `Target` asks for."""
+
+    def logits(weights: Any, images: Any) -> Any:
+        return tf.reshape(images - 0.5, [-1, image_size * image_size * 3]) @ weights[0]
+
+    return logits

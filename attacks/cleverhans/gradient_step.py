@@ -14,6 +14,7 @@ import tensorflow as tf
 from cleverhans.tf2.utils import clip_eta, compute_gradient, optimize_linear
 
 from attacks.compiling import Shape, compile_step, per_image, scalars
+from attacks.errors import UserError
 from attacks.logits import succeeded
 from attacks.problem import Problem
 from attacks.stepping import Method, State, StepFn, run
@@ -36,8 +37,22 @@ def loss_gradient(
         return seen[0]
 
     loss = tf.nn.sparse_softmax_cross_entropy_with_logits
-    gradient = compute_gradient.python_function(observed, loss, images, classes, targeted)
+    gradient = existing(compute_gradient.python_function(observed, loss, images, classes, targeted))
     return gradient, succeeded(seen[0], classes, targeted=targeted, slack=slack)
+
+
+def existing(gradient: tf.Tensor | None) -> tf.Tensor:
+    """Return a gradient.
+
+    Raises:
+        UserError: there is none.
+    """
+    if gradient is None:
+        raise UserError(
+            "the model's logits have no gradient by its images (an operation in it is not differentiable); attack it "
+            "with square or spsa, which need none"
+        )
+    return gradient
 
 
 def projected(

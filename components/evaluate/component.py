@@ -60,6 +60,7 @@ class EvaluateParams(Params):
     models: tuple[str, ...] = Field((), description="Names of the models, in the order of their predictions.")
     class_names: tuple[str, ...] = Field((), description="In the order of the probabilities.")
     norm: Norm = Field(Norm.LINF, description="That measures the budgets.")
+    transfers: tuple[str, ...] = Field((), description="Names of the attacks that are crafted on another model.")
     gate: Gate = Field(description="Thresholds that the candidate must meet.")
 
 

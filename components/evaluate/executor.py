@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 from attacks.errors import UserError
 from components import storage
 from components.component import Context
+from components.evaluate.adaptive import adaptive_losses
 from components.evaluate.component import EvaluateParams
-from components.evaluate.files import BLESSING, METRICS, TFMA
+from components.evaluate.files import ADAPTIVE, BLESSING, METRICS, TFMA
 from components.evaluate.gate import judge
 from components.evaluate.predict import prediction_uris
 from components.evaluate.table import metrics_table
@@ -40,6 +41,10 @@ def run(context: Context) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     storage.write_bytes(storage.join(context.outputs["evaluation"], METRICS), sink.getvalue().to_pybytes())
+    losses = adaptive_losses(table, params.transfers)
+    storage.write_bytes(
+        storage.join(context.outputs["evaluation"], ADAPTIVE), losses.model_dump_json(indent=1).encode()
+    )
     blessing = judge(params.gate, output, table)
     storage.write_bytes(
         storage.join(context.outputs["blessing"], BLESSING), blessing.model_dump_json(indent=1).encode()

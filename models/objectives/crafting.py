@@ -54,7 +54,7 @@ class Ball:
             length_seed = tf.random.experimental.stateless_fold_in(seed, _LENGTH)
             dimensions = tf.cast(tf.reduce_prod(shape[1:]), tf.float32)
             length = tf.random.stateless_uniform((shape[0], 1, 1, 1), length_seed) ** (1.0 / dimensions)
-            noise = length * direction / tf.norm(direction, axis=(1, 2, 3), keepdims=True)
+            noise = length * optimize_linear(direction, 1.0, self.order)
         return self.project(self.clean + self.radius * noise)
 
     def gaussian_point(self, seed: tf.Tensor, deviation: float) -> tf.Tensor:

@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.metrics_table import metric_rows
+from pipeline.metrics_table import adaptive_rows, metric_rows
 
 if TYPE_CHECKING:
+    from components.evaluate.adaptive import AdaptiveLoss
     from pipeline.config import PipelineConfig
     from pipeline.runner import RunResult
 
@@ -27,7 +28,11 @@ def print_summary(result: RunResult) -> None:
     if evaluation is None:
         return
     rows = [row for row in metric_rows(evaluation.uri) if row["slice"] == "overall" and row["metric"] in _SHOWN]
-    Console().print(summary_table(rows))
+    console = Console()
+    console.print(summary_table(rows))
+    losses = adaptive_rows(evaluation.uri)
+    if losses:
+        console.print(adaptive_table(losses))
 
 
 def summary_table(rows: list[dict[str, Any]]) -> Table:
@@ -52,6 +57,21 @@ def summary_table(rows: list[dict[str, Any]]) -> Table:
             _number(balanced.get("value")),
             str(accuracy.get("n", "")),
         )
+    return table
+
+
+def adaptive_table(losses: tuple[AdaptiveLoss, ...]) -> Table:
+    """Return the table of what an attacker who has the model takes from it."""
+    table = Table(
+        title="Accuracy on another model's examples, and what an adaptive attack removes", box=box.SIMPLE_HEAD
+    )
+    for name in ("model", "crafted as"):
+        table.add_column(name, no_wrap=True)
+    for name in ("epsilon", "transferred", "adaptive (worst case)", "removed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for loss in losses:
+        figures = (_number(value) for value in (loss.transferred, loss.adaptive, loss.removed))
+        table.add_row(loss.model, loss.attack, f"{loss.epsilon:g}/255", *figures)
     return table
 
 

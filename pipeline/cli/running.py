@@ -15,7 +15,7 @@ from pipeline.stages import STAGES
 _ABOUT = {
     "ingest": "Read images and metadata, split them by lesion, set aside what cannot be used.",
     "preprocess": "Decode, crop and resize the images to what the network sees.",
-    "train": "Train the baseline on clean images.",
+    "train": "Train the baseline, and the models that are hardened while they train.",
     "augment": "Craft adversarial examples against the baseline, and train the hardened models on them.",
     "evaluate": "Attack every model through its own gradients, slice the metrics, and hold the gate.",
     "export": "Export the blessed model as a SavedModel; exit code 3 when it is not blessed.",

@@ -1,17 +1,25 @@
-"""A small network that can be attacked, shared by the tests of attacks."""
+"""Small networks that can be attacked, shared by the tests of attacks."""
+
+from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import keras
+import numpy as np
+import numpy.typing as npt
 import pytest
 
-from attacks.attack import Labels
-from attacks.engine import to_images
+from attacks.attack import Attack, Labels, Seeds
+from attacks.engine import attack_images, attack_pixels, record_seeds, to_images
+from attacks.problem import Problem
 from attacks.target import Target
-from attacks.threat import Images, Pixels
+from attacks.threat import Images, Pixels, ThreatModel
 from models.classifier import attack_target
 from tests.small_networks import colored_images, trained_network
+
+SURROGATE = "other"
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,20 +30,53 @@ class Victim:
     target: Target
     pixels: Pixels
     labels: Labels
+    seeds: Seeds
 
     @property
     def images(self) -> Images:
         return to_images(self.pixels)
 
+    def take(self, chosen: npt.NDArray[np.int64] | slice) -> Victim:
+        """The same network with some of the images, each with its own seed."""
+        return dataclasses.replace(
+            self, pixels=self.pixels[chosen], labels=self.labels[chosen], seeds=self.seeds[chosen]
+        )
+
+    def problem(self, threat: ThreatModel, **changes: Any) -> Problem:
+        return Problem(self.target, self.images, self.labels, threat, self.seeds, **changes)
+
+    def logits(self, images: Images) -> npt.NDArray[np.float32]:
+        return np.asarray(self.network(images, training=False))
+
+    def predicted(self, images: Images | Pixels) -> Labels:
+        shown = to_images(images) if images.dtype == np.uint8 else images
+        return np.asarray(self.logits(shown).argmax(axis=1))
+
+    def robust(self, images: Images | Pixels) -> npt.NDArray[np.bool_]:
+        """Which images are still classified correctly."""
+        return np.asarray(self.predicted(images) == self.labels)
+
+    def attacked_images(self, attack: Attack, threat: ThreatModel, **options: Any) -> Images:
+        return attack_images(attack, self.target, self.images, self.labels, self.seeds, threat=threat, **options)
+
+    def attacked_pixels(self, attack: Attack, threat: ThreatModel, **options: Any) -> Pixels:
+        return attack_pixels(attack, self.target, self.pixels, self.labels, self.seeds, threat=threat, **options)
+
+
+def seeds_of(count: int) -> Seeds:
+    return record_seeds([f"image{index}" for index in range(count)], attack="any", threat=ThreatModel(4), seed=0)
+
 
 @pytest.fixture(scope="session")
 def victim() -> Victim:
     pixels, labels = colored_images(96)
+    surrogates = {SURROGATE: attack_target(trained_network(pixels, labels, seed=1))}
     network = trained_network(pixels, labels)
-    return Victim(network, attack_target(network), pixels, labels)
+    target = dataclasses.replace(attack_target(network), surrogates=surrogates)
+    return Victim(network, target, pixels, labels, seeds_of(len(labels)))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def few(victim: Victim) -> Victim:
     """The same with few images: signs of gradients that are zero but for rounding are then unlikely."""
-    return dataclasses.replace(victim, pixels=victim.pixels[:16], labels=victim.labels[:16])
+    return victim.take(slice(16))

@@ -8,112 +8,270 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from pydantic import TypeAdapter, ValidationError
 
 from attacks.errors import AttackError
-from attacks.threat import Images, Pixels, ThreatModel
+from attacks.threat import Bounds, Images, Norm, Pixels, Threat, ThreatModel
 
 SHAPE = (2, 3, 3, 3)
-epsilons = st.one_of(st.sampled_from([1.0, 2.0, 4.0, 8.0, 255.0]), st.floats(0.01, 255.0))
+config = TypeAdapter(Threat)
+
+linf = st.builds(ThreatModel, st.one_of(st.sampled_from([1.0, 2.0, 4.0, 8.0, 255.0]), st.floats(0.01, 255.0)))
+l2 = st.builds(ThreatModel, st.one_of(st.sampled_from([1.0, 5.0, 127.5]), st.floats(0.01, 2000.0)), st.just(Norm.L2))
+unit_threats = st.one_of(linf, l2)
+bounds = st.sampled_from([Bounds(), Bounds(-1.0, 1.0), Bounds(0.0, 255.0), Bounds(-2.5, 3.0)])
+threats = st.builds(lambda threat, found: ThreatModel(threat.epsilon, threat.norm, found), unit_threats, bounds)
 clean_images = hnp.arrays(np.uint8, SHAPE)
 directions = hnp.arrays(np.float64, SHAPE, elements=st.floats(-1.0, 1.0))
 
 
-def moved(clean: Pixels, direction: Any, epsilon: float) -> Images:
-    """A float image inside the budget and [0, 1], as attacks return it."""
-    return np.clip(clean / 255 + direction * epsilon / 255, 0, 1).astype(np.float32)
+def moved(clean: Pixels, direction: Any, threat: ThreatModel) -> Images:
+    """A float image inside the budget and the bounds, as attacks return it; its budget is used in full."""
+    images = threat.bounds.to_images(clean)
+    flat = direction.reshape(len(direction), -1)
+    length = np.linalg.norm(flat, threat.norm.order, axis=1)[:, None]
+    step = (flat / np.where(length > 0, length, 1) * threat.radius).reshape(SHAPE)
+    return np.clip(images + step.astype(np.float32), threat.bounds.lower, threat.bounds.upper)
 
 
-@given(clean_images, directions, epsilons)
-def test_a_stored_image_is_within_its_budget(clean: Pixels, direction: Any, epsilon: float) -> None:
-    threat = ThreatModel(epsilon)
+def exact_length(stored: Pixels, clean: Pixels, norm: Norm) -> list[int]:
+    """For L-infinity the largest change, for L2 the squared length: whole numbers, without rounding."""
+    shift = (stored.astype(np.int64) - clean.astype(np.int64)).reshape(len(clean), -1)
+    return [int(np.abs(row).max()) if norm is Norm.LINF else int(np.square(row).sum()) for row in shift]
 
-    stored = threat.to_pixels(moved(clean, direction, epsilon), clean)
+
+@pytest.mark.parametrize(
+    ("value", "epsilon", "norm"),
+    [
+        ("linf:4/255", 4, Norm.LINF),
+        ("linf: 4 / 255", 4, Norm.LINF),
+        ("linf:0.0157", 0.0157 * 255, Norm.LINF),
+        ("linf:1", 255, Norm.LINF),
+        ("l2:0.5", 127.5, Norm.L2),
+        ("l2:128/255", 128, Norm.L2),
+        ("l2:3", 765, Norm.L2),
+        ("l2:1e-1", 25.5, Norm.L2),
+        (4, 4, Norm.LINF),
+        (0.5, 0.5, Norm.LINF),
+        (ThreatModel(3, Norm.L2), 3, Norm.L2),
+    ],
+)
+def test_a_config_writes_a_norm_and_a_budget(value: Any, epsilon: float, norm: Norm) -> None:
+    threat = config.validate_python(value)
+
+    assert threat.norm is norm
+    assert threat.epsilon == pytest.approx(epsilon, rel=1e-12)
+
+
+def test_decimal_budgets_are_the_whole_levels_that_were_meant() -> None:
+    assert ThreatModel.parse(f"linf:{4 / 255}").epsilon == 4
+    assert ThreatModel.parse("l2:0.5").epsilon == 127.5
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("linf:0/255", "above 0"),
+        ("linf:-4/255", "above 0"),
+        ("linf:4", "linf:4/255"),
+        ("linf:256/255", "255/255"),
+        (256, "255/255"),
+        (-1, "above 0"),
+        (0, "above 0"),
+        (math.nan, "above 0"),
+        (math.inf, "above 0"),
+        ("l2:1e999", "above 0"),
+        ("linf:nan", "no threat model"),
+        ("linf:e", "no threat model"),
+        ("l1:4/255", "no threat model"),
+        ("linf", "no threat model"),
+        ("4/255", "no threat model"),
+        ("linf:4/256", "no threat model"),
+        (True, "no threat model"),
+        (None, "no threat model"),
+        ([4], "no threat model"),
+    ],
+)
+def test_what_is_no_budget_is_refused_and_the_message_says_what_to_write(value: Any, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        config.validate_python(value)
+
+
+@given(st.sampled_from(list(Norm)), st.integers(1, 255_000))
+def test_what_a_threat_model_is_printed_as_is_read_back(norm: Norm, thousandths: int) -> None:
+    threat = ThreatModel(thousandths / 1000, norm)
+
+    assert ThreatModel.parse(str(threat)) == threat
+    assert config.validate_python(config.dump_python(threat)) == threat
+
+
+@pytest.mark.parametrize("epsilon", [0.0, -1.0, 255.001, math.inf, math.nan])
+def test_a_budget_that_no_attack_could_use_is_refused(epsilon: float) -> None:
+    with pytest.raises(ValueError, match="epsilon is"):
+        ThreatModel(epsilon)
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(1.0, 0.0), (0.0, 0.0), (math.nan, 1.0), (0.0, math.inf)])
+def test_bounds_between_which_there_is_nothing_are_refused(lower: float, upper: float) -> None:
+    with pytest.raises(ValueError, match="finite and in order"):
+        Bounds(lower, upper)
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 1, 4, 255])
+def test_the_radius_is_the_budget_on_the_scale_of_the_images(epsilon: float) -> None:
+    assert ThreatModel(epsilon).radius == pytest.approx(epsilon / 255)
+    assert ThreatModel(epsilon, bounds=Bounds(-1, 1)).radius == pytest.approx(2 * epsilon / 255)
+
+
+@given(hnp.arrays(np.uint8, (1, 4, 4, 3)), bounds)
+def test_stored_images_survive_the_way_to_floats_and_back(pixels: Pixels, found: Bounds) -> None:
+    images = found.to_images(pixels)
+
+    assert images.dtype == np.float32
+    np.testing.assert_array_equal(np.rint(found.to_levels(images)), pixels)
+
+
+@given(clean_images, directions, threats)
+def test_a_stored_image_is_within_its_budget_to_the_last_bit(clean: Pixels, direction: Any, threat: ThreatModel) -> None:
+    stored = threat.to_pixels(moved(clean, direction, threat), clean)
 
     assert stored.dtype == np.uint8
-    distance = np.abs(stored.astype(int) - clean.astype(int)).max()
-    assert distance <= epsilon
+    limit = threat.epsilon if threat.norm is Norm.LINF else threat.epsilon**2
+    assert max(exact_length(stored, clean, threat.norm)) <= limit + 1e-6
     assert threat.contains(stored, clean).all()
 
 
-@given(clean_images, directions, epsilons)
-def test_storing_moves_a_value_by_less_than_a_level(clean: Pixels, direction: Any, epsilon: float) -> None:
-    adversarial = moved(clean, direction, epsilon)
+@given(clean_images, directions, linf)
+def test_storing_moves_a_value_by_less_than_a_level(clean: Pixels, direction: Any, threat: ThreatModel) -> None:
+    adversarial = moved(clean, direction, threat)
 
-    stored = ThreatModel(epsilon).to_pixels(adversarial, clean)
+    stored = threat.to_pixels(adversarial, clean)
 
     assert np.abs(stored - adversarial.astype(np.float64) * 255).max() < 1 + 1e-4
 
 
-@given(clean_images, st.integers(1, 255), st.sampled_from([-1.0, 1.0]))
-def test_a_whole_budget_is_used_in_full(clean: Pixels, epsilon: int, sign: float) -> None:
-    adversarial = moved(clean, np.full(SHAPE, sign), epsilon)
+@given(clean_images, directions, threats)
+def test_storing_turns_no_change_around(clean: Pixels, direction: Any, threat: ThreatModel) -> None:
+    adversarial = moved(clean, direction, threat)
 
-    stored = ThreatModel(epsilon).to_pixels(adversarial, clean)
+    shift = threat.to_pixels(adversarial, clean).astype(int) - clean
+
+    assert (shift * np.sign(adversarial - threat.bounds.to_images(clean)) >= 0).all()
+
+
+@given(clean_images, st.integers(1, 255), st.sampled_from([-1.0, 1.0]))
+def test_a_whole_l_infinity_budget_is_used_in_full(clean: Pixels, epsilon: int, sign: float) -> None:
+    threat = ThreatModel(epsilon)
+
+    stored = threat.to_pixels(moved(clean, np.full(SHAPE, sign), threat), clean)
 
     np.testing.assert_array_equal(stored, np.clip(clean.astype(int) + int(sign) * epsilon, 0, 255))
 
 
-@given(clean_images, epsilons)
-def test_a_clean_image_is_stored_unchanged(clean: Pixels, epsilon: float) -> None:
-    np.testing.assert_array_equal(ThreatModel(epsilon).to_pixels(moved(clean, np.zeros(SHAPE), epsilon), clean), clean)
+@given(directions, st.floats(50.0, 500.0))
+def test_nearly_all_of_an_l2_budget_is_used(direction: Any, epsilon: float) -> None:
+    clean, threat = np.full(SHAPE, 128, np.uint8), ThreatModel(epsilon, Norm.L2)
+    adversarial = moved(clean, direction, threat)
+    used = threat.distance(adversarial, threat.bounds.to_images(clean)) * 255
+
+    length = np.sqrt(exact_length(threat.to_pixels(adversarial, clean), clean, Norm.L2))
+
+    assert (length >= used - math.sqrt(math.prod(SHAPE[1:]))).all()
 
 
+@given(clean_images, threats)
+def test_a_clean_image_is_stored_unchanged(clean: Pixels, threat: ThreatModel) -> None:
+    np.testing.assert_array_equal(threat.to_pixels(threat.bounds.to_images(clean), clean), clean)
+
+
+@pytest.mark.parametrize("norm", Norm)
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_an_image_that_is_not_finite_is_an_error(bad: float) -> None:
+def test_an_image_that_is_not_finite_is_an_error(norm: Norm, bad: float) -> None:
     clean = np.full(SHAPE, 128, np.uint8)
     adversarial = (clean / 255).astype(np.float32)
     adversarial[1, 2, 0, 1] = bad
 
     with pytest.raises(AttackError, match="not finite"):
-        ThreatModel(4).to_pixels(adversarial, clean)
+        ThreatModel(4, norm).to_pixels(adversarial, clean)
 
 
-@given(st.floats(0.5, 100.0), st.floats(0.01, 20.0), st.sampled_from([-1.0, 1.0]))
-def test_leaving_the_budget_at_one_value_is_an_error(epsilon: float, excess: float, sign: float) -> None:
+@given(st.sampled_from(list(Norm)), st.floats(0.5, 100.0), st.floats(0.01, 20.0), st.sampled_from([-1.0, 1.0]))
+def test_leaving_the_budget_at_one_value_is_an_error(norm: Norm, epsilon: float, excess: float, sign: float) -> None:
     clean = np.full(SHAPE, 128, np.uint8)
     adversarial = (clean / 255).astype(np.float32)
     adversarial[0, 0, 2, 2] += np.float32(sign * (epsilon + excess) / 255)
 
-    with pytest.raises(AttackError, match="left the budget"):
-        ThreatModel(epsilon).to_pixels(adversarial, clean)
+    with pytest.raises(AttackError, match="left its budget"):
+        ThreatModel(epsilon, norm).to_pixels(adversarial, clean)
 
 
+def test_small_changes_of_many_values_can_leave_an_l2_budget() -> None:
+    clean = np.full(SHAPE, 128, np.uint8)
+    adversarial = ((clean + 1.0) / 255).astype(np.float32)
+
+    ThreatModel(math.sqrt(27) + 0.01, Norm.L2).to_pixels(adversarial, clean)
+    with pytest.raises(AttackError, match="left its budget"):
+        ThreatModel(math.sqrt(27) - 0.01, Norm.L2).to_pixels(adversarial, clean)
+
+
+@pytest.mark.parametrize("norm", Norm)
 @pytest.mark.parametrize(("level", "step"), [(0, -1.0), (255, 1.0)])
-def test_leaving_the_range_of_images_is_an_error_even_inside_the_budget(level: int, step: float) -> None:
+def test_leaving_the_range_of_images_is_an_error_even_inside_the_budget(norm: Norm, level: int, step: float) -> None:
     clean = np.full(SHAPE, level, np.uint8)
     adversarial = ((clean + step) / 255).astype(np.float32)
 
     with pytest.raises(AttackError, match=r"range \[0, 1\]"):
-        ThreatModel(4).to_pixels(adversarial, clean)
+        ThreatModel(40, norm).to_pixels(adversarial, clean)
 
 
-@given(clean_images, st.integers(0, 1), st.integers(1, 254))
-def test_an_image_outside_the_budget_is_told_apart(clean: Pixels, index: int, epsilon: int) -> None:
-    adversarial = clean.copy()
-    value = int(clean[index, 0, 0, 0])
-    reach = epsilon + 1
-    adversarial[index, 0, 0, 0] = value + reach if value + reach <= 255 else max(value - reach, 0)
-    outside = abs(int(adversarial[index, 0, 0, 0]) - value) > epsilon
+@given(clean_images, st.integers(0, 1), st.sampled_from(list(Norm)), st.integers(1, 120))
+def test_an_image_outside_the_budget_is_told_apart(clean: Pixels, index: int, norm: Norm, epsilon: int) -> None:
+    def with_shift(levels: int) -> Pixels:
+        changed = clean.copy()
+        value = int(clean[index, 0, 0, 0])
+        changed[index, 0, 0, 0] = value + levels if value < 128 else value - levels
+        return changed
 
-    contained = ThreatModel(epsilon).contains(adversarial, clean)
+    threat = ThreatModel(epsilon, norm)
 
-    assert contained[index] == (not outside)
-    assert contained[1 - index]
+    assert threat.contains(with_shift(epsilon), clean).tolist() == [True, True]
+    assert threat.contains(with_shift(epsilon + 1), clean).tolist() == [index != 0, index != 1]
 
 
 def test_no_images_are_inside_every_budget() -> None:
     none = np.empty((0, 3, 3, 3), np.uint8)
 
-    assert ThreatModel(4).contains(none, none).shape == (0,)
-    assert ThreatModel(4).to_pixels(none.astype(np.float32), none).shape == none.shape
+    for threat in (ThreatModel(4), ThreatModel(4, Norm.L2)):
+        assert threat.contains(none, none).shape == (0,)
+        assert threat.to_pixels(none.astype(np.float32), none).shape == none.shape
 
 
-@pytest.mark.parametrize("epsilon", [0.0, -1.0, 255.001, math.inf, math.nan])
-def test_a_budget_that_no_attack_could_use_is_refused(epsilon: float) -> None:
-    with pytest.raises(ValueError, match=r"must be in \(0, 255\]"):
-        ThreatModel(epsilon)
+@pytest.mark.parametrize(("epsilon", "levels"), [(1, 1), (4, 4), (4.9, 4), (0.0157 * 255, 4), (3.9999999, 4)])
+def test_of_an_l_infinity_budget_whole_levels_can_be_stored(epsilon: float, levels: int) -> None:
+    assert ThreatModel(epsilon).storable(192) == ThreatModel(levels)
 
 
-@pytest.mark.parametrize("epsilon", [0.5, 1, 4, 255])
-def test_the_radius_is_the_budget_on_images_in_0_to_1(epsilon: float) -> None:
-    assert ThreatModel(epsilon).radius == pytest.approx(epsilon / 255)
+@pytest.mark.parametrize("norm", Norm)
+def test_less_than_a_level_cannot_be_stored(norm: Norm) -> None:
+    with pytest.raises(ValueError, match="less than one level"):
+        ThreatModel(0.99, norm).storable(192)
+
+
+@given(st.integers(0, 1000))
+def test_what_is_left_of_an_l2_budget_leaves_room_for_rounding(seed: int) -> None:
+    threat, clean = ThreatModel(100.0, Norm.L2), np.full((1, 8, 8, 3), 128, np.uint8)
+    storable = threat.storable(clean[0].size)
+    direction = np.random.default_rng(seed).normal(size=clean.shape)
+    step = direction / np.linalg.norm(direction) * storable.radius
+    adversarial = (threat.bounds.to_images(clean) + step).astype(np.float32)
+
+    stored = threat.to_pixels(adversarial, clean)
+
+    assert 95 < storable.epsilon < threat.epsilon
+    np.testing.assert_array_equal(stored, np.rint(adversarial * 255))  # plain rounding fits: nothing is moved back
+
+
+def test_a_small_l2_budget_is_used_as_it_is() -> None:
+    threat = ThreatModel(2.0, Norm.L2)
+
+    assert threat.storable(192) == threat

@@ -12,6 +12,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attacks.threat import ThreatModel
 from components import storage
 from components.adversarial_spec import AdversarialSpec
 from components.artifacts import MANIFEST, Artifact, ArtifactType
@@ -19,11 +20,10 @@ from components.examples import ExamplesSpec, Split, shard_name, shard_uris
 from components.model_files import HISTORY, METRICS, NETWORK, ModelSpec, load_network
 from components.progress import Silent, Task
 from components.train import augmentation
+from components.train.class_balance import class_weights
 from components.train.component import TRAIN, TrainParams
 from components.train.data import TrainingData
-from components.train.executor import class_weights
 from components.train.loop import Training, train
-from models.objectives.cross_entropy import cross_entropy
 from tests.components.conftest import Outputs, Workshop
 from tests.small_networks import CLASS_COUNT, tiny_network
 
@@ -130,6 +130,7 @@ def test_a_model_comes_with_its_history_and_figures(
         assert all(np.isfinite(value) for value in row.values())
     best = max(history, key=lambda row: row["validation_balanced_accuracy"])
     assert {name: figures[name] for name in best} == best
+    assert figures["stopped_by"] == "epochs"
     assert figures["epochs"] == train_params.epochs
     assert figures["training_images"] == spec.counts[Split.TRAIN]
     described = ModelSpec.read(model)
@@ -176,7 +177,12 @@ def test_adversarial_examples_are_trained_on_beside_the_clean_ones(
     shards = spec.shards[Split.TRAIN]
     names = [shard_name(Split.TRAIN, index, shards) for index in range(shards)]
     described = AdversarialSpec(
-        split=Split.TRAIN, shards=shards, count=spec.counts[Split.TRAIN], attack={}, epsilon=4, source_model="none"
+        split=Split.TRAIN,
+        shards=shards,
+        count=spec.counts[Split.TRAIN],
+        attack={},
+        threat=ThreatModel(4),
+        source_model="none",
     )
     files = {name: Path(examples.path(name)).read_bytes() for name in names}
     files["adversarial.json"] = described.model_dump_json().encode()
@@ -209,7 +215,7 @@ def training(
         augmentation=augmentation.none,
     )
     weights = np.ones(CLASS_COUNT, np.float32)
-    return Training(network, cross_entropy, data, validate, weights, folder / "logs", folder / "checkpoint.npz")
+    return Training(network, data, validate, weights, folder / "logs", folder / "checkpoint.npz")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """Training on drawn images and attacking the outcome, without a data set or a component."""
 
+import functools
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -27,14 +30,17 @@ def seed_of(index: int) -> tf.Tensor:
     return tf.constant([0, index], tf.int32)
 
 
+@functools.lru_cache(maxsize=32)
+def compiled_craft(objective: Objective, network: keras.Model) -> Any:
+    return tf.function(functools.partial(objective.craft, network), autograph=False)
+
+
 def craft(
     objective: Objective, network: keras.Model, images: Images, labels: Labels, radius: float, seed: int = 0
 ) -> Images:
     """What an objective makes of images."""
-    crafted = tf.function(objective.craft, autograph=False)(
-        network, tf.constant(images), tf.constant(labels), tf.constant(radius, tf.float32), seed_of(seed)
-    )
-    return np.asarray(crafted)
+    given = (tf.constant(images), tf.constant(labels), tf.constant(radius, tf.float32), seed_of(seed))
+    return np.asarray(compiled_craft(objective, network)(*given))
 
 
 def robust_accuracy(network: keras.Model, images: Images, labels: Labels, threat: ThreatModel = BUDGET) -> float:

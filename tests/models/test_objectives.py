@@ -158,7 +158,7 @@ def of_labels(values: Floats, labels: Any) -> Floats:
 def batch() -> tuple[Any, Any, Any]:
     """Clean images, others, labels."""
     images, labels = images_and_labels(32)
-    noise = np.random.default_rng(1).normal(0, 0.05, images.shape)
+    noise = np.random.default_rng(1).normal(0, 0.2, images.shape)
     return images, np.clip(images + noise, 0, 1).astype(np.float32), labels
 
 

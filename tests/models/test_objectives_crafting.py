@@ -33,28 +33,16 @@ def network() -> keras.Model:
 
 
 @every_objective
-@settings(max_examples=8, deadline=None)
-@given(
-    norm=st.sampled_from(Norm),
-    epsilon=st.floats(0.01, 255),
-    part=st.floats(0, 1),
-    seed=st.integers(0, 2**31 - 1),
-    extreme=st.booleans(),
-)
+@pytest.mark.parametrize("norm", Norm)
+@settings(max_examples=15, deadline=None)
+@given(radius=st.floats(0, 1.5, width=32), seed=st.integers(0, 2**31 - 1), extreme=st.booleans())
 def test_crafted_images_stay_in_the_budget(
-    kind: type[AdversarialObjective],
-    network: keras.Model,
-    norm: Norm,
-    epsilon: float,
-    part: float,
-    seed: int,
-    extreme: bool,
+    kind: type[AdversarialObjective], norm: Norm, network: keras.Model, radius: float, seed: int, extreme: bool
 ) -> None:
     images, labels = images_and_labels(9)
     if extreme:
-        images = np.rint(images)  # black and white, from where half of all directions lead out of [0, 1]
-    threat = ThreatModel(epsilon, norm)
-    radius = threat.radius * part
+        images = np.rint(images)  # black and white: half of all directions lead out of [0, 1]
+    threat = ThreatModel(8, norm)
 
     crafted = craft(kind(epsilon=threat), network, images, labels, radius, seed)
 
@@ -230,17 +218,3 @@ def test_no_gradient_flows_through_crafting(kind: type[AdversarialObjective], ne
         return [value for value in tape.gradient(total, [images, *network.trainable_variables]) if value is not None]
 
     assert gradients() == []
-
-
-def test_weights_get_no_gradient_while_crafting(network: keras.Model) -> None:
-    """It would cost a third more."""
-    images, labels = images_and_labels(8)
-    crafting = tf.function(PGDTraining().craft, autograph=False).get_concrete_function(
-        network, tf.constant(images), tf.constant(labels), tf.constant(0.1), tf.constant([0, 0], tf.int32)
-    )
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    optimized = convert_variables_to_constants_v2(crafting).graph.as_graph_def()
-    operations = {node.op for function in optimized.library.function for node in function.node_def}
-    assert "Conv2DBackpropInput" in operations
-    assert "Conv2DBackpropFilter" not in operations

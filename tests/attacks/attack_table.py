@@ -1,0 +1,70 @@
+"""Every attack that a config can name, with parameters that make it fast; the common tests go through all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from attacks.apgd import APGDCE, APGDDLR, APGDTargeted
+from attacks.attack import Attack, TargetedAttack
+from attacks.auto import Auto
+from attacks.cleverhans.bim import BIM
+from attacks.cleverhans.carlini_wagner import CarliniWagnerL2
+from attacks.cleverhans.fgsm import FGSM
+from attacks.cleverhans.mim import MIM
+from attacks.cleverhans.pgd import PGD
+from attacks.cleverhans.spsa import SPSA
+from attacks.ensemble import Ensemble
+from attacks.noise import Noise
+from attacks.square import Square
+from attacks.threat import Norm, ThreatModel
+from attacks.transfer import Transfer
+from attacks.universal import Universal
+from tests.attacks.conftest import SURROGATE
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the tests know of an attack.
+
+    Attributes:
+        attack: with parameters that make it fast.
+        breaks: the share of images that it makes the tiny network err on, at least; 0 for a control.
+        images: how many of them it is tried on.
+        alone: what it does to an image depends on that image alone.
+        leads: the share of images that it leads to a goal, at least, where the budget is wide.
+    """
+
+    attack: Attack
+    breaks: float = 0.6
+    images: int = 24
+    alone: bool = True
+    leads: float = 0.5
+
+
+TABLE = {
+    "fgsm": Entry(FGSM(), leads=0.15),
+    "bim": Entry(BIM(steps=5)),
+    "pgd": Entry(PGD(steps=5, restarts=2)),
+    "mim": Entry(MIM(steps=5)),
+    "cw_l2": Entry(CarliniWagnerL2(steps=30, binary_search_steps=4, learning_rate=0.1)),
+    "spsa": Entry(SPSA(steps=10, samples=32, learning_rate=0.05), images=5),
+    "apgd_ce": Entry(APGDCE(steps=10, restarts=2)),
+    "apgd_dlr": Entry(APGDDLR(steps=10)),
+    "apgd_t": Entry(APGDTargeted(steps=8, targets=2)),
+    "square": Entry(Square(queries=200), breaks=0.3, leads=0.1),
+    "auto": Entry(Auto(steps=5, targets=2, queries=20)),
+    "ensemble": Entry(Ensemble(members=(Noise(), FGSM(), BIM(steps=3)))),
+    "universal": Entry(Universal(passes=3), breaks=0.25, alone=False, leads=0.3),
+    "noise": Entry(Noise(draws=2), breaks=0),
+    "transfer": Entry(Transfer(source=SURROGATE, crafted_with=BIM(steps=5)), breaks=0),
+}
+BUDGETS = {Norm.LINF: ThreatModel.parse("linf:16/255"), Norm.L2: ThreatModel.parse("l2:0.6")}
+WIDE_BUDGETS = {Norm.LINF: ThreatModel.parse("linf:48/255"), Norm.L2: ThreatModel.parse("l2:2")}
+TARGETED = [name for name, entry in TABLE.items() if isinstance(entry.attack, TargetedAttack)]
+CASES = [(name, norm) for name, entry in TABLE.items() for norm in entry.attack.norms]
+
+every_attack = pytest.mark.parametrize("name", TABLE)
+every_case = pytest.mark.parametrize(("name", "norm"), CASES, ids=[f"{name}-{norm}" for name, norm in CASES])
+"""Every attack under every norm that it declares."""

@@ -1,0 +1,80 @@
+"""docs/extending.md does what it says: its code is put where it says, and a pipeline's config can name it."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "extending.md"
+TRY = """
+import json, sys
+import numpy as np
+from attacks.engine import attack_pixels
+from attacks.threat import ThreatModel
+from models.classifier import attack_target
+from pipeline.config import PipelineConfig
+from tests.small_networks import accuracy, colored_images, trained_network
+
+attack_config, objective_config = (json.loads(text) for text in sys.argv[1:])
+attack = PipelineConfig.model_validate(
+    {**attack_config, "evaluate": {**attack_config["evaluate"], "gate": {"candidate": "vanilla", "thresholds": [
+        {"metric": "accuracy", "attack": "shrinking", "epsilon": 8, "min": 0.1}]}}}
+).evaluate.attacks["shrinking"]
+pixels, labels = colored_images(48)
+network = trained_network(pixels, labels)
+stored = attack_pixels(
+    attack, attack_target(network), pixels, labels, np.arange(48, dtype=np.uint64), threat=ThreatModel(8)
+)
+assert attack.runs == 4
+assert accuracy(network, stored, labels) < accuracy(network, pixels, labels) - 0.3
+
+import keras
+import tensorflow as tf
+from components.train.step import compiled_step
+
+objective = PipelineConfig.model_validate(objective_config).defence_train("half_clean").objective
+optimizer = keras.optimizers.Adam(0.01)
+optimizer.build(network.trainable_variables)
+step = compiled_step(network, objective, optimizer, np.ones(7, np.float32), xla=False)
+images = tf.constant(pixels / np.float32(255))
+losses = [float(step(images, tf.constant(labels), tf.constant(4 / 255), tf.constant([0, i]))) for i in range(20)]
+assert losses[-1] < losses[0]
+print("worked")
+"""
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def with_entry(registry: Path, entry: str, union: str) -> None:
+    """Add the import at the top of the imports and the member to the union, as the page says."""
+    added_import, member = entry.strip().splitlines()
+    lines = registry.read_text(encoding="utf-8").replace(union, f"{union}{member.strip().removeprefix('| ')} | ")
+    first = re.search(r"^from (attacks|models)", lines, re.MULTILINE)
+    assert first is not None
+    registry.write_text(f"{lines[: first.start()]}{added_import}\n{lines[first.start() :]}", encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_worked_examples_of_the_page_work(tmp_path: Path) -> None:
+    for folder in ("attacks", "models", "components", "pipeline", "tests"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pipeline_config.json", tmp_path)
+    attack, attack_entry, objective, objective_entry = blocks("python")
+    paths = re.findall(r"^`((?:attacks|models)/\S+\.py)`:", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    for path, code in zip(paths, (attack, objective), strict=True):
+        tmp_path.joinpath(path).write_text(code, encoding="utf-8")
+    with_entry(tmp_path / "attacks/registry.py", attack_entry, "AttackUnion = (\n    ")
+    member = objective_entry.replace("_Objective = ", "").replace(" | CrossEntropy", "")
+    with_entry(tmp_path / "models/registry.py", member, "_Objective = ")
+
+    tried = subprocess.run(
+        [sys.executable, "-c", TRY, *blocks("json")], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+
+    assert tried.stdout.endswith("worked\n"), tried.stderr[-2000:]
