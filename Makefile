@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 HAM10000_DIR ?= $(abspath ../shared/data/ham10000)
 export HAM10000_DIR
 
-.PHONY: run test lint lock clean
+.PHONY: run test lint benchmarks lock clean
 
 run: $(READY)
 	$(BIN)/dermrobust run
@@ -19,6 +19,12 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Speed and agreement beside ART and Foolbox, which are installed for this alone, at the versions that the lock allows.
+benchmarks: $(READY)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.lock --editable '.[benchmarks]'
+	$(BIN)/python -m benchmarks.attacks --json output/benchmarks/attacks.json
+	$(BIN)/python -m benchmarks.agreement
 
 # pip alone takes minutes for these packages even when they are pinned, so it installs uv, which installs the lock.
 $(READY): requirements.lock setup.py

@@ -61,7 +61,9 @@ setup(
         "tensorboard>=2.20",
     ],
     extras_require={
-        "dev": ["pytest>=9", "hypothesis>=6", "ruff", "mypy", "scikit-learn>=1.6"],
+        "dev": ["pytest>=9", "pytest-benchmark>=5", "hypothesis>=6", "ruff", "mypy", "scikit-learn>=1.6"],
+        # Other libraries' attacks, to measure against; the product does not use them.
+        "benchmarks": ["adversarial-robustness-toolbox==1.20.1", "foolbox==3.3.4"],
     },
     entry_points={"console_scripts": ["dermrobust = pipeline.cli.main:main"]},
     cmdclass={"build_py": BuildWithConfig},

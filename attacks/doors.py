@@ -10,7 +10,7 @@ import numpy.typing as npt
 from attacks.attack import Attack, Goal, TargetedAttack
 from attacks.errors import UserError
 from attacks.logits import Logits
-from attacks.problem import Labels, Problem
+from attacks.problem import Labels, Problem, Seeds
 from attacks.threat import Images, Norm, ThreatModel
 
 _PROBABILITY_ROUNDING = 1e-3
@@ -32,17 +32,26 @@ def check_problem(attack: Attack, problem: Problem) -> None:
         raise UserError(f"images must be [count, height, width, 3], found {list(images.shape)}")
     if not len(images):
         raise UserError("there are no images to attack (an empty batch)")
-    if labels.shape != (len(images),) or problem.seeds.shape != labels.shape:
-        raise UserError(
-            f"each image needs one label and one seed: found {len(images)} images, labels {list(labels.shape)}, "
-            f"seeds {list(problem.seeds.shape)}"
-        )
-    types = (images.dtype, labels.dtype, problem.seeds.dtype)
-    if types != (np.float32, np.int64, np.uint64):
-        raise UserError(f"images, labels and seeds must be float32, int64 and uint64, found {', '.join(map(str, types))}")
+    check_counts(len(images), labels, problem.seeds)
+    types = tuple(str(array.dtype) for array in (images, labels, problem.seeds))
+    if types != ("float32", "int64", "uint64"):
+        raise UserError(f"images, labels and seeds must be float32, int64 and uint64, found {', '.join(types)}")
     _check_values(images, threat)
     if threat.norm is Norm.L2 and threat.radius > threat.bounds.width * math.sqrt(images[0].size):
         raise UserError(f"a budget of {threat} is longer than any two images of {list(images.shape[1:])} are apart")
+
+
+def check_counts(images: int, labels: Labels, seeds: Seeds) -> None:
+    """Refuse labels and seeds that are not one for each image.
+
+    Raises:
+        UserError: how many there are.
+    """
+    if labels.shape != (images,) or seeds.shape != labels.shape:
+        raise UserError(
+            f"each image needs one label and one seed: found {images} images, labels {list(labels.shape)}, "
+            f"seeds {list(seeds.shape)}"
+        )
 
 
 def _check_attack(attack: Attack, threat: ThreatModel) -> None:

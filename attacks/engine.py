@@ -12,7 +12,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from attacks.attack import Attack
-from attacks.doors import check_logits, check_problem, goals_of, name_of
+from attacks.doors import check_counts, check_logits, check_problem, goals_of, name_of
 from attacks.errors import AttackError, UserError
 from attacks.logits import logits_of, succeeded
 from attacks.problem import Labels, Problem, Seeds
@@ -110,6 +110,7 @@ def attack_pixels(
         AttackError: the attack left its budget or returned something that is not finite.
     """
     rounding, storable = _rounding(target, threat.bounds), _storable(threat, pixels)
+    check_counts(len(pixels), labels, seeds)
     adversarial = np.empty_like(pixels)
     for start in range(0, max(len(pixels), 1), max(batch_size, 1) * _BATCHES_AT_ONCE):
         block = slice(start, start + batch_size * _BATCHES_AT_ONCE)

@@ -34,6 +34,15 @@ def logits_of(target: Target, images: Images, batch_size: int) -> Logits:
     return np.concatenate(parts)
 
 
+def finite(logits: tf.Tensor) -> tf.Tensor:
+    """Return logits.
+
+    Raises:
+        tf.errors.InvalidArgumentError: one of them is not finite.
+    """
+    return tf.debugging.assert_all_finite(logits, "the model's logits are not finite under attack")
+
+
 def succeeded(logits: tf.Tensor, classes: tf.Tensor, *, targeted: bool, slack: float) -> tf.Tensor:
     """Tell which images have what the attack wants: bool [batch].
 
@@ -46,7 +55,7 @@ def succeeded(logits: tf.Tensor, classes: tf.Tensor, *, targeted: bool, slack: f
     Raises:
         tf.errors.InvalidArgumentError: a logit is not finite.
     """
-    logits = tf.debugging.assert_all_finite(logits, "the model's logits are not finite under attack")
+    logits = finite(logits)
     predicted = tf.argmax(logits, axis=-1)
     decided = tf.equal(predicted, classes) if targeted else tf.not_equal(predicted, classes)
     if slack:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import numpy.typing as npt
 
+from attacks.errors import AttackError
 from attacks.problem import Problem
 from attacks.threat import Images
 
@@ -51,6 +52,8 @@ def _scores(problem: Problem, images: Images) -> npt.NDArray[np.float32]:
     from attacks.logits import logits_of, margins
 
     logits = logits_of(problem.exactly().target, images, problem.batch_size)
+    if not np.isfinite(logits).all():
+        raise AttackError("the model's logits became NaN or infinite under attack")
     scores = margins(logits, problem.classes) * (-1 if problem.targeted else 1)
     reached = (logits.argmax(axis=1) == problem.classes) == problem.targeted
     # Between equal logits the prediction decides, as it does for whoever scores the image later.

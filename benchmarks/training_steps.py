@@ -6,7 +6,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,10 @@ _OBJECTIVES: dict[str, Any] = {
 }
 
 
-def rows(size: int, runs: int) -> Iterator[dict[str, Any]]:
-    """Yield a row for each objective: the cost of its step over that of a clean one."""
+def rows(size: int, runs: int, names: Sequence[str] = tuple(_OBJECTIVES)) -> Iterator[dict[str, Any]]:
+    """Yield a row for each objective: the cost of its step over that of a clean one, which must be among them."""
     images, labels = tf.random.uniform((_BATCH, size, size, 3)), tf.zeros((_BATCH,), tf.int64)
-    cases = {name: _step(size, objective, images, labels) for name, objective in _OBJECTIVES.items()}
+    cases = {name: _step(size, objective, images, labels) for name, objective in _OBJECTIVES.items() if name in names}
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     for case in cases.values():
         case()

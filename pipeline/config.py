@@ -13,9 +13,10 @@ from attacks.cleverhans.fgsm import FGSM
 from attacks.cleverhans.pgd import PGD
 from attacks.errors import UserError
 from attacks.registry import NamedAttacks
-from attacks.threat import Threat, ThreatModel
+from attacks.threat import ThreatModel
 from components.augment.component import AugmentParams
 from components.beam_runtime import UNSAFE_RUNNERS
+from components.budgets import StorableThreat
 from components.component import Params
 from components.evaluate.component import PredictParams
 from components.evaluate.thresholds import CLEAN, WORST_CASE, Gate, Threshold
@@ -59,7 +60,7 @@ class AugmentConfig(Params):
     attacks: NamedAttacks = Field(
         default_factory=_default_attacks, description="Attacks by name, or the name of a suite: paper, standard, auto."
     )
-    epsilon: Threat = Field(ThreatModel(4), description='Budget: 4 (L-infinity, in 1/255), "linf:4/255" or "l2:0.5".')
+    epsilon: StorableThreat = Field(ThreatModel(4), description='Budget: 4 (L-infinity, in 1/255), "linf:4/255" or "l2:0.5".')
     batch_size: int = Field(128, ge=1, le=4096, description="Images a gradient step.")
     gradient_precision: Precision = GRADIENT_PRECISION
     seed: int = Field(0, ge=0, lt=2**31, description="Of random starts; default: the pipeline's seed.")

@@ -175,7 +175,9 @@ class _RunNode(beam.DoFn):
         except Refused as refusal:
             result = NodeResult(node.id, REFUSED, message=str(refusal), exit_code=EXIT_CODES[REFUSED])
         except UserError as error:
-            result = NodeResult(node.id, FAILED, message=str(error), exit_code=EXIT_USER_ERROR)
+            # Beam adds the name of its own step to what a worker says.
+            message = str(error).split(" [while running ", 1)[0]
+            result = NodeResult(node.id, FAILED, message=message, exit_code=EXIT_USER_ERROR)
         except Exception as error:
             result = NodeResult(
                 node.id, FAILED, message=_report_crash(session, node, error), exit_code=EXIT_CODES[FAILED]

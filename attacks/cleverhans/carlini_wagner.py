@@ -34,14 +34,14 @@ class CarliniWagnerL2(TargetedAttack):
         import tensorflow as tf
 
         from attacks.cleverhans.keras3 import LabelledCarliniWagner
-        from attacks.logits import compiled_logits
+        from attacks.logits import compiled_logits, finite
 
         # The nearest error is where two classes are level: an approximation would put it on the wrong side.
         problem = problem.exactly()
         forward, weights = compiled_logits(problem.target.logits), problem.target.weights
 
         def logits(images: Any) -> Any:
-            return forward(weights, images)
+            return finite(forward(weights, images))
 
         bounds = problem.threat.bounds
         attack = LabelledCarliniWagner(

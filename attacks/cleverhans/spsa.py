@@ -48,14 +48,14 @@ class SPSA(TargetedAttack):
         from cleverhans.tf2.attacks.spsa import margin_logit_loss, projected_optimization
 
         from attacks.cleverhans.keras3 import SPSAAdam
-        from attacks.logits import compiled_logits
+        from attacks.logits import compiled_logits, finite
 
         threat, bounds = problem.threat, problem.threat.bounds
         forward, weights = compiled_logits(problem.target.logits), problem.target.weights
         sign = 1 if problem.targeted else -1
 
         def loss(images: Any, label: Any) -> Any:
-            logits = forward(weights, images)
+            logits = finite(forward(weights, images))
             return sign * margin_logit_loss(logits, label, nb_classes=logits.shape[-1])
 
         with _random:

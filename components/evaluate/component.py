@@ -7,8 +7,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from attacks.registry import NamedAttacks, read_suite
-from attacks.threat import Norm, Threat, ThreatModel
+from attacks.threat import Norm, ThreatModel
 from components.artifacts import ArtifactType
+from components.budgets import StorableThreat
 from components.component import Component, Params
 from components.evaluate.thresholds import Gate
 from components.gradient_precision import GRADIENT_PRECISION, Precision
@@ -22,7 +23,7 @@ def _comparable(threats: tuple[ThreatModel, ...]) -> tuple[ThreatModel, ...]:
     return threats
 
 
-Threats = Annotated[tuple[Threat, ...], AfterValidator(_comparable)]
+Threats = Annotated[tuple[StorableThreat, ...], AfterValidator(_comparable)]
 
 
 def _default_attacks() -> dict[str, Any]:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import settings
 
 from attacks.attack import Attack, Labels, Seeds
 from attacks.engine import attack_images, attack_pixels, record_seeds, to_images
@@ -20,6 +21,10 @@ from models.classifier import attack_target
 from tests.small_networks import colored_images, trained_network
 
 SURROGATE = "other"
+
+# A first call compiles, and other work may share the processor: time says nothing about a property.
+settings.register_profile("attacks", deadline=None, derandomize=True)
+settings.load_profile("attacks")
 
 
 @dataclass(frozen=True, repr=False)

@@ -96,9 +96,7 @@ class Reference:
         for iteration in range(1, self.steps + 1):
             stepped = self.project(current + step_size * self.direction(gradient), clean)
             share = 1.0 if iteration == 1 else 0.75
-            moved = self.project(
-                current + share * (stepped - current) + (1 - share) * (current - previous), clean
-            )
+            moved = self.project(current + share * (stepped - current) + (1 - share) * (current - previous), clean)
             previous, current = current, moved
             value, gradient = self.loss_and_gradient(current, index)
             values.append(value)
@@ -246,7 +244,9 @@ def test_auto_and_cross_entropy_run_on_any_number_of_classes(class_count: int) -
         assert (predicted != problem.labels).all()
 
 
-def test_targeted_apgd_aims_at_the_likeliest_wrong_classes_in_turn(few: Victim, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_targeted_apgd_aims_at_the_likeliest_wrong_classes_in_turn(
+    few: Victim, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[npt.NDArray[np.int64]] = []
 
     def recorded(problem: Problem, loss: losses.LossFn, steps: int) -> Images:

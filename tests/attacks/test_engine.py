@@ -1,121 +1,179 @@
-"""The engine: fixed batches in, stored images inside the budget out, whatever the attack does."""
+"""The engine: stored images are aimed at, the classifier itself has the last word, seeds belong to images."""
 
-import math
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+import tensorflow as tf
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import PrivateAttr
 
-from attacks.attack import Attack, Labels, Seeds
-from attacks.cleverhans.pgd import random_start
+from attacks.apgd import APGDCE
+from attacks.attack import Attack
+from attacks.cleverhans.bim import BIM
+from attacks.cleverhans.carlini_wagner import CarliniWagnerL2
+from attacks.cleverhans.fgsm import FGSM
+from attacks.cleverhans.pgd import PGD
 from attacks.engine import attack_pixels, record_seeds, to_images
-from attacks.errors import AttackError
+from attacks.ensemble import Ensemble
+from attacks.problem import Problem
+from attacks.square import Square
 from attacks.target import Target
-from attacks.threat import Images, Pixels, ThreatModel
+from attacks.threat import Images, Norm, ThreatModel
+from tests.attacks.conftest import Victim
+from tests.small_networks import CLASS_COUNT, counting_images
 
-BUDGET = ThreatModel(4)
-NOBODY = Target(logits=lambda weights, images: images, weights=())
-
-
-class Drift(Attack):
-    """Moves each image to a random point of the budget, drawn from its seed; remembers the batches that it got."""
-
-    _batches: list[tuple[Images, Labels, Seeds]] = PrivateAttr(default_factory=list)
-
-    def perturb(self, target: Target, images: Images, labels: Labels, threat: ThreatModel, seeds: Seeds) -> Images:
-        self._batches.append((images, labels, seeds))
-        return random_start(images, threat, seeds)
-
-    @property
-    def batches(self) -> list[tuple[Images, Labels, Seeds]]:
-        return self._batches
+BUDGET = ThreatModel(12)
 
 
-class Broken(Attack):
-    """Adds the same number to every value."""
-
-    shift: float
-
-    def perturb(self, target: Target, images: Images, labels: Labels, threat: ThreatModel, seeds: Seeds) -> Images:
-        return images + np.float32(self.shift)
+# What is aimed at is what is stored.
 
 
-def records(count: int) -> tuple[Pixels, Labels, Seeds]:
-    pixels = np.random.default_rng(0).integers(10, 240, (count, 4, 4, 3), dtype=np.uint8)
-    return pixels, np.arange(count), np.arange(count, dtype=np.uint64) + 1000
-
-
-def run(attack: Attack, data: tuple[Any, Any, Any], batch_size: int, threat: ThreatModel = BUDGET) -> Pixels:
-    return attack_pixels(attack, NOBODY, *data, threat=threat, batch_size=batch_size)
-
-
-@given(st.integers(0, 40), st.integers(1, 50))
-def test_every_batch_has_the_same_shape(count: int, batch_size: int) -> None:
-    attack = Drift()
-
-    run(attack, records(count), batch_size)
-
-    assert len(attack.batches) == math.ceil(count / batch_size)
-    for images, labels, seeds in attack.batches:
-        assert images.shape == (batch_size, 4, 4, 3)
-        assert labels.shape == seeds.shape == (batch_size,)
-        assert (images.dtype, labels.dtype, seeds.dtype) == (np.float32, np.int64, np.uint64)
-
-
-@given(st.integers(1, 40), st.integers(1, 50))
-def test_every_image_is_attacked_once_with_its_own_label_and_seed(count: int, batch_size: int) -> None:
-    attack, (pixels, labels, seeds) = Drift(), records(count)
-
-    run(attack, (pixels, labels, seeds), batch_size)
-
-    seen = [np.concatenate(column)[:count] for column in zip(*attack.batches, strict=True)]
-    for found, expected in zip(seen, (to_images(pixels), labels, seeds), strict=True):
-        np.testing.assert_array_equal(found, expected)
-
-
-def test_the_last_batch_is_filled_up_with_copies_of_its_first_image() -> None:
-    attack, (pixels, labels, seeds) = Drift(), records(5)
-
-    stored = run(attack, (pixels, labels, seeds), 3)
-
-    images, truth, drawn = attack.batches[-1]
-    np.testing.assert_array_equal(images, to_images(pixels)[[3, 4, 3]])
-    assert truth.tolist() == [3, 4, 3]
-    assert drawn.tolist() == seeds[[3, 4, 3]].tolist()
-    assert stored.shape == pixels.shape
-
-
-@given(st.integers(0, 30), st.integers(1, 40), st.data())
-def test_neither_batch_size_nor_order_nor_split_changes_a_pixel(
-    count: int, batch_size: int, data: st.DataObject
+@pytest.mark.parametrize(
+    ("attack", "threat"),
+    [
+        (PGD(steps=10), ThreatModel(8)),
+        (PGD(steps=10), ThreatModel(8.7)),
+        (APGDCE(steps=10), ThreatModel(8)),
+        (Square(queries=100), ThreatModel(16)),
+        (Ensemble(members=(FGSM(), BIM(steps=5))), ThreatModel(8)),
+        (APGDCE(steps=10), ThreatModel(120, Norm.L2)),
+    ],
+    ids=["pgd", "pgd of a broken budget", "apgd", "square", "ensemble", "apgd l2"],
+)
+def test_an_image_that_an_attack_took_for_broken_is_broken_as_a_file(
+    attack: Attack, threat: ThreatModel, victim: Victim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pixels, labels, seeds = records(count)
-    expected = run(Drift(), (pixels, labels, seeds), 8)
-    order = np.array(data.draw(st.permutations(range(count))), dtype=np.int64)
-    cut = data.draw(st.integers(0, count))
+    """Where what is found is rounded, and nothing else."""
+    kept: list[Images] = []
+    original = type(attack).perturb
 
-    parts = [run(Drift(), (pixels[part], labels[part], seeds[part]), batch_size) for part in (order[:cut], order[cut:])]
+    def watched(self: Attack, problem: Problem) -> Images:
+        kept.append(original(self, problem))
+        return kept[-1]
 
-    np.testing.assert_array_equal(np.concatenate(parts), expected[order])
+    monkeypatch.setattr(type(attack), "perturb", watched)
+    stored = victim.attacked_pixels(attack, threat, batch_size=96, stop_at_success=True)
 
-
-@given(st.integers(1, 20), st.integers(1, 30), st.integers(1, 255))
-def test_what_is_stored_is_within_the_budget(count: int, batch_size: int, epsilon: int) -> None:
-    data = records(count)
-
-    stored = run(Drift(), data, batch_size, ThreatModel(epsilon))
-
-    assert stored.dtype == np.uint8
-    assert np.abs(stored.astype(int) - data[0]).max() <= epsilon
+    believed = ~victim.robust((np.rint(kept[-1] * 255) / 255).astype(np.float32))
+    assert believed.sum() > 10
+    np.testing.assert_array_equal(~victim.robust(stored), believed)
 
 
-@pytest.mark.parametrize("shift", [math.nan, math.inf, 5 / 255, -5 / 255])
-def test_an_attack_that_breaks_its_promise_is_an_error(shift: float) -> None:
-    with pytest.raises(AttackError):
-        run(Broken(shift=shift), records(3), 2)
+def test_the_classifier_is_shown_stored_images_in_every_step(few: Victim) -> None:
+    levels: list[float] = []
+    original = few.target.logits
+
+    def note(images: Any) -> None:
+        scaled = np.asarray(images) * 255
+        levels.append(float(np.abs(scaled - np.rint(scaled)).max()))
+
+    def logits(weights: Any, images: Any) -> Any:
+        tf.py_function(note, [images], [])
+        return original(weights, images)
+
+    watched = dataclasses.replace(few, target=Target(logits, few.target.weights))
+
+    watched.attacked_pixels(PGD(steps=3), BUDGET, batch_size=16)
+    assert max(levels) < 1e-4
+    watched.attacked_images(PGD(steps=3), BUDGET, batch_size=16)
+    assert max(levels) > 0.1
+
+
+def test_a_budget_of_a_fraction_of_a_level_more_gives_the_same_images(few: Victim) -> None:
+    for attack in (FGSM(), PGD(steps=4)):
+        whole, more = (few.attacked_pixels(attack, ThreatModel(epsilon), batch_size=16) for epsilon in (4, 4.9))
+        np.testing.assert_array_equal(whole, more)
+
+
+def test_a_network_sees_pixels_divided_by_255() -> None:
+    pixels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=-1)
+
+    images = to_images(pixels)
+
+    assert images.dtype == np.float32
+    np.testing.assert_array_equal(images, pixels.astype(np.float32) / np.float32(255))
+
+
+# Where gradients come from something cheaper, the classifier itself decides.
+
+
+def negated(target: Target) -> Target:
+    """A poor approximation: it takes images of class 0 for what they are, and all others for class 0."""
+    original = target.logits
+
+    def logits(weights: Any, images: Any) -> Any:
+        values = original(weights, images)
+        return values + 1000.0 * tf.one_hot(0, CLASS_COUNT)
+
+    return Target(logits, target.weights, exact=target, slack=0.02)
+
+
+@pytest.mark.parametrize(
+    "attack", [PGD(steps=5), APGDCE(steps=5), Square(queries=200), FGSM()], ids=lambda attack: attack.attack
+)
+def test_an_error_of_the_approximation_alone_is_no_success(attack: Attack, few: Victim) -> None:
+    """Its errors are everywhere: who believed them would hand in the clean images."""
+    deceived = dataclasses.replace(few, target=negated(few.target))
+
+    found = deceived.attacked_pixels(attack, BUDGET, batch_size=16, stop_at_success=True)
+
+    honest = few.attacked_pixels(attack, BUDGET, batch_size=16, stop_at_success=True)
+    others = few.labels != 0
+    assert not few.robust(honest).all()
+    np.testing.assert_array_equal(few.robust(found)[others], few.robust(honest)[others])
+
+
+def shifted(target: Target, amount: float) -> Target:
+    """An approximation that is a little off: one class's logit is too large."""
+    original = target.logits
+
+    def logits(weights: Any, images: Any) -> Any:
+        return original(weights, images) + amount * tf.one_hot(1, CLASS_COUNT)
+
+    return Target(logits, target.weights, exact=target, slack=0.02)
+
+
+@settings(max_examples=8)
+@given(amount=st.sampled_from([-4.0, -1.0, -0.1, 0.1, 1.0, 4.0]), stop=st.booleans())
+def test_an_approximation_never_makes_a_model_look_more_robust_than_a_single_step_shows(
+    amount: float, stop: bool, victim: Victim
+) -> None:
+    deceived = dataclasses.replace(victim, target=shifted(victim.target, amount))
+
+    found = deceived.attacked_pixels(PGD(steps=10), BUDGET, batch_size=32, stop_at_success=stop)
+
+    step = victim.attacked_pixels(FGSM(), BUDGET, batch_size=32)
+    assert victim.robust(found).mean() <= victim.robust(step).mean() + 0.05
+
+
+def test_which_images_are_wrong_anyway_is_decided_by_the_classifier_itself(few: Victim) -> None:
+    deceived = dataclasses.replace(few, target=negated(few.target))
+    wrong = dataclasses.replace(deceived, labels=(few.predicted(few.pixels) + 1) % CLASS_COUNT)
+
+    left = wrong.attacked_pixels(PGD(steps=3), BUDGET, batch_size=16, stop_at_success=True)
+
+    np.testing.assert_array_equal(left, few.pixels)
+
+
+@pytest.mark.parametrize(
+    ("attack", "threat"),
+    [(Square(queries=5), BUDGET), (CarliniWagnerL2(steps=3, binary_search_steps=1), ThreatModel(60, Norm.L2))],
+    ids=["square", "cw_l2"],
+)
+def test_attacks_that_gain_nothing_from_an_approximation_do_not_use_it(
+    attack: Attack, threat: ThreatModel, few: Victim
+) -> None:
+    approximate, images = counting_images(negated(few.target))
+
+    found = attack.perturb(dataclasses.replace(few.problem(threat), target=approximate))
+
+    assert images() == 0
+    np.testing.assert_array_equal(found, attack.perturb(few.problem(threat)))
+
+
+# Seeds.
 
 
 @given(st.lists(st.text(min_size=1), unique=True, max_size=20), st.integers(0, 2**31 - 1))
@@ -129,18 +187,30 @@ def test_the_seed_of_an_image_does_not_depend_on_its_neighbours(ids: list[str], 
     assert len(set(alone)) == len(ids)
 
 
-def test_image_attack_budget_and_the_seed_of_the_run_each_give_other_seeds() -> None:
+def test_image_attack_norm_budget_and_the_seed_of_the_run_each_give_other_seeds() -> None:
     drawn = [
-        record_seeds([image], attack=attack, threat=ThreatModel(epsilon), seed=seed)[0]
+        record_seeds([image], attack=attack, threat=ThreatModel(epsilon, norm), seed=seed)[0]
         for image in ("ISIC_1", "ISIC_2")
         for attack in ("pgd", "apgd")
+        for norm in Norm
         for epsilon in (1, 2)
         for seed in (0, 1)
     ]
 
-    assert len(set(drawn)) == 16
+    assert len(set(drawn)) == 32
 
 
 def test_seeds_are_the_same_for_ever() -> None:
     """Published results depend on them: a change here is a change of every random start."""
-    assert record_seeds(["ISIC_0024306"], attack="pgd", threat=BUDGET, seed=0).tolist() == [7340040865237213417]
+    seeds = [record_seeds(["ISIC_0024306"], attack="pgd", threat=ThreatModel(4, norm), seed=0)[0] for norm in Norm]
+
+    assert seeds == [7340040865237213417, 8746458379565509514]
+
+
+@pytest.mark.parametrize("attack", [PGD(steps=2), APGDCE(steps=2), Square(queries=5)], ids=lambda attack: attack.attack)
+def test_another_seed_gives_another_start(attack: Attack, few: Victim) -> None:
+    other = attack_pixels(
+        attack, few.target, few.pixels, few.labels, few.seeds + np.uint64(1), threat=BUDGET, batch_size=16
+    )
+
+    assert (other != few.attacked_pixels(attack, BUDGET, batch_size=16)).any(axis=(1, 2, 3)).all()

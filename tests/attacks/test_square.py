@@ -122,7 +122,7 @@ def test_hidden_gradients_do_not_help_against_it(few: Victim) -> None:
 def test_attacks_that_need_gradients_say_so(few: Victim, attack: Attack) -> None:
     hidden = dataclasses.replace(few, target=hiding_gradients(few.target))
 
-    with pytest.raises(UserError, match="no gradient.*square"):
+    with pytest.raises(UserError, match=r"no gradient.*square"):
         hidden.attacked_pixels(attack, BUDGET, batch_size=16)
 
 

@@ -7,13 +7,15 @@ from typing import Any
 import keras
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
 from attacks.cleverhans.fgsm import FGSM
 from attacks.cleverhans.pgd import PGD
-from attacks.registry import AnyAttack
+from attacks.registry import AnyAttack, read_attack
+from attacks.threat import Norm, ThreatModel
 from components import storage
 from components.adversarial_spec import AdversarialSpec, shard_uris
 from components.artifacts import Artifact
@@ -28,7 +30,10 @@ from tests.small_networks import CLASS_COUNT
 
 ATTACKS: dict[str, AnyAttack] = {"fgsm": FGSM(), "pgd_five": PGD(steps=5)}
 EPSILONS = (1.0, 2.5, 8.0)
-CRAFTED = {"fgsm": AugmentParams(attack=FGSM(), epsilon=4), "pgd": AugmentParams(attack=PGD(steps=5), epsilon=2)}
+CRAFTED = {
+    "fgsm": AugmentParams(attack=FGSM(), epsilon=ThreatModel(4)),
+    "pgd": AugmentParams(attack=PGD(steps=5), epsilon=ThreatModel(2)),
+}
 every_attack = pytest.mark.parametrize("attack", CRAFTED)
 
 Records = list[dict[str, Any]]
@@ -55,12 +60,26 @@ def crafted(workshop: Workshop, examples: Artifact, model: Artifact) -> dict[str
 
 @pytest.fixture(scope="module")
 def predict_params() -> PredictParams:
-    return PredictParams(attacks=ATTACKS, epsilons=EPSILONS, batch_size=16, seed=5)
+    """The whole budget is used, so that images and probabilities can be expected to."""
+    threats = tuple(ThreatModel(epsilon) for epsilon in EPSILONS)
+    return PredictParams(attacks=ATTACKS, epsilons=threats, batch_size=16, seed=5, stop_at_success=False)
+
+
+def predicted(
+    workshop: Workshop,
+    params: PredictParams,
+    name: str,
+    examples: Artifact,
+    model: Artifact,
+    surrogates: tuple[Artifact, ...] = (),
+) -> Artifact:
+    made = workshop.make(PREDICT, params, name, examples=examples, model=model, surrogates=surrogates)
+    return made["predictions"]
 
 
 @pytest.fixture(scope="module")
 def predictions(workshop: Workshop, examples: Artifact, model: Artifact, predict_params: PredictParams) -> Artifact:
-    return workshop.make(PREDICT, predict_params, "predictions", examples=examples, model=model)["predictions"]
+    return predicted(workshop, predict_params, "predictions", examples, model)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +124,7 @@ def test_shards_correspond_to_shards(attack: str, crafted: dict[str, Artifact], 
 def test_what_is_stored_is_within_the_budget_and_uses_it(
     attack: str, crafted: dict[str, Artifact], clean: dict[Split, Records]
 ) -> None:
-    epsilon = CRAFTED[attack].epsilon
+    epsilon = CRAFTED[attack].epsilon.epsilon
     made = records(shard_uris(crafted[attack], AdversarialSpec.read(crafted[attack])))
 
     distances = [
@@ -124,8 +143,9 @@ def test_an_adversarial_record_keeps_what_is_known_and_says_how_it_was_made(
     made = records(shard_uris(crafted[attack], AdversarialSpec.read(crafted[attack])))
 
     for record, original in zip(made, clean[Split.TRAIN], strict=True):
-        assert record.keys() == {*FEATURES, "pixels", "attack", "epsilon", "source_model"}
-        assert (record["attack"], record["epsilon"]) == (attack.encode(), params.epsilon)
+        assert record.keys() == {*FEATURES, "pixels", "attack", "norm", "epsilon", "source_model"}
+        assert (record["attack"], record["norm"]) == (attack.encode(), b"linf")
+        assert record["epsilon"] == params.epsilon.epsilon
         assert record["source_model"] == model.fingerprint.encode()
         for name in METADATA:
             assert record[name] == original[name] or record[name] != record[name]  # an unknown age is NaN
@@ -136,7 +156,7 @@ def test_the_spec_says_how_the_examples_were_made(attack: str, crafted: dict[str
     spec = AdversarialSpec.read(crafted[attack])
 
     assert spec.attack == CRAFTED[attack].attack.model_dump(mode="json")
-    assert (spec.epsilon, spec.source_model) == (CRAFTED[attack].epsilon, model.fingerprint)
+    assert (spec.threat, spec.source_model) == (CRAFTED[attack].epsilon, model.fingerprint)
 
 
 @every_attack
@@ -213,7 +233,9 @@ def stored_images(predictions: Artifact, clean: dict[Split, Records]) -> dict[Pr
     """The images behind the rows: clean ones from the examples, adversarial ones from beside the predictions."""
     images = {(record["image/id"].decode(), "none", 0.0): record["pixels"] for record in clean[Split.TEST]}
     folder = predictions.path(ADVERSARIAL)
-    for record in records([storage.join(folder, name) for name in storage.list_files(folder)]):
+    for record in records(
+        [storage.join(folder, name) for name in storage.list_files(folder) if name.endswith(".tfrecord")]
+    ):
         images[record["image/id"].decode(), record["attack"].decode(), record["epsilon"]] = record["pixels"]
     return images
 
@@ -254,7 +276,7 @@ def test_attacks_with_a_larger_budget_do_more_harm(table: pa.Table) -> None:
 def test_predicting_again_gives_the_same_bytes(
     predictions: Artifact, workshop: Workshop, examples: Artifact, model: Artifact, predict_params: PredictParams
 ) -> None:
-    again = workshop.make(PREDICT, predict_params, "predictions_again", examples=examples, model=model)["predictions"]
+    again = predicted(workshop, predict_params, "predictions_again", examples, model)
 
     assert again.digest == predictions.digest
     for one, other in zip(prediction_uris(again), prediction_uris(predictions), strict=True):
@@ -296,3 +318,78 @@ def test_the_size_of_a_batch_of_attacked_images_changes_next_to_nothing(
         for artifact in (made, crafted["pgd"])
     )
     assert (one != other).mean() < 1e-4
+
+
+def wrong(table: pa.Table, attack: str, epsilon: float) -> dict[str, bool]:
+    rows = table.to_pylist()
+    chosen = [row for row in rows if (row["attack"], row["epsilon"]) == (attack, epsilon)]
+    return {row["image_id"]: row["predicted"] != row["label"] for row in chosen}
+
+
+def table_of(predictions: Artifact) -> pa.Table:
+    return pa.concat_tables([pq.read_table(uri) for uri in prediction_uris(predictions)])
+
+
+def test_leaving_an_image_once_it_is_misread_misleads_at_least_as_many(
+    table: pa.Table, workshop: Workshop, examples: Artifact, model: Artifact, predict_params: PredictParams
+) -> None:
+    early = predict_params.model_copy(update={"stop_at_success": True})
+
+    found = table_of(predicted(workshop, early, "early", examples, model))
+
+    for epsilon in EPSILONS:
+        whole, stopped = wrong(table, "pgd_five", epsilon), wrong(found, "pgd_five", epsilon)
+        assert sum(stopped.values()) >= sum(whole.values())
+    clean_errors = wrong(found, "none", 0.0)
+    rows = {(row["image_id"], row["attack"]): row for row in found.to_pylist() if row["epsilon"] in (0.0, 8.0)}
+    for image, error in clean_errors.items():
+        if error:  # left as it is
+            assert rows[image, "pgd_five"]["probabilities"] == rows[image, "none"]["probabilities"]
+
+
+def test_transferred_examples_are_crafted_on_the_surrogate_and_scored_on_the_model(
+    table: pa.Table, workshop: Workshop, examples: Artifact, model: Artifact, predict_params: PredictParams
+) -> None:
+    transfer = read_attack({"attack": "transfer", "source": "other", "crafted_with": "fgsm"})
+    params = predict_params.model_copy(update={"attacks": {"moved": transfer}, "surrogates": ("other",)})
+
+    found = table_of(predicted(workshop, params, "transferred", examples, model, (model,)))
+
+    # The surrogate is the model itself here: transferring is then attacking.
+    own = table.filter(pc.equal(table["attack"], "fgsm"))["probabilities"].to_pylist()
+    assert found.filter(pc.equal(found["attack"], "moved"))["probabilities"].to_pylist() == own
+
+
+def test_a_universal_perturbation_is_one_for_all_images_and_found_on_training_images(
+    workshop: Workshop, examples: Artifact, model: Artifact, clean: dict[Split, Records], predict_params: PredictParams
+) -> None:
+    universal = read_attack({"attack": "universal", "images": 20, "passes": 1, "step_size": 4})
+    params = predict_params.model_copy(update={"attacks": {"one": universal}, "epsilons": (ThreatModel(8),)})
+
+    predictions = predicted(workshop, params, "universal", examples, model)
+
+    stored = np.load(predictions.path(ADVERSARIAL, "one-linf-8.npy"), allow_pickle=False)
+    assert 0 < np.abs(stored).max() <= 8 / 255 + 1e-6
+    for (image, attack, _), pixels in stored_images(predictions, clean).items():
+        if attack == "one":
+            (record,) = (each for each in clean[Split.TEST] if each["image/id"].decode() == image)
+            moved = np.clip(record["pixels"] / 255 + stored, 0, 1)
+            np.testing.assert_allclose(pixels, moved * 255, atol=0.5 + 1e-3)
+
+
+def test_a_euclidean_budget_holds_for_what_is_stored(
+    workshop: Workshop, examples: Artifact, model: Artifact, clean: dict[Split, Records], predict_params: PredictParams
+) -> None:
+    threat = ThreatModel(60, Norm.L2)
+    params = predict_params.model_copy(update={"attacks": {"pgd": PGD(steps=3)}, "epsilons": (threat,)})
+
+    predictions = predicted(workshop, params, "euclidean", examples, model)
+
+    originals = {record["image/id"].decode(): record["pixels"].astype(int) for record in clean[Split.TEST]}
+    lengths = [
+        np.sqrt(np.square(pixels - originals[image]).sum())
+        for (image, attack, _), pixels in stored_images(predictions, clean).items()
+        if attack == "pgd"
+    ]
+    assert 50 < max(lengths) <= 60
+    assert {row["norm"] for row in table_of(predictions).to_pylist()} == {None, "l2"}

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from models.classifier import attack_target, compiled_logits, load_network, load_network_bytes, save_network
+from attacks.logits import compiled_logits
+from models.classifier import attack_target, load_network, load_network_bytes, save_network
 from tests.small_networks import CLASS_COUNT, tiny_network
 
 SIZE = 8

@@ -51,7 +51,7 @@ def threshold(**values: Any) -> Values:
 
 # Mistakes
 
-AT_LEAST_1 = "Input should be greater than or equal to 1"
+LESS_THAN_A_LEVEL = "is less than one level of an 8-bit image; the least is 1"
 FIRST = "evaluate.gate.thresholds.0"
 
 
@@ -80,7 +80,7 @@ def test_an_unknown_key_is_named_with_what_was_meant_and_what_is_allowed(
 
 def test_what_is_allowed_for_one_attack_is_not_offered_for_another(tmp_path: Path) -> None:
     message = refusal(tmp_path, at("augment.attacks.fgsm", {"attack": "fgsm", "steps": 3}))
-    assert "augment.attacks.fgsm.steps: there is no such key. Allowed: attack." in message
+    assert "augment.attacks.fgsm.steps: there is no such key. Allowed: attack, goal." in message
 
 
 def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
@@ -97,9 +97,16 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
         (at("train", 3), "train: Input should be a valid dictionary"),
         (at("root", 3), "root: Input should be a valid string (found: 3)"),
         (at("evaluate.epsilons", 4), "evaluate.epsilons: Input should be a valid tuple"),
-        (at("evaluate.epsilons", [1, "two"]), "evaluate.epsilons.1: Input should be a valid number"),
+        (at("evaluate.epsilons", [1, "two"]), "evaluate.epsilons.1: 'two' is no threat model; write a norm"),
+        (at("evaluate.epsilons", [1, "l3:2"]), "evaluate.epsilons.1: 'l3:2' is no threat model"),
+        (at("evaluate.epsilons", [True]), "evaluate.epsilons.0: True is no threat model"),
         (at("ingest.dataset", "mnist"), "ingest.dataset: Input should be 'synthetic', 'ham10000' or 'folder'"),
-        (at("augment.attacks.x", {"attack": "deepfool"}), "augment.attacks.x: Input tag 'deepfool'"),
+        (
+            at("augment.attacks.x", {"attack": "deepfool"}),
+            "augment.attacks.x: there is no attack 'deepfool'; there are: fgsm",
+        ),
+        (at("augment.attacks", "strong"), "augment.attacks: there is no suite 'strong'; there are: paper"),
+        (at("train.objective", "hope"), "train.objective: there is no objective 'hope'; there are: cross_entropy"),
         (at("preprocess.color_constancy", "gray"), "preprocess.color_constancy: Input should be 'none' or"),
     ],
 )
@@ -110,14 +117,16 @@ def test_a_value_of_the_wrong_type_is_named_with_what_was_found(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("values", "line"),
     [
-        (at("evaluate.epsilons", [4, -1]), f"evaluate.epsilons.1: {AT_LEAST_1} (found: -1)"),
-        (at("evaluate.epsilons", [0.5]), f"evaluate.epsilons.0: {AT_LEAST_1} (found: 0.5)"),
-        (at("evaluate.epsilons", [256]), "evaluate.epsilons.0: Input should be less than or equal to 255"),
+        (at("evaluate.epsilons", [4, -1]), "evaluate.epsilons.1: epsilon is -1.0; it must be a number above 0"),
+        (at("evaluate.epsilons", [0.5]), f"evaluate.epsilons.0: linf:0.5/255 {LESS_THAN_A_LEVEL}"),
+        (at("evaluate.epsilons", [256]), "evaluate.epsilons.0: epsilon is 256/255, but more than 255/255"),
+        (at("evaluate.epsilons", ["linf:4"]), "evaluate.epsilons.0: epsilon is 1020/255, but more than 255/255"),
+        (at("evaluate.epsilons", [4, "l2:0.5"]), "evaluate.epsilons: one evaluation has one norm"),
         (at("evaluate.epsilons", [4, 4]), "evaluate.epsilons: an epsilon stands in the list twice"),
         (at("evaluate.epsilons", []), "evaluate.epsilons: Tuple should have at least 1 item"),
         (at("evaluate.epsilons", [math.nan]), "evaluate.epsilons.0: "),
-        (at("augment.epsilon", 0.5), f"augment.epsilon: {AT_LEAST_1}"),
-        (at("augment.epsilon", -4), f"augment.epsilon: {AT_LEAST_1}"),
+        (at("augment.epsilon", 0.5), f"augment.epsilon: linf:0.5/255 {LESS_THAN_A_LEVEL}"),
+        (at("augment.epsilon", -4), "augment.epsilon: epsilon is -4.0; it must be a number above 0"),
         (at("ingest.splits", {"validation": 0.5, "test": 0.5}), "ingest.splits: validation and test together"),
         (at("ingest.splits.test", 1), "ingest.splits.test: Input should be less than 1"),
         (at("ingest.splits.validation", 0), "ingest.splits.validation: Input should be greater than 0"),
@@ -224,8 +233,8 @@ def test_every_shipped_config_is_valid_and_says_what_it_reaches(path: Path) -> N
         ("ingest.path=/some where", "ingest.path", "/some where"),
         ("ingest.path=null", "ingest.path", None),
         ("ingest.splits.salt=other", "ingest.splits.salt", "other"),
-        ("evaluate.epsilons=[2,4]", "evaluate.epsilons", [2.0, 4.0]),
-        ("evaluate.epsilons.1=3", "evaluate.epsilons", [1.0, 3.0]),
+        ("evaluate.epsilons=[2,4]", "evaluate.epsilons", ["linf:2/255", "linf:4/255"]),
+        ("evaluate.epsilons.1=3", "evaluate.epsilons", ["linf:1/255", "linf:3/255"]),
         ('beam.options=["--a","--b=1"]', "beam.options", ["--a", "--b=1"]),
         ("evaluate.gate.thresholds.0.min=0.25", "evaluate.gate.thresholds.0.min", 0.25),
         ('augment.models={"only": ["pgd"], "pgd": ["pgd"]}', "augment.models", {"only": ["pgd"], "pgd": ["pgd"]}),
@@ -332,7 +341,9 @@ configs = st.builds(
     train=st.fixed_dictionaries({}, optional={"learning_rate": st.floats(1e-9, 1), "seed": st.integers(0, 9)}),
     evaluate=st.fixed_dictionaries(
         {
-            "epsilons": st.lists(st.floats(2, 255), max_size=4, unique=True).map(lambda found: [1.0, *found]),
+            "epsilons": st.lists(st.floats(2, 255), max_size=4, unique_by=lambda value: round(value, 6)).map(
+                lambda found: [1.0, *(round(value, 6) for value in found)]
+            ),
             "attacks": st.dictionaries(
                 st.sampled_from("abc"), st.builds(PGD, steps=st.integers(1, 50)).map(PGD.model_dump), min_size=1
             ).map(lambda found: {"pgd": {"attack": "pgd"}} | found),

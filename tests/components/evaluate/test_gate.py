@@ -51,7 +51,7 @@ class Run:
     def __init__(self, evaluate: Callable[..., Any], thresholds: list[Threshold]) -> None:
         self.gate = Gate(candidate="robust", baseline="vanilla", thresholds=thresholds)
         self.output_uri = evaluate(SKILL, self.gate).output_uri
-        self.table = metrics_table(self.output_uri, list(SKILL))
+        self.table = metrics_table(self.output_uri, list(SKILL), "linf")
         self.validation = tfma.load_validation_result(self.output_uri)
         self.blessing = judge(self.gate, self.output_uri, self.table)
 
@@ -157,7 +157,7 @@ def test_an_undefined_metric_does_not_pass(evaluate: Callable[..., Any]) -> None
     threshold = Threshold(metric="attack_success_rate", **PGD, max=1)
     gate = Gate(candidate="hopeless", thresholds=[threshold])
     output_uri = evaluate({"hopeless": -50.0}, gate).output_uri
-    blessing = judge(gate, output_uri, metrics_table(output_uri, ["hopeless"]))
+    blessing = judge(gate, output_uri, metrics_table(output_uri, ["hopeless"], "linf"))
     assert not blessing.blessed
     assert blessing.thresholds[0].reason == (
         "attack_success_rate under pgd at epsilon 4: the metric is undefined for the candidate in this slice."

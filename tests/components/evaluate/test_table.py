@@ -21,7 +21,7 @@ def evaluated(evaluate: Callable[..., Any]) -> Any:
 
 @pytest.fixture(scope="module")
 def table(evaluated: Any) -> pa.Table:
-    return metrics_table(evaluated.output_uri, list(SKILL))
+    return metrics_table(evaluated.output_uri, list(SKILL), "linf")
 
 
 def with_worst_case(predictions: pa.Table) -> list[dict[str, Any]]:
@@ -102,7 +102,7 @@ def test_rows_are_typed_and_ordered_by_model(table: pa.Table, evaluated: Any) ->
     assert table.schema == METRICS_SCHEMA
     models = table["model"].to_pylist()
     assert models == sorted(models, key=list(SKILL).index)
-    backwards = metrics_table(evaluated.output_uri, ["robust", "vanilla"])
+    backwards = metrics_table(evaluated.output_uri, ["robust", "vanilla"], "linf")
     assert backwards.sort_by("model").equals(table.sort_by("model"))
 
 
@@ -133,9 +133,9 @@ def test_tfmas_own_loaders_read_each_model(evaluated: Any, table: pa.Table) -> N
 
 def test_a_model_without_results_is_named(evaluated: Any) -> None:
     with pytest.raises(ValueError, match="has no metrics of other"):
-        metrics_table(evaluated.output_uri, ["vanilla", "other"])
+        metrics_table(evaluated.output_uri, ["vanilla", "other"], "linf")
 
 
 def test_one_model_alone_can_be_evaluated(evaluate: Callable[..., Any], table: pa.Table) -> None:
-    alone = metrics_table(evaluate({"vanilla": SKILL["vanilla"]}, None).output_uri, ["vanilla"])
+    alone = metrics_table(evaluate({"vanilla": SKILL["vanilla"]}, None).output_uri, ["vanilla"], "linf")
     assert alone.equals(table.filter(pa.array([model == "vanilla" for model in table["model"].to_pylist()])))
