@@ -15,6 +15,8 @@ from attacks.threat import Images
 
 DLR_CLASSES, TARGETED_DLR_CLASSES = 3, 4
 """How many classes the losses need."""
+MOST_TARGETS = 9
+"""As published."""
 
 
 class APGDCE(TargetedAttack):
@@ -44,16 +46,15 @@ class APGDDLR(Attack):
     steps: int = Field(100, ge=1, le=10_000, description="Gradient steps.")
     restarts: int = Field(1, ge=1, le=1000, description="Random starts; what does worst on an image counts.")
 
-    def perturb(self, problem: Problem) -> Images:
-        """See `Attack.perturb`.
+    def check_classes(self, count: int) -> None:
+        """See `Attack.check_classes`."""
+        _need_classes(self.attack, count, DLR_CLASSES)
 
-        Raises:
-            UserError: the model has fewer than three classes.
-        """
+    def perturb(self, problem: Problem) -> Images:
+        """See `Attack.perturb`."""
         from attacks import losses
         from attacks.apgd_step import auto_pgd
 
-        _need_classes(self.attack, class_count(problem), DLR_CLASSES)
         return best_of_restarts(
             problem, lambda part: auto_pgd(part, losses.difference_of_logits_ratio, self.steps), self.restarts
         )
@@ -70,20 +71,14 @@ class APGDTargeted(Attack):
         None, ge=1, le=1000, description="Wrong classes, likeliest first; null: all, but nine at most as published."
     )
 
-    def perturb(self, problem: Problem) -> Images:
-        """See `Attack.perturb`.
-
-        Raises:
-            UserError: the model has fewer than four classes, or fewer wrong ones than `targets`.
-        """
-        count = class_count(problem)
+    def check_classes(self, count: int) -> None:
+        """See `Attack.check_classes`."""
         _need_classes(self.attack, count, TARGETED_DLR_CLASSES)
-        if self.targets is not None and self.targets > count - 1:
-            raise UserError(
-                f"{self.attack}: targets is {self.targets}, but of the model's {count} classes only {count - 1} "
-                "are wrong ones"
-            )
-        chosen = self.targets or min(count - 1, 9)
+        check_targets(self.attack, self.targets, count)
+
+    def perturb(self, problem: Problem) -> Images:
+        """See `Attack.perturb`."""
+        chosen = self.targets or min(class_count(problem) - 1, MOST_TARGETS)
         return worst_of(problem, (self._towards(rank) for rank in range(chosen)))
 
     def _towards(self, rank: int) -> Try:
@@ -99,6 +94,18 @@ class APGDTargeted(Attack):
             return auto_pgd(aimed, losses.targeted_difference_of_logits_ratio, self.steps)
 
         return attempt
+
+
+def check_targets(attack: str, targets: int | None, count: int) -> None:
+    """Refuse to lead images to more wrong classes than a model has.
+
+    Raises:
+        UserError: how many there are.
+    """
+    if targets is not None and targets > count - 1:
+        raise UserError(
+            f"{attack}: targets is {targets}, but of the model's {count} classes only {count - 1} are wrong ones"
+        )
 
 
 def class_count(problem: Problem) -> int:

@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from attacks.errors import UserError
 from attacks.problem import Labels, Problem, Seeds
-from attacks.threat import Images, Norm
+from attacks.threat import Images, Norm, ThreatModel
 
 __all__ = ["Attack", "Goal", "Labels", "Seeds", "TargetedAttack"]
 
@@ -40,6 +41,33 @@ class Attack(BaseModel, abc.ABC):
         """The attacks that this one runs: they must be defined for its problems, and have no goal of their own."""
         return ()
 
+    @property
+    def name(self) -> str:
+        """The name by which a config calls the attack."""
+        return str(getattr(self, "attack", type(self).__name__))
+
+    def check_threat(self, threat: ThreatModel) -> None:
+        """Refuse a threat model that the algorithm, or one that it runs, is not defined for.
+
+        Raises:
+            UserError: which, and what it is defined for.
+        """
+        if threat.norm not in self.norms:
+            raise UserError(f"{self.name} is defined for {', '.join(self.norms)} only, not for {threat.norm}")
+        for part in self.parts:
+            if isinstance(part, TargetedAttack) and part.goal is not None:
+                raise UserError(f"{self.name} leads to no goal, but its {part.name} has one: {part.goal}")
+            part.check_threat(threat)
+
+    def check_classes(self, count: int) -> None:
+        """Refuse a model that has too few classes for the attack's parameters.
+
+        Raises:
+            UserError: what does not fit.
+        """
+        for part in self.parts:
+            part.check_classes(count)
+
     @abc.abstractmethod
     def perturb(self, problem: Problem) -> Images:
         """Return adversarial images: float32 [count, height, width, 3], inside the threat model of the clean ones.
@@ -56,3 +84,9 @@ class TargetedAttack(Attack):
         description="What images are to be taken for: a class index, or 'least_likely' (the class with the smallest "
         "logit on the clean image); null: anything but the true class. Images of that class are left as they are.",
     )
+
+    def check_classes(self, count: int) -> None:
+        """See `Attack.check_classes`."""
+        if isinstance(self.goal, int) and self.goal >= count:
+            raise UserError(f"{self.name}: goal {self.goal} is no class; the model has {count} (0 to {count - 1})")
+        super().check_classes(count)

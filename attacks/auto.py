@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from attacks.apgd import APGDCE, TARGETED_DLR_CLASSES, APGDTargeted, class_count
+from attacks.apgd import APGDCE, TARGETED_DLR_CLASSES, APGDTargeted, check_targets, class_count
 from attacks.attack import Attack
 from attacks.problem import Problem
 from attacks.restarts import Try, worst_of
@@ -33,6 +33,10 @@ class Auto(Attack):
         None, ge=1, le=1000, description="Wrong classes, likeliest first; null: all, but nine at most as published."
     )
     queries: int = Field(5000, ge=0, le=1_000_000, description="Of the square attack; 0: leave it out.")
+
+    def check_classes(self, count: int) -> None:
+        """See `Attack.check_classes`."""
+        check_targets(self.attack, self.targets, count)
 
     def perturb(self, problem: Problem) -> Images:
         """See `Attack.perturb`; it always stops at success, for its result is about which images fall."""

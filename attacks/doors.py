@@ -25,7 +25,7 @@ def check_problem(attack: Attack, problem: Problem) -> None:
         UserError: what is wrong, and where.
     """
     images, labels, threat = problem.images, problem.labels, problem.threat
-    _check_attack(attack, threat)
+    attack.check_threat(threat)
     if problem.batch_size < 1:
         raise UserError(f"batch_size is {problem.batch_size}; it must be 1 or more")
     if images.ndim != 4 or images.shape[-1] != 3:
@@ -54,16 +54,6 @@ def check_counts(images: int, labels: Labels, seeds: Seeds) -> None:
         )
 
 
-def _check_attack(attack: Attack, threat: ThreatModel) -> None:
-    if threat.norm not in attack.norms:
-        known = ", ".join(attack.norms)
-        raise UserError(f"{name_of(attack)} is defined for {known} only, not for {threat.norm}")
-    for part in attack.parts:
-        if isinstance(part, TargetedAttack) and part.goal is not None:
-            raise UserError(f"{name_of(attack)} leads to no goal, but its {name_of(part)} has one: {part.goal}")
-        _check_attack(part, threat)
-
-
 def _check_values(images: Images, threat: ThreatModel) -> None:
     lower, upper = threat.bounds.lower, threat.bounds.upper
     finite = np.isfinite(images).all(axis=(1, 2, 3))
@@ -77,8 +67,8 @@ def _check_values(images: Images, threat: ThreatModel) -> None:
         )
 
 
-def check_logits(problem: Problem, logits: Logits) -> None:
-    """Refuse a model whose answers on the clean images are no logits, and labels that are none of its classes.
+def check_logits(attack: Attack, problem: Problem, logits: Logits) -> None:
+    """Refuse a model whose answers on the clean images are no logits, or whose classes fit neither labels nor attack.
 
     Raises:
         UserError: what is wrong, and what to do.
@@ -98,6 +88,7 @@ def check_logits(problem: Problem, logits: Logits) -> None:
             "the model returns probabilities, not logits (its outputs lie in [0, 1] and add up to 1). Gradients "
             "through a softmax vanish and make a model look robust; give the model without its last softmax"
         )
+    attack.check_classes(count)
 
 
 def are_probabilities(logits: npt.NDArray[np.floating]) -> bool:
@@ -109,23 +100,10 @@ def are_probabilities(logits: npt.NDArray[np.floating]) -> bool:
 
 
 def goals_of(attack: Attack, problem: Problem, logits: Logits) -> Labels | None:
-    """Return the class that each image is to be taken for, int64 [count]; None for an untargeted attack.
-
-    Raises:
-        UserError: the goal is no class of the model.
-    """
+    """Return the class that each image is to be taken for, int64 [count]; None for an untargeted attack."""
     goal: Goal = attack.goal if isinstance(attack, TargetedAttack) else None
     if goal is None:
         return problem.goals
     if goal == "least_likely":
         return np.asarray(logits.argmin(axis=1), np.int64)
-    if goal >= logits.shape[1]:
-        raise UserError(
-            f"{name_of(attack)}: goal {goal} is no class; the model has {logits.shape[1]} (0 to {logits.shape[1] - 1})"
-        )
     return np.full(len(logits), goal, np.int64)
-
-
-def name_of(attack: Attack) -> str:
-    """Return the name by which a config calls an attack."""
-    return str(getattr(attack, "attack", type(attack).__name__))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from attacks.attack import Attack
-from attacks.doors import check_counts, check_logits, check_problem, goals_of, name_of
+from attacks.doors import check_counts, check_logits, check_problem, goals_of
 from attacks.errors import AttackError, UserError
 from attacks.logits import logits_of, succeeded
 from attacks.problem import Labels, Problem, Seeds
@@ -120,7 +120,7 @@ def attack_pixels(
         check_problem(attack, problem)
         adversarial[block] = threat.to_pixels(_attack_block(attack, problem), clean)
     if not threat.contains(adversarial, pixels).all():
-        raise AttackError(f"{name_of(attack)}: a stored adversarial image is outside the budget of {threat}")
+        raise AttackError(f"{attack.name}: a stored adversarial image is outside the budget of {threat}")
     return adversarial
 
 
@@ -144,7 +144,7 @@ def fit_universal(
     problem = Problem(rounding, images, labels, storable, seeds, batch_size)
     check_problem(attack, problem)
     logits = logits_of(problem.exactly().target, images, batch_size)
-    check_logits(problem, logits)
+    check_logits(attack, problem, logits)
     goals = goals_of(attack, problem, logits)
     return FixedPerturbation(perturbation=attack.fit(problem if goals is None else problem.with_goals(goals)))
 
@@ -160,7 +160,7 @@ def _storable(threat: ThreatModel, pixels: Pixels) -> ThreatModel:
 
 def _attack_block(attack: Attack, problem: Problem) -> Images:
     logits = logits_of(problem.exactly().target, problem.images, problem.batch_size)
-    check_logits(problem, logits)
+    check_logits(attack, problem, logits)
     goals = goals_of(attack, problem, logits)
     open_ = np.ones(len(logits), bool)
     if goals is not None:
@@ -178,7 +178,7 @@ def _attack_block(attack: Attack, problem: Problem) -> Images:
         except tf.errors.InvalidArgumentError as error:
             if "not finite" not in str(error):
                 raise
-            raise AttackError(f"{name_of(attack)}: the model's logits became NaN or infinite under attack") from error
+            raise AttackError(f"{attack.name}: the model's logits became NaN or infinite under attack") from error
     problem.threat.check(result, problem.images)
     return result
 

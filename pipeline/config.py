@@ -60,7 +60,9 @@ class AugmentConfig(Params):
     attacks: NamedAttacks = Field(
         default_factory=_default_attacks, description="Attacks by name, or the name of a suite: paper, standard, auto."
     )
-    epsilon: StorableThreat = Field(ThreatModel(4), description='Budget: 4 (L-infinity, in 1/255), "linf:4/255" or "l2:0.5".')
+    epsilon: StorableThreat = Field(
+        ThreatModel(4), description='Budget: 4 (L-infinity, in 1/255), "linf:4/255" or "l2:0.5".'
+    )
     batch_size: int = Field(128, ge=1, le=4096, description="Images a gradient step.")
     gradient_precision: Precision = GRADIENT_PRECISION
     seed: int = Field(0, ge=0, lt=2**31, description="Of random starts; default: the pipeline's seed.")
@@ -151,9 +153,25 @@ class PipelineConfig(Params):
                 raise ValueError(f"{place}: '{BASELINE}' is the name of the baseline; choose another")
         if twice := set(self.augment.models) & set(self.defences):
             raise ValueError(f"defences: augment.models has a model '{min(twice)}' as well; choose another name")
+        self._check_attacks()
         self._check_sources()
         self._check_gate()
         return self
+
+    def _check_attacks(self) -> None:
+        count = len(self.class_names())
+        stages = {
+            "evaluate": (self.evaluate.attacks, self.evaluate.epsilons),
+            "augment": (self.augment.attacks, (self.augment.epsilon,)),
+        }
+        for stage, (attacks, threats) in stages.items():
+            for name, attack in attacks.items():
+                try:
+                    attack.check_classes(count)
+                    for threat in threats:
+                        attack.check_threat(threat)
+                except UserError as error:
+                    raise ValueError(f"{stage}.attacks.{name}: {error}") from error
 
     def _check_sources(self) -> None:
         known = ", ".join(self.model_names())

@@ -17,7 +17,9 @@ class AugmentParams(Params):
     """Which adversarial examples are crafted."""
 
     attack: AnyAttack = Field(default_factory=FGSM, description="The attack and its parameters.")
-    epsilon: StorableThreat = Field(ThreatModel(4), description='Budget: 4 (L-infinity, in 1/255), "linf:4/255" or "l2:0.5".')
+    epsilon: StorableThreat = Field(
+        ThreatModel(4), description='Budget: 4 (L-infinity, in 1/255), "linf:4/255", "l2:0.5".'
+    )
     batch_size: int = Field(128, ge=1, le=4096, description="Images a gradient step.")
     gradient_precision: Precision = GRADIENT_PRECISION
     seed: int = Field(0, ge=0, lt=2**31, description="Of random starts.")

@@ -222,16 +222,18 @@ def problem_with(class_count: int, target: Target | None = None) -> Problem:
 @pytest.mark.parametrize(("attack", "class_count"), [(APGDDLR(steps=1), 2), (APGDTargeted(steps=1), 3)])
 def test_too_few_classes_for_the_ratio_are_refused(attack: Attack, class_count: int) -> None:
     with pytest.raises(UserError, match=rf"needs {class_count + 1} classes, but the model has {class_count}.*apgd_ce"):
-        attack.perturb(problem_with(class_count))
+        attack.check_classes(class_count)
 
+    attack.check_classes(class_count + 1)
     attack.perturb(problem_with(class_count + 1))
 
 
-def test_more_targets_than_wrong_classes_are_refused() -> None:
+@pytest.mark.parametrize("attack", [APGDTargeted, Auto])
+def test_more_targets_than_wrong_classes_are_refused(attack: type[APGDTargeted]) -> None:
     with pytest.raises(UserError, match="targets is 5, but of the model's 5 classes only 4"):
-        APGDTargeted(steps=1, targets=5).perturb(problem_with(5))
+        attack(targets=5).check_classes(5)
 
-    APGDTargeted(steps=1, targets=4).perturb(problem_with(5))
+    attack(targets=4).check_classes(5)
 
 
 @pytest.mark.parametrize("class_count", [2, 3, 4])

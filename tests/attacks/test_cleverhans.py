@@ -1,5 +1,7 @@
 """Gradient attacks are CleverHans's own, to the float; and CleverHans's other attacks run on this Keras."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +78,20 @@ def test_bim_is_the_published_basic_iterative_method(
     )
 
     found = perturbed(BIM(steps=steps, step_size=step_size), few, BUDGETS[norm])
+
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@every_norm
+def test_where_pixels_are_black_or_white_bim_is_the_published_one(few: Victim, norm: Norm) -> None:
+    stretched = dataclasses.replace(few, pixels=np.where(few.pixels > 128, 255, 0).astype(np.uint8))
+    threat = ThreatModel(BUDGETS[norm].epsilon * 3, norm)
+    model, images, _ = arguments(stretched, norm)
+    expected = basic_iterative_method(
+        model, images, threat.radius, threat.radius / 2, 2, norm.order, **common(few), sanity_checks=False
+    )
+
+    found = perturbed(BIM(steps=2, step_size=threat.epsilon / 2), stretched, threat)
 
     np.testing.assert_allclose(found, expected, atol=1e-6)
 

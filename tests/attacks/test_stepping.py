@@ -76,9 +76,9 @@ def counted(falls: list[int], iterations: int, batch_size: int, *, stop: bool) -
 
 
 @given(
-    falls=st.lists(st.integers(0, 12), max_size=60),
+    falls=st.one_of(st.lists(st.integers(0, 12), max_size=10), st.lists(st.integers(0, 12), min_size=20, max_size=60)),
     iterations=st.integers(1, 10),
-    batch_size=st.integers(1, 40),
+    batch_size=st.one_of(st.integers(1, 16), st.integers(17, 64)),
     stop=st.booleans(),
 )
 def test_every_image_gets_its_own_result_once(falls: list[int], iterations: int, batch_size: int, stop: bool) -> None:

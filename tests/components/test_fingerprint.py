@@ -158,7 +158,7 @@ def test_every_library_that_a_component_names_is_installed(real: Component) -> N
         ("components.train.executor", "components.train.loop", "def train"),
         ("components.train.executor", "components.storage", "_CHUNK = "),
         ("components.train.executor", "models.networks", "def small_resnet"),  # named as text in the registry
-        ("components.train.executor", "models.objectives.cross_entropy", "def cross_entropy"),
+        ("components.train.executor", "models.objectives.cross_entropy", "class CrossEntropy"),
         ("components.augment.executor", "attacks.cleverhans.pgd", "class PGD"),
         ("components.augment.executor", "attacks.cleverhans.gradient_step", "def gradient_steps"),  # imported late
         ("components.evaluate.predict", "models.classifier", "def attack_target"),
