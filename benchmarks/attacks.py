@@ -20,6 +20,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,24 @@ Row = dict[str, Any]
 _STEPS, _AUTO_STEPS, _AUTO_QUERIES = 20, 20, 50
 _THREAT = ThreatModel(EPSILON)
 _PGD = {"attack": "pgd", "steps": _STEPS}
+
+
+@dataclass(frozen=True)
+class _Extent:
+    """How much is measured at an image size; the peers take nearly all of the time."""
+
+    runs: int
+    images: int
+    throughput_images: int
+    auto_runs: int
+    auto_images: int
+
+
+_QUICK = {28: _Extent(runs=3, images=256, throughput_images=128, auto_runs=1, auto_images=128)}
+_FULL = {
+    28: _Extent(runs=5, images=1000, throughput_images=256, auto_runs=1, auto_images=256),
+    64: _Extent(runs=3, images=500, throughput_images=128, auto_runs=1, auto_images=64),
+}
 _CASCADE = {"attack": "ensemble", "members": ["fgsm", _PGD]}
 
 
@@ -65,13 +84,13 @@ def main() -> None:
 
 
 def _rows(quick: bool, root: Path) -> Iterator[Row]:
-    runs, count = (3, 256) if quick else (5, 1000)
-    for size in (28,) if quick else (28, 64):
-        for victim in victims(size, count, quick=quick, root=root / ("quick" if quick else "full")):
+    for size, extent in (_QUICK if quick else _FULL).items():
+        runs = extent.runs
+        for victim in victims(size, extent.images, quick=quick, root=root / ("quick" if quick else "full")):
             place = {"image_size": size, "model": victim.name}
-            yield from ({**row, **place} for row in throughput(victim, runs, 256 if quick else 512))
+            yield from ({**row, **place} for row in throughput(victim, runs, extent.throughput_images))
             yield from ({**row, **place} for row in time_to_robust_accuracy(victim, runs))
-            yield from ({**row, **place} for row in auto(victim, 1 if quick else 3, 128 if quick else 256))
+            yield from ({**row, **place} for row in auto(victim, extent.auto_runs, extent.auto_images))
         yield {**compile_time(size), "image_size": size, "model": "undefended"}
         for row in training_steps.rows(size, runs):
             yield {**row, "image_size": size}
