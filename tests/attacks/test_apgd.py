@@ -246,6 +246,21 @@ def test_auto_and_cross_entropy_run_on_any_number_of_classes(class_count: int) -
         assert (predicted != problem.labels).all()
 
 
+@pytest.mark.parametrize("class_count", [2, 3, 4])
+def test_where_the_ratio_is_not_defined_auto_raises_the_margin(
+    class_count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[losses.LossFn] = []
+    monkeypatch.setattr(
+        "attacks.apgd_step.auto_pgd", lambda problem, loss, steps: used.append(loss) or problem.images.copy()
+    )
+
+    Auto(steps=4, targets=1, queries=0).perturb(problem_with(class_count))  # all images stand
+
+    ratio = losses.targeted_difference_of_logits_ratio
+    assert used == [losses.cross_entropy, losses.margin if class_count < 4 else ratio]
+
+
 def test_targeted_apgd_aims_at_the_likeliest_wrong_classes_in_turn(
     few: Victim, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,12 +88,12 @@ def test_where_pixels_are_black_or_white_bim_is_the_published_one(few: Victim, n
     threat = ThreatModel(BUDGETS[norm].epsilon * 3, norm)
     model, images, _ = arguments(stretched, norm)
     expected = basic_iterative_method(
-        model, images, threat.radius, threat.radius / 2, 2, norm.order, **common(few), sanity_checks=False
+        model, images, threat.radius, threat.radius, 2, norm.order, **common(few), sanity_checks=False
     )
 
-    found = perturbed(BIM(steps=2, step_size=threat.epsilon / 2), stretched, threat)
+    found = perturbed(BIM(steps=2, step_size=threat.epsilon), stretched, threat)
 
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(found, expected, atol=1e-5)  # what clipping in another order gives is far more
 
 
 @every_norm

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from attacks.apgd import APGDCE, APGDTargeted
+from attacks.apgd import APGDCE, APGDDLR, APGDTargeted
 from attacks.attack import Attack
+from attacks.auto import Auto
 from attacks.cleverhans.carlini_wagner import CarliniWagnerL2
 from attacks.cleverhans.fgsm import FGSM
 from attacks.cleverhans.mim import MIM
@@ -160,17 +161,20 @@ def undefined_on(target: Target, where: Callable[[Any], Any]) -> Target:
         (Given(labels=LABELS - 1), ["labels must be 0 to 2", "-1 to 1"]),
         (Given(attack=FGSM(goal=3)), ["fgsm", "goal 3", "0 to 2"]),
         (Given(attack=APGDTargeted(targets=5), target=linear_target(4)), ["targets is 5", "only 3"]),
+        (Given(attack=Auto(targets=3)), ["auto", "targets is 3", "only 2"]),
+        (Given(attack=APGDDLR(), target=linear_target(2), labels=LABELS % 2), ["needs 3 classes", "apgd_ce"]),
+        (Given(attack=Ensemble(members=(FGSM(), APGDTargeted()))), ["apgd_t", "needs 4 classes"]),
         (Given(target=softmax(linear_target(3))), ["probabilities", "softmax"]),
         (Given(target=undefined_on(linear_target(3), lambda x: x[:, 0, 0, 0] > 0)), ["image 0", "logits", "finite"]),
     ],
-    ids=["label", "negative label", "goal", "targets", "softmax", "nan"],
+    ids=["label", "negative label", "goal", "targets", "auto targets", "ratio", "part", "softmax", "nan"],
 )
 def test_what_only_the_model_can_tell_takes_a_look_at_the_images(given: Given, words: list[str]) -> None:
     message, work = dataclasses.replace(given, options={"batch_size": 6}).run()
 
     for word in words:
         assert word in message
-    assert work <= 12  # apgd_t asks for the number of classes once more
+    assert work == 6
 
 
 def test_one_image_of_a_model_with_a_softmax_is_enough_to_tell() -> None:

@@ -64,7 +64,8 @@ def test_a_config_writes_a_norm_and_a_budget(value: Any, epsilon: float, norm: N
 
 
 def test_decimal_budgets_are_the_whole_levels_that_were_meant() -> None:
-    assert ThreatModel.parse(f"linf:{4 / 255}").epsilon == 4
+    for level in range(1, 256):
+        assert ThreatModel.parse(f"linf:{level / 255:.14g}").epsilon == level
     assert ThreatModel.parse("l2:0.5").epsilon == 127.5
 
 
