@@ -23,14 +23,20 @@ SMALL: dict[str, Any] = {
     "ingest": {"synthetic": {"count": 360}},
     "preprocess": {"image_size": 16},
     "train": {"epochs": 3, "warmup_epochs": 0, "xla": False},
+    "defences": {"fast": {"objective": {"objective": "fast", "epsilon": "linf:4/255"}, "class_sampling": "sqrt"}},
     "augment": {
         "attacks": {"fgsm": {"attack": "fgsm"}, "pgd": {"attack": "pgd", "steps": 3}},
         "models": {"fgsm": ["fgsm"], "mixed": ["fgsm", "pgd"]},
         "train": {"epochs": 1},
     },
     "evaluate": {
-        "epsilons": [1, 4],
-        "attacks": {"fgsm": {"attack": "fgsm"}, "pgd": {"attack": "pgd", "steps": 5}},
+        "epsilons": [1, "linf:4/255"],
+        "attacks": {
+            "fgsm": {"attack": "fgsm"},
+            "pgd": {"attack": "pgd", "steps": 5},
+            "transfer": {"attack": "transfer", "source": "vanilla", "crafted_with": "fgsm"},
+            "auto": {"attack": "auto", "steps": 3, "queries": 5},
+        },
         "gate": {
             "candidate": "mixed",
             "baseline": "vanilla",
@@ -127,7 +133,8 @@ def test_a_model_that_misses_a_threshold_is_not_exported(first_run: Result, comm
 def test_the_metrics_name_model_attack_epsilon_slice_and_n(first_run: Result, command: Command) -> None:
     rows = metric_rows(command)
     assert {"model", "attack", "epsilon", "slice", "metric", "value", "n"} <= set(rows[0])
-    assert {row["model"] for row in rows} == {"vanilla", "fgsm", "mixed"}
+    assert {row["model"] for row in rows} == {"vanilla", "fgsm", "mixed", "fast"}
+    assert {row["norm"] for row in rows if row["attack"] == "pgd" and row["epsilon"]} == {"linf"}
     slices = {row["slice"].split("=")[0] for row in rows}
     assert slices == {"overall", "dx", "sex", "age_group"}
     assert all(isinstance(row["n"], int) and row["n"] > 0 for row in rows)
@@ -143,6 +150,18 @@ def test_the_worst_case_is_no_better_than_any_attack(first_run: Result, command:
             assert values[model, "worst_case", epsilon] <= value
         elif attack == "none":
             assert values[model, "worst_case", 4.0] <= value
+
+
+def test_it_says_what_an_adaptive_attack_removes(first_run: Result, command: Command) -> None:
+    assert "what an adaptive attack removes" in " ".join(first_run.stdout.split())
+    rows = {
+        (row["model"], row["attack"], row["epsilon"]): row["value"]
+        for row in metric_rows(command)
+        if row["slice"] == "overall" and row["metric"] == "accuracy"
+    }
+    removed = rows["fgsm", "transfer", 4.0] - rows["fgsm", "worst_case", 4.0]
+    assert removed >= 0
+    assert f"{removed:.3f}" in first_run.stdout
 
 
 def test_tfma_reads_its_own_result(first_run: Result, root: Path) -> None:
