@@ -53,7 +53,11 @@ def _compiled(logits: LogitsFn, slack: float, shape: Shape, norm: Norm, targeted
         step_size, value, best_value, checked_value, rises, halved, aims = state[5:]
         first = iteration == 0
 
+        least, largest = tf.maximum(clean - radius, lower), tf.minimum(clean + radius, upper)
+
         def back(images: tf.Tensor) -> tf.Tensor:
+            if norm is Norm.LINF:
+                return tf.raw_ops.ClipByValue(t=images, clip_value_min=least, clip_value_max=largest)
             return projected(images, clean, radius, lower, upper, norm)
 
         # One step along the gradient, then momentum; the very first iteration only looks at the start.

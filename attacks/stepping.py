@@ -2,7 +2,7 @@
 
 An image that is done leaves its place in the batch to the next one that waits, so images of one batch may be at
 different steps. When none waits, the batch shrinks, through a few fixed sizes. Nothing is compiled for it: a step is
-one concrete function for every batch size, number of steps, budget and model of an architecture.
+compiled for full batches and for all smaller ones, for any number of steps, budget and model of an architecture.
 """
 
 from __future__ import annotations

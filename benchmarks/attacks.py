@@ -48,7 +48,7 @@ _PGD = {"attack": "pgd", "steps": _STEPS}
 
 @dataclass(frozen=True)
 class _Extent:
-    """How much is measured at an image size; the peers take nearly all of the time."""
+    """How much is measured at an image size; the peers take nearly all of the time. No images: not measured."""
 
     runs: int
     images: int
@@ -60,7 +60,7 @@ class _Extent:
 _QUICK = {28: _Extent(runs=3, images=256, throughput_images=128, auto_runs=1, auto_images=128)}
 _FULL = {
     28: _Extent(runs=5, images=1000, throughput_images=256, auto_runs=1, auto_images=256),
-    64: _Extent(runs=3, images=500, throughput_images=128, auto_runs=1, auto_images=64),
+    64: _Extent(runs=3, images=250, throughput_images=128, auto_runs=1, auto_images=0),
 }
 _CASCADE = {"attack": "ensemble", "members": ["fgsm", _PGD]}
 
@@ -90,7 +90,8 @@ def _rows(quick: bool, root: Path) -> Iterator[Row]:
             place = {"image_size": size, "model": victim.name}
             yield from ({**row, **place} for row in throughput(victim, runs, extent.throughput_images))
             yield from ({**row, **place} for row in time_to_robust_accuracy(victim, runs))
-            yield from ({**row, **place} for row in auto(victim, extent.auto_runs, extent.auto_images))
+            if extent.auto_images:
+                yield from ({**row, **place} for row in auto(victim, extent.auto_runs, extent.auto_images))
         yield {**compile_time(size), "image_size": size, "model": "undefended"}
         for row in training_steps.rows(size, runs):
             yield {**row, "image_size": size}

@@ -7,9 +7,11 @@ the number of steps. Here a loop calls one compiled step; the tests hold the res
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from cleverhans.tf2.utils import clip_eta, compute_gradient, optimize_linear
 
@@ -67,9 +69,43 @@ def hold(success: tf.Tensor, stop: tf.Tensor, current: tf.Tensor, moved: tf.Tens
     return tf.where(tf.reshape(success & stop, [-1, 1, 1, 1]), current, moved)
 
 
+def box(problem: Problem) -> tuple[Images, Images]:
+    """Return the least and the largest images of an L-infinity budget: what it and the bounds leave of each pixel."""
+    images, radius, bounds = problem.images, np.float32(problem.threat.radius), problem.threat.bounds
+    return np.maximum(images - radius, np.float32(bounds.lower)), np.minimum(images + radius, np.float32(bounds.upper))
+
+
 @functools.lru_cache(maxsize=16)
-def _gradient_step(logits: LogitsFn, slack: float, shape: Shape, norm: Norm, targeted: bool) -> StepFn:
-    """Return the compiled step: state (images,), constants radius, lower and upper bound, step size."""
+def _box_step(logits: LogitsFn, slack: float, shape: Shape, targeted: bool) -> StepFn:
+    """Return the compiled step in L-infinity: state (images, `box`), constant step size.
+
+    The budget and the bounds are one box, so that clipping to both is one operation: passes over the images, not
+    gradients, are what an attack costs beside its gradients.
+    """
+
+    def body(
+        weights: Any,
+        clean: tf.Tensor,
+        classes: tf.Tensor,
+        iteration: tf.Tensor,
+        stop: tf.Tensor,
+        state: State,
+        step_size: tf.Tensor,
+    ) -> tuple[State, tf.Tensor]:
+        del clean, iteration
+        current, least, largest = state
+        gradient, success = loss_gradient(logits, weights, current, classes, targeted=targeted, slack=slack)
+        # An image that has succeeded stays as it is, where that ends the attack on it.
+        length = tf.reshape(tf.where(success & stop, 0.0, step_size), [-1, 1, 1, 1])
+        moved = current + optimize_linear(gradient, length, math.inf)
+        return (tf.raw_ops.ClipByValue(t=moved, clip_value_min=least, clip_value_max=largest), least, largest), success
+
+    return compile_step(body, [per_image(shape)] * 3, shape, scalars(1))
+
+
+@functools.lru_cache(maxsize=16)
+def _ball_step(logits: LogitsFn, slack: float, shape: Shape, targeted: bool) -> StepFn:
+    """Return the compiled step in L2: state (images,), constants radius, lower and upper bound, step size."""
 
     def body(
         weights: Any,
@@ -87,8 +123,8 @@ def _gradient_step(logits: LogitsFn, slack: float, shape: Shape, norm: Norm, tar
         (current,) = state
         gradient, success = loss_gradient(logits, weights, current, classes, targeted=targeted, slack=slack)
         # The fast gradient method clips to the bounds before the budget is looked at.
-        moved = tf.clip_by_value(current + optimize_linear(gradient, step_size, norm.order), lower, upper)
-        return (hold(success, stop, current, projected(moved, clean, radius, lower, upper, norm)),), success
+        moved = tf.clip_by_value(current + optimize_linear(gradient, step_size, 2), lower, upper)
+        return (hold(success, stop, current, projected(moved, clean, radius, lower, upper, Norm.L2)),), success
 
     return compile_step(body, [per_image(shape)], shape, scalars(4))
 
@@ -136,8 +172,11 @@ def gradient_steps(problem: Problem, start: Callable[[Problem], Images], *, step
         step_size: length of a step, on the scale of the images.
         steps: how many.
     """
-    threat, target = problem.threat, problem.target
-    compiled = _gradient_step(target.logits, target.slack, problem.images.shape[1:], threat.norm, problem.targeted)
+    threat, target, shape = problem.threat, problem.target, problem.images.shape[1:]
+    if threat.norm is Norm.LINF:
+        step = with_constants(_box_step(target.logits, target.slack, shape, problem.targeted), step_size)
+        return run(problem, Method(lambda part: (start(part), *box(part)), step, steps))
+    compiled = _ball_step(target.logits, target.slack, shape, problem.targeted)
     step = with_constants(compiled, threat.radius, threat.bounds.lower, threat.bounds.upper, step_size)
     return run(problem, Method(lambda part: (start(part),), step, steps))
 
