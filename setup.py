@@ -63,7 +63,8 @@ setup(
     extras_require={
         "dev": ["pytest>=9", "pytest-benchmark>=5", "hypothesis>=6", "ruff", "mypy", "scikit-learn>=1.6"],
         # Other libraries' attacks, to measure against; the product does not use them.
-        "benchmarks": ["adversarial-robustness-toolbox==1.20.1", "foolbox==3.3.4"],
+        # ART's AutoAttack imports multiprocess without declaring it.
+        "benchmarks": ["adversarial-robustness-toolbox==1.20.1", "multiprocess", "foolbox==3.3.4"],
     },
     entry_points={"console_scripts": ["dermrobust = pipeline.cli.main:main"]},
     cmdclass={"build_py": BuildWithConfig},

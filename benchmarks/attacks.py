@@ -19,7 +19,7 @@ import logging
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ from models.registry import NETWORKS, resolve
 Row = dict[str, Any]
 _STEPS, _AUTO_STEPS, _AUTO_QUERIES = 20, 20, 50
 _THREAT = ThreatModel(EPSILON)
+_BENCHMARKS = ("throughput", "time_to_robust_accuracy", "auto", "compile", "train_step")
 _PGD = {"attack": "pgd", "steps": _STEPS}
 
 
@@ -71,30 +72,46 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="28 pixels, fewer images and runs: some minutes")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--root", type=Path, default=Path("output/benchmarks"), help="where trained models are kept")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[28, 64], help="of images, in pixels")
+    parser.add_argument("--models", nargs="+", default=["undefended", "hardened"])
+    parser.add_argument("--benchmarks", nargs="+", default=_BENCHMARKS, choices=_BENCHMARKS)
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     rows = []
     print(f"{machine()}; bfloat16 in hardware: {'yes' if has_bfloat16() else 'no'}", flush=True)
-    for row in _rows(options.quick, options.root):
+    for row in _rows(options):
         rows.append(row)
         print(_line(row), flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1))
+        if options.json:
+            # After every row: it takes long, and what is measured is not lost to what fails later.
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            options.json.write_text(json.dumps(rows, indent=1))
 
 
-def _rows(quick: bool, root: Path) -> Iterator[Row]:
-    for size, extent in (_QUICK if quick else _FULL).items():
-        runs = extent.runs
-        for victim in victims(size, extent.images, quick=quick, root=root / ("quick" if quick else "full")):
-            place = {"image_size": size, "model": victim.name}
-            yield from ({**row, **place} for row in throughput(victim, runs, extent.throughput_images))
-            yield from ({**row, **place} for row in time_to_robust_accuracy(victim, runs))
-            if extent.auto_images:
-                yield from ({**row, **place} for row in auto(victim, extent.auto_runs, extent.auto_images))
-        yield {**compile_time(size), "image_size": size, "model": "undefended"}
-        for row in training_steps.rows(size, runs):
-            yield {**row, "image_size": size}
+def _rows(options: argparse.Namespace) -> Iterator[Row]:
+    extents, root = (_QUICK, options.root / "quick") if options.quick else (_FULL, options.root / "full")
+    for size, extent in extents.items():
+        if size not in options.sizes:
+            continue
+        if set(options.benchmarks) & {"throughput", "time_to_robust_accuracy", "auto"}:
+            for victim in victims(size, extent.images, quick=options.quick, root=root):
+                if victim.name in options.models:
+                    rows = _rows_of(victim, extent, options.benchmarks)
+                    yield from ({**row, "image_size": size, "model": victim.name} for row in rows)
+        if "compile" in options.benchmarks:
+            yield {**compile_time(size), "image_size": size, "model": "undefended"}
+        if "train_step" in options.benchmarks:
+            yield from ({**row, "image_size": size} for row in training_steps.rows(size, extent.runs))
+
+
+def _rows_of(victim: Victim, extent: _Extent, benchmarks: Sequence[str]) -> Iterator[Row]:
+    if "throughput" in benchmarks:
+        yield from throughput(victim, extent.runs, extent.throughput_images)
+    if "time_to_robust_accuracy" in benchmarks:
+        yield from time_to_robust_accuracy(victim, extent.runs)
+    if "auto" in benchmarks and extent.auto_images:
+        yield from auto(victim, extent.auto_runs, extent.auto_images)
 
 
 def _precision() -> Precision:
