@@ -1,7 +1,7 @@
 """Whether attacks find what the public implementations find: robust accuracy side by side.
 
     pip install '.[benchmarks]'
-    python -m benchmarks.agreement [--quick] [--root DIR]
+    python -m benchmarks.agreement [--quick] [--images N] [--root DIR]
 
 The same models, images, budget and steps; L-infinity but for C&W. An image counts as robust if it is classified
 correctly both clean and as attacked.
@@ -65,7 +65,8 @@ CASES: tuple[tuple[Any, str, ThreatModel, Peer], ...] = (
 def main() -> None:
     """Print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="fewer images: some minutes")
+    parser.add_argument("--quick", action="store_true", help="models that were trained for less time")
+    parser.add_argument("--images", type=int, default=512, help="test images")
     parser.add_argument("--root", type=Path, default=Path("output/benchmarks"), help="where trained models are kept")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -73,9 +74,8 @@ def main() -> None:
     print(machine())
     print("| model | attack | budget | reference | its robust accuracy | ours | in bfloat16 | difference in points |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
-    count = 128 if options.quick else 512
     root = options.root / ("quick" if options.quick else "full")
-    for victim in victims(28, count, quick=options.quick, root=root):
+    for victim in victims(28, options.images, quick=options.quick, root=root):
         for line in _lines(victim):
             print(line, flush=True)
 
