@@ -53,7 +53,7 @@ def blocks(language: str) -> list[str]:
 
 def with_entry(registry: Path, entry: str, union: str) -> None:
     """Add the import at the top of the imports and the member to the union, as the page says."""
-    added_import, member = entry.strip().splitlines()
+    added_import, member = (line for line in entry.splitlines() if line.strip())
     lines = registry.read_text(encoding="utf-8").replace(union, f"{union}{member.strip().removeprefix('| ')} | ")
     first = re.search(r"^from (attacks|models)", lines, re.MULTILINE)
     assert first is not None
