@@ -8,10 +8,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from attacks.errors import UserError
-from attacks.problem import Labels, Problem, Seeds
+from attacks.problem import Problem
 from attacks.threat import Images, Norm, ThreatModel
-
-__all__ = ["Attack", "Goal", "Labels", "Seeds", "TargetedAttack"]
 
 Goal = Annotated[int, Field(ge=0)] | Literal["least_likely"] | None
 
@@ -22,14 +20,12 @@ class Attack(BaseModel, abc.ABC):
     Attributes:
         norms: the threat models that the algorithm is defined for.
         iterative: it takes more than one step.
-        black_box: it sees the classifier's answers, not its gradients.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     norms: ClassVar[tuple[Norm, ...]] = (Norm.LINF, Norm.L2)
     iterative: ClassVar[bool] = False
-    black_box: ClassVar[bool] = False
 
     @property
     def sources(self) -> frozenset[str]:

@@ -119,8 +119,8 @@ def attack_pixels(
         problem = Problem(rounding, images, labels[block], storable, seeds[block], batch_size, stop_at_success)
         check_problem(attack, problem)
         adversarial[block] = threat.to_pixels(_attack_block(attack, problem), clean)
-    if not threat.contains(adversarial, pixels).all():
-        raise AttackError(f"{attack.name}: a stored adversarial image is outside the budget of {threat}")
+        if not threat.contains(adversarial[block], clean).all():
+            raise AttackError(f"{attack.name}: a stored adversarial image is outside the budget of {threat}")
     return adversarial
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -15,8 +15,6 @@ from attacks.threat import Images
 
 class Noise(Attack):
     """A uniformly random point of the budget, or the worst of several; no gradient is used."""
-
-    black_box: ClassVar[bool] = True
 
     attack: Literal["noise"] = "noise"
     draws: int = Field(1, ge=1, le=10_000, description="Random points; the one that does worst on an image counts.")

@@ -20,7 +20,6 @@ class Square(TargetedAttack):
 
     norms: ClassVar[tuple[Norm, ...]] = (Norm.LINF,)
     iterative: ClassVar[bool] = True
-    black_box: ClassVar[bool] = True
 
     attack: Literal["square"] = "square"
     queries: int = Field(5000, ge=1, le=1_000_000, description="Images shown to the classifier for each image.")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 LogitsFn = Callable[[Sequence[Any], Any], Any]
 """(weights, images float32 [batch, height, width, 3] in [0, 1]) -> logits float32 [batch, class_count]."""
+
+Precision = Literal["float32", "bfloat16"]
+"""In which an attack computes gradients."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ class Transfer(Attack):
     """
 
     iterative: ClassVar[bool] = True
-    black_box: ClassVar[bool] = True
 
     attack: Literal["transfer"] = "transfer"
     source: str = Field("vanilla", min_length=1, description="The model that the examples are crafted on.")

@@ -31,13 +31,13 @@ import tensorflow as tf
 from attacks.attack import Attack
 from attacks.engine import attack_images
 from attacks.registry import read_attack
-from attacks.target import Target
+from attacks.target import Precision, Target
 from attacks.threat import ThreatModel
 from benchmarks import peers, training_steps
 from benchmarks.hardware import has_bfloat16
 from benchmarks.measure import machine
 from benchmarks.victims import EPSILON, Victim, victims
-from models.classifier import Precision, attack_target
+from models.classifier import attack_target
 from models.registry import NETWORKS, resolve
 
 Row = dict[str, Any]

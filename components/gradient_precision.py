@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
-Precision = Literal["float32", "bfloat16"]
-"""See `models.classifier.Precision`; declared again, since a declaration imports no TensorFlow."""
-
 GRADIENT_PRECISION: Any = Field(
     "float32",
-    description="Of an attack's gradients. bfloat16: about twice as fast on CPUs with AMX or AVX-512-BF16, far slower "
-    "on others; whether an attack has succeeded is decided in float32 all the same.",
+    description="Of an attack's gradients. bfloat16: faster on CPUs with AMX or AVX-512-BF16 (docs/benchmarks.md); not "
+    "measured on others. Whether an attack has succeeded is decided in float32 all the same.",
 )

@@ -7,10 +7,10 @@ import functools
 import keras
 from pydantic import BaseModel, ConfigDict
 
-from attacks.target import Target
+from attacks.target import Precision, Target
 from components import storage
 from components.artifacts import Artifact
-from models.classifier import Precision, attack_target, compute_deterministically, load_network_bytes
+from models.classifier import attack_target, compute_deterministically, load_network_bytes
 from models.preprocessing import Preprocessing
 
 NETWORK = "model.keras"

@@ -9,16 +9,13 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from attacks.target import LogitsFn, Target
+from attacks.target import LogitsFn, Precision, Target
 from models.folding import foldable_pairs, folded_network, folded_weights, is_graph_of_layers
-
-Precision = Literal["float32", "bfloat16"]
-"""In which an attack computes gradients."""
 
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 _loading = threading.Lock()
@@ -134,8 +131,8 @@ def attack_target(network: keras.Model, *, folding: bool = True, precision: Prec
         network: in Keras 3, from images in [0, 1] to logits.
         folding: fold batch normalisation into convolutions, which changes logits by float rounding only and makes
             gradients cheaper; False: the network exactly as it is, to score images by.
-        precision: in which gradients are computed. In bfloat16 they are about twice as fast on CPUs with AMX or
-            AVX-512-BF16 and far slower on others; the network in float32 then decides on what succeeds.
+        precision: in which gradients are computed. In bfloat16 they are faster on CPUs with AMX or AVX-512-BF16
+            (docs/benchmarks.md), not measured on others; the network in float32 then decides on what succeeds.
     """
     with _loading:
         shared = _architecture(network.to_json(), folding, precision)

@@ -13,6 +13,7 @@ from attacks.cleverhans.fgsm import FGSM
 from attacks.cleverhans.pgd import PGD
 from attacks.errors import UserError
 from attacks.registry import NamedAttacks
+from attacks.target import Precision
 from attacks.threat import ThreatModel
 from components.augment.component import AugmentParams
 from components.beam_runtime import UNSAFE_RUNNERS
@@ -21,7 +22,7 @@ from components.component import Params
 from components.evaluate.component import PredictParams
 from components.evaluate.thresholds import CLEAN, WORST_CASE, Gate, Threshold
 from components.export.component import ExportParams
-from components.gradient_precision import GRADIENT_PRECISION, Precision
+from components.gradient_precision import GRADIENT_PRECISION
 from components.ingest.component import IngestParams
 from components.preprocess.component import PreprocessParams
 from components.train.component import TrainParams

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from keras import layers
 
-from attacks.attack import Labels
+from attacks.problem import Labels
 from attacks.target import LogitsFn, Target
 from attacks.threat import Pixels
 

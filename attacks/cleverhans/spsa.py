@@ -25,7 +25,6 @@ class SPSA(TargetedAttack):
 
     norms: ClassVar[tuple[Norm, ...]] = (Norm.LINF,)
     iterative: ClassVar[bool] = True
-    black_box: ClassVar[bool] = True
 
     attack: Literal["spsa"] = "spsa"
     steps: int = Field(40, ge=1, le=10_000, description="Of Adam.")

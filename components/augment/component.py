@@ -6,11 +6,12 @@ from pydantic import Field
 
 from attacks.cleverhans.fgsm import FGSM
 from attacks.registry import AnyAttack
+from attacks.target import Precision
 from attacks.threat import ThreatModel
 from components.artifacts import ArtifactType
 from components.budgets import StorableThreat
 from components.component import Component, Params
-from components.gradient_precision import GRADIENT_PRECISION, Precision
+from components.gradient_precision import GRADIENT_PRECISION
 
 
 class AugmentParams(Params):

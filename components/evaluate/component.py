@@ -7,12 +7,13 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from attacks.registry import NamedAttacks, read_suite
+from attacks.target import Precision
 from attacks.threat import Norm, ThreatModel
 from components.artifacts import ArtifactType
 from components.budgets import StorableThreat
 from components.component import Component, Params
 from components.evaluate.thresholds import Gate
-from components.gradient_precision import GRADIENT_PRECISION, Precision
+from components.gradient_precision import GRADIENT_PRECISION
 
 
 def _comparable(threats: tuple[ThreatModel, ...]) -> tuple[ThreatModel, ...]:

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from attacks.engine import fit_universal, record_seeds, to_images
 from attacks.logits import logits_of
-from attacks.target import Target
+from attacks.target import Precision, Target
 from attacks.universal import Universal
 from components import storage
 from components.adversarial_shard import Crafting
@@ -26,7 +26,6 @@ from components.component import Context
 from components.evaluate.component import PredictParams
 from components.evaluate.thresholds import CLEAN
 from components.examples import Batch, ExamplesSpec, Split, first_records, read_shard, shard_name, shard_uris
-from components.gradient_precision import Precision
 from components.model_files import load_classifier, load_target
 from components.progress import watch_files
 

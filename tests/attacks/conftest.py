@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pytest
 from hypothesis import settings
 
-from attacks.attack import Attack, Labels, Seeds
+from attacks.attack import Attack
 from attacks.engine import attack_images, attack_pixels, record_seeds, to_images
-from attacks.problem import Problem
+from attacks.problem import Labels, Problem, Seeds
 from attacks.target import Target
 from attacks.threat import Images, Pixels, ThreatModel
 from models.classifier import attack_target

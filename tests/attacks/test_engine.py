@@ -1,6 +1,7 @@
 """The engine: stored images are aimed at, the classifier itself has the last word, seeds belong to images."""
 
 import dataclasses
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from attacks.cleverhans.fgsm import FGSM
 from attacks.cleverhans.pgd import PGD
 from attacks.engine import attack_pixels, record_seeds, to_images
 from attacks.ensemble import Ensemble
+from attacks.noise import Noise
 from attacks.problem import Problem
 from attacks.square import Square
 from attacks.target import Target
@@ -214,3 +216,24 @@ def test_another_seed_gives_another_start(attack: Attack, few: Victim) -> None:
     )
 
     assert (other != few.attacked_pixels(attack, BUDGET, batch_size=16)).any(axis=(1, 2, 3)).all()
+
+
+def working_memory(images: int) -> int:
+    """Bytes that an attack has allocated at most, beside its result; in blocks of 16 batches."""
+    pixels = np.random.default_rng(0).integers(0, 256, (images, 8, 8, 3), dtype=np.uint8)
+    target = Target(lambda weights, batch: tf.reduce_sum(batch, axis=(1, 2))[:, :2] * weights[0], (tf.constant(1.0),))
+    labels, seeds = np.zeros(images, np.int64), np.arange(images, dtype=np.uint64)
+    tracemalloc.start()
+    attack_pixels(Noise(), target, pixels, labels, seeds, threat=ThreatModel(4), batch_size=8)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak - pixels.nbytes
+
+
+def test_memory_does_not_grow_with_the_number_of_images() -> None:
+    working_memory(128)
+
+    one_block, many = working_memory(128), working_memory(16 * 128)
+
+    # One block holds each image as float64 while it is checked: 16 blocks at a time would be 16 times as much.
+    assert many < 1.5 * one_block

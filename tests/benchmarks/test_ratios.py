@@ -11,10 +11,12 @@ import pytest
 import tensorflow as tf
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from attacks.attack import Attack, Labels
+from attacks.attack import Attack
+from attacks.cleverhans.fgsm import FGSM
 from attacks.cleverhans.pgd import PGD
 from attacks.engine import attack_images, to_images
 from attacks.ensemble import Ensemble
+from attacks.problem import Labels
 from attacks.threat import Images, ThreatModel
 from benchmarks import peers, training_steps
 from models.classifier import attack_target
@@ -75,7 +77,7 @@ def median_of(benchmark: BenchmarkFixture, call: Callable[[], object]) -> float:
     return float(benchmark.stats.stats.median)
 
 
-CASCADE = Ensemble(members=("fgsm", {"attack": "pgd", "steps": STEPS}))  # type: ignore[arg-type]
+CASCADE = Ensemble(members=(FGSM(), PGD(steps=STEPS)))
 
 
 def test_a_robust_accuracy_is_found_several_times_faster_than_by_cleverhans(

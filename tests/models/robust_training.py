@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from attacks.attack import Labels
+from attacks.problem import Labels
 from attacks.threat import Images, ThreatModel
 from models.objectives.crafting import Ball, ascend
 from models.objectives.objective import Objective

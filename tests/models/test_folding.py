@@ -13,7 +13,7 @@ from attacks.apgd import APGDCE
 from attacks.cleverhans.pgd import PGD
 from attacks.engine import attack_pixels, record_seeds, to_images
 from attacks.logits import compiled_logits
-from attacks.target import Target
+from attacks.target import Precision, Target
 from attacks.threat import ThreatModel
 from models.classifier import attack_target
 from models.folding import Passed, foldable_pairs, folded_network, is_graph_of_layers
@@ -251,8 +251,8 @@ def test_attacks_in_bfloat16_break_as_many_images(attack: PGD | APGDCE, trained:
     pixels, labels = colored_images(64)
     seeds = record_seeds([str(index) for index in range(64)], attack="any", threat=ThreatModel(8), seed=0)
 
-    def robust(precision: str) -> npt.NDArray[np.bool_]:
-        target = attack_target(trained, precision=precision)  # type: ignore[arg-type]
+    def robust(precision: Precision) -> npt.NDArray[np.bool_]:
+        target = attack_target(trained, precision=precision)
         stored = attack_pixels(
             attack, target, pixels, labels, seeds, threat=ThreatModel(8), batch_size=32, stop_at_success=True
         )
