@@ -55,13 +55,24 @@ setup(
         "click>=8.2,<9",
         "rich>=14",
         "psutil>=7",
+        "filelock>=3.18",
+        "jinja2>=3.1.6",
         # tensorflow-datasets 4.9.10 and cleverhans 4.0.0 use these without declaring them.
         "importlib-resources",
         # tf.summary needs it.
         "tensorboard>=2.20",
     ],
     extras_require={
-        "dev": ["pytest>=9", "pytest-benchmark>=5", "hypothesis>=6", "ruff", "mypy", "scikit-learn>=1.6"],
+        "dev": [
+            "pytest>=9",
+            "pytest-benchmark>=5",
+            "hypothesis>=6",
+            "ruff",
+            "mypy",
+            "scikit-learn>=1.6",
+            "selenium>=4.30",
+            "isic-challenge-scoring>=5.6",
+        ],
         # Other libraries' attacks, to measure against; the product does not use them.
         # ART's AutoAttack imports multiprocess without declaring it.
         "benchmarks": ["adversarial-robustness-toolbox==1.20.1", "multiprocess", "foolbox==3.3.4"],

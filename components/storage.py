@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import posixpath
 import shutil
 import uuid
@@ -108,7 +109,9 @@ def list_files(uri: str) -> list[str]:
     """Return all files below a URI, relative to it, in sorted order."""
     root = uri.rstrip("/") + "/"
     if is_local(uri):
-        return sorted(path.relative_to(root).as_posix() for path in Path(root).rglob("*") if path.is_file())
+        # Path.rglob would fail on a folder that another run removes meanwhile.
+        found = (Path(folder, name) for folder, _, names in os.walk(root) for name in names)
+        return sorted(path.relative_to(root).as_posix() for path in found)
     matches = _file_systems().match([f"{root}**"])[0].metadata_list
     return sorted(match.path[len(root) :] for match in matches)
 

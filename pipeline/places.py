@@ -25,6 +25,11 @@ def work_folder(config: PipelineConfig, fingerprint: str) -> Path:
     return local_root(config) / "work" / fingerprint
 
 
+def lock_path(config: PipelineConfig, name: str) -> Path:
+    """Return the file whose lock lets one run at a time do what `name` stands for."""
+    return local_root(config) / "locks" / f"{name}.lock"
+
+
 def crash_log(config: PipelineConfig, run: str, node: str) -> Path:
     """Return the file for a traceback."""
     return local_root(config) / "logs" / run / f"{node}.log"

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from filelock import FileLock, Timeout
 
 from attacks.errors import UserError
 from components import storage
@@ -134,12 +135,31 @@ def run_pipeline(config: PipelineConfig, progress: Progress, *, first: str, last
         del _sessions[session.run]
 
 
+@contextlib.contextmanager
+def _alone(session: _Session, name: str, who: str) -> Iterator[None]:
+    """Hold the lock of a name among the runs on this root; the operating system frees it if the process dies."""
+    path = places.lock_path(session.config, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, is_singleton=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        session.progress.line(f"{who}: another run is at the same work; waiting for it")
+        lock.acquire()
+    with contextlib.ExitStack() as stack:
+        stack.callback(lock.release)
+        yield
+
+
 def _publish(session: _Session) -> str | None:
     """Put the exported model, where there is one, to where it is served from."""
     exported = next(
         (node.outputs["exported_model"] for node in session.results if "exported_model" in node.outputs), None
     )
-    return None if exported is None else publish(exported, places.export_directory(session.config))
+    if exported is None:
+        return None
+    with _alone(session, "publish", "export"):
+        return publish(exported, places.export_directory(session.config))
 
 
 def _wire(root: beam.Pipeline, nodes: list[Node], run: str) -> None:
@@ -199,18 +219,28 @@ def _inputs(node: Node, upstream: tuple[NodeResult, ...]) -> dict[str, tuple[Art
 def _run_or_reuse(
     session: _Session, node: Node, inputs: dict[str, tuple[Artifact, ...]], key: str, started: float
 ) -> NodeResult:
-    found = {name: session.store.find(type_, key) for name, type_ in node.component.outputs.items()}
-    present = {name: artifact for name, artifact in found.items() if artifact is not None}
     selected = node.id in session.selected
-    if len(present) == len(found) and not (session.force and selected):
+    forced = session.force and selected
+    if not forced and (present := _present(session, node, key)) is not None:
         return NodeResult(node.id, CACHED, time.monotonic() - started, present)
     if not selected:
         raise UserError(
             f"{node.id}: there is no result of this stage for the present config, data and code. "
             f"Run it first: dermrobust run --to {node.stage}"
         )
-    outputs = _execute(session, node, inputs, key)
+    with _alone(session, key, node.id):
+        # A run beside this one may have done it meanwhile.
+        if not forced and (present := _present(session, node, key)) is not None:
+            return NodeResult(node.id, CACHED, time.monotonic() - started, present)
+        outputs = _execute(session, node, inputs, key)
     return NodeResult(node.id, DONE, time.monotonic() - started, outputs)
+
+
+def _present(session: _Session, node: Node, key: str) -> dict[str, Artifact] | None:
+    """Return a node's artifacts if all of them are there."""
+    found = {name: session.store.find(type_, key) for name, type_ in node.component.outputs.items()}
+    present = {name: artifact for name, artifact in found.items() if artifact is not None}
+    return present if len(present) == len(found) else None
 
 
 def _execute(session: _Session, node: Node, inputs: dict[str, tuple[Artifact, ...]], key: str) -> dict[str, Artifact]:

@@ -15,6 +15,7 @@ def publish(exported: Artifact, directory: str) -> str:
 
     The version is one more than the highest so far; a model that is already there keeps its version. A server that
     watches the directory sees the whole version or nothing: the copy has a name that is no number until it is done.
+    Two that publish the same model at once may give it two versions, unless their caller lets one go first.
     """
     if (published := _published(exported, directory)) is not None:
         return published
