@@ -29,6 +29,7 @@ class ArtifactType(enum.StrEnum):
     MODEL = "model"
     ADVERSARIAL_EXAMPLES = "adversarial_examples"
     PREDICTIONS = "predictions"
+    PROBES = "probes"
     EVALUATION = "evaluation"
     BLESSING = "blessing"
     EXPORTED_MODEL = "exported_model"
