@@ -19,7 +19,7 @@ from components.augment.component import AugmentParams
 from components.beam_runtime import UNSAFE_RUNNERS
 from components.budgets import StorableThreat
 from components.component import Params
-from components.evaluate.component import PredictParams
+from components.evaluate.component import EvaluateParams, PredictParams, ProbeParams, ProbeSizes, Reading
 from components.evaluate.thresholds import CLEAN, WORST_CASE, Gate, Threshold
 from components.export.component import ExportParams
 from components.gradient_precision import GRADIENT_PRECISION
@@ -96,10 +96,11 @@ def _default_gate() -> Gate:
     )
 
 
-class EvaluateConfig(PredictParams):
-    """What every model is put through and what the candidate must reach."""
+class EvaluateConfig(PredictParams, Reading):
+    """What every model is put through, how it is read, and what the candidate must reach."""
 
-    gate: Gate = Field(default_factory=_default_gate, description="Thresholds that the exported model must meet.")
+    probes: ProbeSizes = Field(default_factory=ProbeSizes, description="How much is tried to shake the figures.")
+    gate: Gate = Field(default_factory=_default_gate, description="What the exported model must meet.")
 
 
 class ExportConfig(ExportParams):
@@ -232,6 +233,26 @@ class PipelineConfig(Params):
         """Return the names of the models that examples are transferred from, in the order of `model_names`."""
         needed = frozenset[str]().union(*(attack.sources for attack in self.evaluate.attacks.values()))
         return tuple(name for name in self.model_names() if name in needed)
+
+    def predict_params(self) -> PredictParams:
+        """Return what every model is put through."""
+        shared = {name: getattr(self.evaluate, name) for name in PredictParams.model_fields}
+        return PredictParams(**{**shared, "surrogates": self.surrogates()})
+
+    def probe_params(self, model: str) -> ProbeParams:
+        """Return what a model's figures must withstand; an attacker has the baseline to craft on."""
+        sizes = {name: getattr(self.evaluate.probes, name) for name in ProbeSizes.model_fields}
+        shared = {name: getattr(self.evaluate, name) for name in PredictParams.model_fields}
+        return ProbeParams(**{**shared, **sizes, "surrogates": () if model == BASELINE else (BASELINE,)})
+
+    def evaluate_params(self) -> EvaluateParams:
+        """Return how the predictions of all models are read."""
+        shared = {
+            name: getattr(self.evaluate, name)
+            for name in EvaluateParams.model_fields
+            if name in EvaluateConfig.model_fields
+        }
+        return EvaluateParams(**shared, models=self.model_names(), class_names=self.class_names(), control=BASELINE)
 
     def class_names(self) -> tuple[str, ...]:
         """Return the lesion classes in the order of their labels."""

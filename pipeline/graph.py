@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from components.augment.component import AUGMENT
 from components.component import Component, Params
-from components.evaluate.component import EVALUATE, PREDICT, EvaluateParams, PredictParams
+from components.evaluate.component import EVALUATE, PREDICT, PROBE
 from components.export.component import EXPORT, ExportParams
 from components.ingest.component import INGEST
 from components.preprocess.component import PREPROCESS
@@ -64,21 +64,20 @@ def build_graph(config: PipelineConfig) -> list[Node]:
         crafted = tuple(Output(f"augment[{attack}]", "adversarial") for attack in attacks)
         inputs = {"examples": (examples,), "adversarial": crafted}
         nodes.append(Node(f"train[{name}]", "augment", TRAIN, config.hardened_train(), inputs))
-    shared = {name: getattr(config.evaluate, name) for name in PredictParams.model_fields}
-    predict = PredictParams(**{**shared, "surrogates": config.surrogates()})
     surrogates = tuple(models[name] for name in config.surrogates())
+    predict = config.predict_params()
     for name, model in models.items():
         inputs = {"examples": (examples,), "model": (model,), "surrogates": surrogates}
         nodes.append(Node(f"predict[{name}]", "evaluate", PREDICT, predict, inputs))
-    predictions = tuple(Output(f"predict[{name}]", "predictions") for name in models)
-    evaluate = EvaluateParams(
-        models=tuple(models),
-        class_names=config.class_names(),
-        norm=config.evaluate.epsilons[0].norm,
-        transfers=tuple(name for name, attack in config.evaluate.attacks.items() if attack.sources),
-        gate=config.evaluate.gate,
-    )
-    nodes.append(Node("evaluate", "evaluate", EVALUATE, evaluate, {"predictions": predictions}))
+        inputs = {**inputs, "predictions": (Output(f"predict[{name}]", "predictions"),)}
+        inputs["surrogates"] = () if name == BASELINE else (models[BASELINE],)
+        nodes.append(Node(f"probe[{name}]", "evaluate", PROBE, config.probe_params(name), inputs))
+    inputs = {
+        "examples": (examples,),
+        "predictions": tuple(Output(f"predict[{name}]", "predictions") for name in models),
+        "probes": tuple(Output(f"probe[{name}]", "probes") for name in models),
+    }
+    nodes.append(Node("evaluate", "evaluate", EVALUATE, config.evaluate_params(), inputs))
     export = {
         "model": (models[config.evaluate.gate.candidate],),
         "blessing": (Output("evaluate", "blessing"),),

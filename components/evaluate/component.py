@@ -56,14 +56,53 @@ class PredictParams(Params):
     )
 
 
-class EvaluateParams(Params):
+class ProbeSizes(Params):
+    """How much is tried to shake the figures of an evaluation."""
+
+    images: int = Field(
+        256, ge=1, le=1_000_000, description="Test images on which stronger and other attacks are tried."
+    )
+    queries: int = Field(300, ge=0, le=1_000_000, description="Of the square attack, an image; 0: leave it out.")
+    spsa_images: int = Field(8, ge=0, le=1_000_000, description="Images for SPSA, which is slow; 0: leave it out.")
+    noise_draws: int = Field(10, ge=1, le=10_000, description="Random points of the budget, an image.")
+    corruption_images: int = Field(
+        512, ge=0, le=1_000_000, description="Test images that natural corruptions are applied to; 0: leave them out."
+    )
+
+
+class ProbeParams(PredictParams, ProbeSizes):
+    """What a model's figures must withstand: what it was put through, and how much more is tried."""
+
+
+class Reading(Params):
+    """How predictions are read."""
+
+    malignant: tuple[str, ...] = Field(
+        ("akiec", "bcc", "mel"),
+        description="Classes that must not be taken for benign ones; those that the data have not are left out.",
+    )
+    specificity: float = Field(0.9, gt=0, lt=1, description="At which sensitivity to melanoma is measured.")
+    min_slice_size: int = Field(
+        30, ge=1, le=1_000_000, description="Images below which a figure is shown, but marked, and never gates."
+    )
+    gallery: int = Field(24, ge=0, le=200, description="Flipped images that the report shows, a model.")
+
+
+class EvaluateParams(Reading):
     """What the predictions are held to."""
 
     models: tuple[str, ...] = Field((), description="Names of the models, in the order of their predictions.")
     class_names: tuple[str, ...] = Field((), description="In the order of the probabilities.")
-    norm: Norm = Field(Norm.LINF, description="That measures the budgets.")
-    transfers: tuple[str, ...] = Field((), description="Names of the attacks that are crafted on another model.")
-    gate: Gate = Field(description="Thresholds that the candidate must meet.")
+    attacks: NamedAttacks = Field(default_factory=_default_attacks, description="What the models were put through.")
+    epsilons: Threats = Field((), description="The budgets of the attacks.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Of random starts.")
+    control: str | None = Field(None, description="The undefended model, which the attacks must break.")
+    gate: Gate = Field(description="What the candidate must meet.")
+
+    @property
+    def norm(self) -> Norm:
+        """That measures the budgets."""
+        return self.epsilons[0].norm
 
 
 PREDICT = Component(
@@ -75,11 +114,29 @@ PREDICT = Component(
     libraries=("tensorflow", "keras", "cleverhans", "pyarrow"),
 )
 
+PROBE = Component(
+    name="probe",
+    params=ProbeParams,
+    inputs={
+        "examples": ArtifactType.EXAMPLES,
+        "model": ArtifactType.MODEL,
+        "surrogates": ArtifactType.MODEL,
+        "predictions": ArtifactType.PREDICTIONS,
+    },
+    outputs={"probes": ArtifactType.PROBES},
+    executor="components.evaluate.probe:run",
+    libraries=("tensorflow", "keras", "cleverhans", "pyarrow", "pillow"),
+)
+
 EVALUATE = Component(
     name="evaluate",
     params=EvaluateParams,
-    inputs={"predictions": ArtifactType.PREDICTIONS},
+    inputs={
+        "examples": ArtifactType.EXAMPLES,
+        "predictions": ArtifactType.PREDICTIONS,
+        "probes": ArtifactType.PROBES,
+    },
     outputs={"evaluation": ArtifactType.EVALUATION, "blessing": ArtifactType.BLESSING},
     executor="components.evaluate.executor:run",
-    libraries=("tensorflow-model-analysis", "tfx-bsl", "pyarrow", "apache-beam"),
+    libraries=("tensorflow-model-analysis", "tfx-bsl", "pyarrow", "apache-beam", "scipy"),
 )

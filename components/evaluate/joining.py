@@ -4,6 +4,7 @@ Shard i of every model holds the same rows (image, attack, epsilon), so models a
 and no more than one shard of each model in memory.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,10 +19,13 @@ from apache_beam.io.filesystems import FileSystems
 from components.evaluate.thresholds import CLEAN, WORST_CASE
 
 ROW_KEY = ("attack", "epsilon", "image_id")
-GROUPS = ("dx", "age_group", "sex")
+GROUPS = ("dx", "age_group", "sex", "localization", "skin_tone")
+CLUSTER = "cluster"
+"""Name of the column with a number that is the same for all images of a lesion, int64."""
 MAX_BATCH_ROWS = 16_384
 
-_COLUMNS = [*ROW_KEY, "label", *GROUPS, "probabilities"]
+_COLUMNS = [*ROW_KEY, "lesion_id", "label", *GROUPS, "probabilities"]
+_PROBE_COLUMNS = ["image_id", "epsilon", "probabilities"]
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
@@ -32,9 +36,9 @@ def predictions_feature(model: str) -> str:
     return f"predictions/{model}"
 
 
-def at_risk_feature(model: str) -> str:
-    """Name of the column that is 1 where the row is attacked and the model was right on the clean image, else 0."""
-    return f"at_risk/{model}"
+def clean_feature(model: str) -> str:
+    """Name of the column with the class that the model predicts on the clean image; -1 on rows that are clean."""
+    return f"clean_predicted/{model}"
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class JoinedShard:
     """The rows of one shard with the predictions of every model.
 
     Attributes:
-        rows: Table [row] of `attack`, `epsilon` (units of 1/255), `image_id`, `label`, `dx`, `age_group`, `sex`.
+        rows: Table [row] of `attack`, `epsilon` (units of 1/255), `image_id`, `lesion_id`, `label` and `GROUPS`.
         probabilities: For each model float32 [row, class_count].
     """
 
@@ -64,7 +68,9 @@ def join_models(tables: Mapping[str, pa.Table]) -> JoinedShard:
             or not of the same class count; if a label is not a class.
     """
     ordered = {model: _in_key_order(table) for model, table in tables.items()}
-    first, rows = next((model, table.select([*ROW_KEY, "label", *GROUPS])) for model, table in ordered.items())
+    first, rows = next(
+        (model, table.select([*ROW_KEY, "lesion_id", "label", *GROUPS])) for model, table in ordered.items()
+    )
     keys = rows.select([*ROW_KEY])
     if rows.num_rows != keys.group_by([*ROW_KEY]).aggregate([]).num_rows:
         raise ValueError(f"evaluate: model '{first}' has several predictions for the same image, attack and epsilon")
@@ -82,12 +88,16 @@ def join_models(tables: Mapping[str, pa.Table]) -> JoinedShard:
     return JoinedShard(rows, probabilities)
 
 
-def with_worst_case(shard: JoinedShard) -> JoinedShard:
+def with_worst_case(shard: JoinedShard, probes: Mapping[str, pa.Table] | None = None) -> JoinedShard:
     """Adds, for every epsilon, rows of the attack "worst_case": what does worst on an image, per model.
 
-    The worst of the clean prediction and of those under every attack at that epsilon is the one in which the true
-    class has the smallest margin over the best other class. An image is wrong there exactly if it is wrong in any of
-    them, so that accuracy on these rows is per-example robust accuracy.
+    The worst of the clean prediction, of those under every attack at that epsilon and of what the probes found there
+    is the one in which the true class has the smallest margin over the best other class. An image is wrong there
+    exactly if it is wrong in any of them, so that accuracy on these rows is per-example robust accuracy.
+
+    Args:
+        shard: The rows of the attacks.
+        probes: For each model rows of `image_id`, `epsilon` and `probabilities` under stronger attacks, on some images.
 
     Raises:
         ValueError: If an image has no clean prediction.
@@ -103,25 +113,54 @@ def with_worst_case(shard: JoinedShard) -> JoinedShard:
         candidates = np.concatenate([np.unique(clean_row[image[attacked]]), attacked])
         worst = {model: _first_per_image(candidates, image, rank) for model, rank in order.items()}
         part = shard.take(worst)
-        parts.append(JoinedShard(_relabelled(part.rows, WORST_CASE, budget), part.probabilities))
+        stronger = {
+            model: _where_worse(part.rows, values, (probes or {}).get(model), budget)
+            for model, values in part.probabilities.items()
+        }
+        parts.append(JoinedShard(_relabelled(part.rows, WORST_CASE, budget), stronger))
     return JoinedShard(
         pa.concat_tables([part.rows for part in parts]),
         {model: np.concatenate([part.probabilities[model] for part in parts]) for model in shard.probabilities},
     )
 
 
+def _where_worse(rows: pa.Table, probabilities: Floats, probes: pa.Table | None, epsilon: np.float32) -> Floats:
+    """The probabilities [row, class_count], replaced where a probe at this budget leaves a smaller margin."""
+    if probes is None or not probes.num_rows:
+        return probabilities
+    place = {name: index for index, name in enumerate(rows["image_id"].to_pylist())}
+    labels = rows["label"].to_numpy()
+    result = probabilities.copy()
+    at_budget = pc.equal(probes["epsilon"], pa.scalar(epsilon, pa.float32()))
+    found = probes.filter(pc.and_(at_budget, pc.is_valid(probes["probabilities"])))
+    for name, values in zip(found["image_id"].to_pylist(), found["probabilities"].to_pylist(), strict=True):
+        index = place.get(name)
+        if index is not None:
+            both = np.stack([np.asarray(values, np.float32), result[index]])
+            result[index] = both[_margin_order(both, np.repeat(labels[index], 2)).argmin()]
+    return result
+
+
 def wide_batches(shard: JoinedShard, max_rows: int = MAX_BATCH_ROWS) -> Iterator[pa.RecordBatch]:
     """Yields the rows as TFMA reads them: every column is a list per row, even of a single value."""
     image, clean_row = _clean_rows(shard)
-    labels = shard.rows["label"].to_numpy()
     attacked = shard.rows["attack"].to_numpy() != CLEAN
     columns = {name: _as_lists(shard.rows[name]) for name in ("label", "attack", "epsilon", *GROUPS)}
+    columns[CLUSTER] = _as_lists(pa.array(clusters(shard.rows)))
     for model, probabilities in shard.probabilities.items():
-        right = probabilities.argmax(axis=1) == labels
-        at_risk = (attacked & right[clean_row[image]]).astype(np.int64)
+        clean = np.where(attacked, probabilities.argmax(axis=1)[clean_row[image]], -1)
         columns[predictions_feature(model)] = _as_lists(pa.array(probabilities.ravel()), probabilities.shape[1])
-        columns[at_risk_feature(model)] = _as_lists(pa.array(at_risk))
+        columns[clean_feature(model)] = _as_lists(pa.array(clean))
     yield from pa.table(columns).to_batches(max_chunksize=max_rows)
+
+
+def clusters(rows: pa.Table) -> Integers:
+    """A number for each row [row] that is the same for all images of a lesion; an image without one is its own."""
+    names = pc.if_else(pc.equal(rows["lesion_id"], ""), rows["image_id"], rows["lesion_id"]).combine_chunks()
+    encoded = names.dictionary_encode()
+    digests = [hashlib.sha256(name.encode()).digest()[:8] for name in encoded.dictionary.to_pylist()]
+    numbers = np.frombuffer(b"".join(digests), dtype="<i8").astype(np.int64)
+    return np.asarray(numbers[np.asarray(encoded.indices)])
 
 
 class JoinShards(beam.DoFn):
@@ -129,38 +168,51 @@ class JoinShards(beam.DoFn):
 
     Args:
         shards: For each model the URIs of its Parquet shards, in the same order for every model.
+        probes: For models that were probed the URIs of the probes' Parquet shards, in that order.
 
     Raises:
         ValueError: If there is no model or the models differ in their number of shards.
     """
 
-    def __init__(self, shards: Mapping[str, Sequence[str]]) -> None:
-        counts = {model: len(uris) for model, uris in shards.items()}
+    def __init__(self, shards: Mapping[str, Sequence[str]], probes: Mapping[str, Sequence[str]] | None = None) -> None:
+        counts = {model: len(uris) for model, uris in (*shards.items(), *(probes or {}).items())}
         if len(set(counts.values())) != 1:
             raise ValueError(f"evaluate: models need equal numbers of prediction shards, found {counts or 'none'}")
         self._shards = {model: list(uris) for model, uris in shards.items()}
+        self._probes = {model: list(uris) for model, uris in (probes or {}).items()}
 
     def process(self, index: int) -> Iterable[pa.RecordBatch]:
         """Yield the rows of shard `index`."""
-        tables = {model: _read(uris[index]) for model, uris in self._shards.items()}
+        tables = {model: read_columns(uris[index], _COLUMNS) for model, uris in self._shards.items()}
+        probes = {model: read_columns(uris[index], _PROBE_COLUMNS) for model, uris in self._probes.items()}
         if any(table.num_rows for table in tables.values()):
-            yield from wide_batches(with_worst_case(join_models(tables)))
+            yield from wide_batches(with_worst_case(join_models(tables), probes))
 
 
-def _read(uri: str) -> pa.Table:
+def read_columns(uri: str, columns: Sequence[str]) -> pa.Table:
+    """Some columns of a Parquet file.
+
+    Raises:
+        ValueError: If one of them is missing.
+    """
     with FileSystems.open(uri) as file:
         parquet = pq.ParquetFile(file)
         found = parquet.schema_arrow.names
-        missing = sorted(set(_COLUMNS) - set(found))
+        missing = sorted(set(columns) - set(found))
         if missing:
             raise ValueError(f"evaluate: '{uri}' has no column {', '.join(missing)} (found: {', '.join(found)})")
-        return parquet.read(columns=_COLUMNS)
+        return parquet.read(columns=list(columns))
 
 
 def _in_key_order(table: pa.Table) -> pa.Table:
-    for name in ("attack", "image_id", *GROUPS):
+    for name, missing in {
+        "attack": "unknown",
+        "image_id": "unknown",
+        "lesion_id": "",
+        **dict.fromkeys(GROUPS, "unknown"),
+    }.items():
         # Slices need a value in every row; a dictionary-encoded column would not compare equal to a plain one.
-        text = pc.fill_null(table[name].cast(pa.string()), "unknown")
+        text = pc.fill_null(table[name].cast(pa.string()), missing)
         table = table.set_column(table.column_names.index(name), name, text)
     return table.sort_by([(name, "ascending") for name in ROW_KEY]).combine_chunks()
 

@@ -4,8 +4,11 @@ TFMA's own `BalancedAccuracy` thresholds probabilities at 0.5, and its macro ave
 missing; slices by lesion class consist of one class.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -14,85 +17,104 @@ import numpy.typing as npt
 from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.metrics import metric_types
 
-from components.evaluate.joining import at_risk_feature
+from components.evaluate import weighted
+from components.evaluate.intervals import (
+    Clusters,
+    Interval,
+    mean_of_rates_interval,
+    percentile_interval,
+    resampled,
+    wilson_interval,
+)
+from components.evaluate.joining import CLUSTER, clean_feature
+from components.evaluate.weighted import Labels, Scores, Values, Weights
 
 EXAMPLE_COUNT = "example_count"
 ATTACK_SUCCESS_RATE = "attack_success_rate"
-ATTACK_SUCCESS_RATE_COUNT = "attack_success_rate_n"
+MELANOMA_SENSITIVITY = "melanoma_sensitivity"
+MALIGNANT_TO_BENIGN = "malignant_to_benign"
+BENIGN_TO_MALIGNANT = "benign_to_malignant"
+CALIBRATION_ERROR = "ece"
 DENOMINATORS = {
     "accuracy": EXAMPLE_COUNT,
     "balanced_accuracy": EXAMPLE_COUNT,
     "macro_auc": EXAMPLE_COUNT,
-    ATTACK_SUCCESS_RATE: ATTACK_SUCCESS_RATE_COUNT,
+    ATTACK_SUCCESS_RATE: f"{ATTACK_SUCCESS_RATE}_n",
+    MELANOMA_SENSITIVITY: f"{MELANOMA_SENSITIVITY}_n",
+    MALIGNANT_TO_BENIGN: f"{MALIGNANT_TO_BENIGN}_n",
+    BENIGN_TO_MALIGNANT: f"{BENIGN_TO_MALIGNANT}_n",
+    CALIBRATION_ERROR: EXAMPLE_COUNT,
 }
 """Each metric with the metric that counts what it was measured on."""
+RATES = frozenset({"accuracy", ATTACK_SUCCESS_RATE, MALIGNANT_TO_BENIGN, BENIGN_TO_MALIGNANT})
+"""Shares of independent yes or no, whose interval is Wilson's; for the others see `intervals.resampled`."""
+MELANOMA = "mel"
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 
-def accuracy(confusion: Counts) -> float:
-    """Share of right predictions in a confusion matrix [label, prediction]; NaN if it is empty."""
-    return _ratio(int(np.trace(confusion)), int(confusion.sum()))
+def lower_bound(metric: str) -> str:
+    """Name under which TFMA holds the lower end of a metric's interval."""
+    return f"{metric}_lower"
 
 
-def balanced_accuracy(confusion: Counts) -> float:
-    """Mean recall over the classes that have examples in a confusion matrix [label, prediction]; NaN if it is empty."""
-    support = confusion.sum(axis=1)
-    present = support > 0
-    return float(np.mean(np.diag(confusion)[present] / support[present])) if present.any() else float("nan")
-
-
-def macro_auc(labels: npt.NDArray[np.integer[Any]], scores: Floats) -> float:
-    """Mean one-versus-rest area under the ROC curve over the classes with both positives and negatives.
-
-    Exact: the share of (positive, negative) pairs that the score puts in the right order, ties counting a half
-    (Hanley and McNeil, 1982).
-
-    Args:
-        labels: Class indices [example].
-        scores: Probabilities float32 [example, class_count].
-
-    Returns:
-        The mean, or NaN if there is no such class.
-    """
-    areas = []
-    for index in np.unique(labels):
-        positive = labels == index
-        negatives = np.sort(scores[~positive, index])
-        positives = scores[positive, index]
-        if len(negatives):
-            below = np.searchsorted(negatives, positives, side="left").sum()
-            not_above = np.searchsorted(negatives, positives, side="right").sum()
-            areas.append((below + not_above) / (2 * len(positives) * len(negatives)))
-    return float(np.mean(areas)) if areas else float("nan")
+def upper_bound(metric: str) -> str:
+    """Name under which TFMA holds the upper end of a metric's interval."""
+    return f"{metric}_upper"
 
 
 class RobustnessMetrics(metric_types.Metric):
-    """`accuracy`, `balanced_accuracy`, `macro_auc` and `attack_success_rate` of each model, and what they count.
+    """The metrics of each model in `DENOMINATORS`, their intervals, and what they count.
 
-    Attack success is the share of attacked rows, among those whose clean prediction was right, that are now wrong; it
-    is NaN on clean rows. A metric that is undefined in a slice is NaN rather than absent: TFMA fails a threshold on a
-    metric for *every* slice that lacks the metric, also for slices that the threshold does not speak of.
+    - accuracy, balanced_accuracy (mean recall), macro_auc: of the rows, by argmax;
+    - attack_success_rate: share of attacked rows, among those whose clean prediction was right, that are now wrong;
+    - malignant_to_benign: share of attacked rows of malignant classes, among those whose clean prediction was a
+      malignant class, that are now taken for a benign one; benign_to_malignant is the reverse;
+    - melanoma_sensitivity: at a fixed specificity, see `weighted.sensitivity_at`;
+    - ece: see `weighted.calibration_error`.
+
+    A metric that is undefined in a slice is NaN rather than absent: TFMA fails a threshold on a metric for *every*
+    slice that lacks the metric, also for slices that the threshold does not speak of.
 
     An extract holds one row or a batch of rows: labels [n], predictions [n, class_count].
 
     Args:
         class_count: The number of classes.
+        malignant: Indices of the malignant classes.
+        melanoma: Index of melanoma; None if no class is.
+        specificity: At which sensitivity to melanoma is measured.
         name: Name under which TFMA lists the computation; the metrics have their own names.
     """
 
-    def __init__(self, class_count: int, name: str = "robustness") -> None:
-        super().__init__(_computations, class_count=class_count, name=name)
+    def __init__(
+        self,
+        class_count: int,
+        malignant: Sequence[int] = (),
+        melanoma: int | None = None,
+        specificity: float = 0.9,
+        name: str = "robustness",
+    ) -> None:
+        super().__init__(
+            _computations,
+            class_count=class_count,
+            malignant=list(malignant),
+            melanoma=melanoma,
+            specificity=specificity,
+            name=name,
+        )
 
 
-def _computations(class_count: int, name: str, model_names: list[str]) -> list[metric_types.MetricComputation]:
+def _computations(
+    class_count: int, malignant: list[int], melanoma: int | None, specificity: float, name: str, model_names: list[str]
+) -> list[metric_types.MetricComputation]:
     del name
+    is_malignant = np.isin(np.arange(class_count), malignant)
     return [
         metric_types.MetricComputation(
             keys=list(_keys(model).values()),
-            preprocessors=[metric_types.FeaturePreprocessor(feature_keys=[at_risk_feature(model)])],
-            combiner=_RobustnessCombiner(model, class_count),
+            preprocessors=[metric_types.FeaturePreprocessor(feature_keys=[CLUSTER, clean_feature(model)])],
+            combiner=_RobustnessCombiner(model, is_malignant, melanoma, specificity),
         )
         for model in model_names
     ]
@@ -100,83 +122,130 @@ def _computations(class_count: int, name: str, model_names: list[str]) -> list[m
 
 def _keys(model: str) -> dict[str, metric_types.MetricKey]:
     # TFMA looks thresholds up by keys whose `example_weighted` is None.
-    names = [*DENOMINATORS, *dict.fromkeys(DENOMINATORS.values())]
+    names = [
+        *DENOMINATORS,
+        *dict.fromkeys(DENOMINATORS.values()),
+        *map(lower_bound, DENOMINATORS),
+        *map(upper_bound, DENOMINATORS),
+    ]
     return {name: metric_types.MetricKey(name, model_name=model, example_weighted=None) for name in names}
 
 
 @dataclass
-class _Accumulated:
-    """Counts of one model in one slice, and the scores that the AUC needs: 4 bytes per row and class.
+class Rows:
+    """Rows of one model in one slice, side by side: what every metric is computed from.
 
     Attributes:
-        confusion: int64 [label, prediction].
-        at_risk: Number of attacked rows whose clean prediction was right.
-        broken: Number of those that are wrong now.
-        labels: Chunks of class indices [n].
-        scores: Chunks of float32 [n, class_count].
+        labels: Class indices [n].
+        scores: float32 [n, class_count].
+        clean: Class predicted on the clean image [n], -1 on rows that are clean themselves.
+        clusters: uint64 [n], the same for images of one lesion.
     """
 
-    confusion: Counts
-    at_risk: int = 0
-    broken: int = 0
-    labels: list[npt.NDArray[np.int16]] = field(default_factory=list)
-    scores: list[Floats] = field(default_factory=list)
+    labels: npt.NDArray[np.int16]
+    scores: Floats
+    clean: npt.NDArray[np.int16]
+    clusters: Clusters
 
 
 class _RobustnessCombiner(beam.CombineFn):
-    def __init__(self, model: str, class_count: int) -> None:
+    """Collects rows (they are few in a slice of a test split: 4 bytes a class, and 12) and computes at the end."""
+
+    def __init__(
+        self, model: str, is_malignant: npt.NDArray[np.bool_], melanoma: int | None, specificity: float
+    ) -> None:
         self._model = model
-        self._class_count = class_count
+        self._is_malignant = is_malignant
+        self._melanoma = melanoma
+        self._specificity = specificity
 
-    def create_accumulator(self) -> _Accumulated:
-        return _Accumulated(np.zeros((self._class_count, self._class_count), dtype=np.int64))
+    def create_accumulator(self) -> list[Rows]:
+        return []
 
-    def add_input(self, accumulator: _Accumulated, element: metric_types.StandardMetricInputs) -> _Accumulated:
-        labels = np.asarray(self._of_model(element.labels), dtype=np.int16).reshape(-1)
+    def add_input(self, accumulator: list[Rows], element: metric_types.StandardMetricInputs) -> list[Rows]:
         scores = np.atleast_2d(np.asarray(self._of_model(element.predictions), dtype=np.float32))
-        if scores.shape[1] != self._class_count:
+        if scores.shape[1] != len(self._is_malignant):
             raise ValueError(
                 f"evaluate: model '{self._model}' has {scores.shape[1]} probabilities per image for "
-                f"{self._class_count} lesion classes"
+                f"{len(self._is_malignant)} lesion classes"
             )
-        at_risk = np.asarray(element[constants.FEATURES_KEY][at_risk_feature(self._model)]).reshape(-1) > 0
-        predicted = scores.argmax(axis=1)
-        np.add.at(accumulator.confusion, (labels, predicted), 1)
-        accumulator.at_risk += int(at_risk.sum())
-        accumulator.broken += int((at_risk & (predicted != labels)).sum())
-        accumulator.labels.append(labels)
-        accumulator.scores.append(scores)
+        features = element[constants.FEATURES_KEY]
+        accumulator.append(
+            Rows(
+                labels=np.asarray(self._of_model(element.labels), dtype=np.int16).reshape(-1),
+                scores=scores,
+                clean=np.asarray(features[clean_feature(self._model)], dtype=np.int16).reshape(-1),
+                clusters=np.asarray(features[CLUSTER]).reshape(-1).astype(np.int64).view(np.uint64),
+            )
+        )
         return accumulator
 
-    def merge_accumulators(self, accumulators: Iterable[_Accumulated]) -> _Accumulated:
-        merged = self.create_accumulator()
-        for other in accumulators:
-            merged.confusion += other.confusion
-            merged.at_risk += other.at_risk
-            merged.broken += other.broken
-            merged.labels += other.labels
-            merged.scores += other.scores
-        return merged
+    def merge_accumulators(self, accumulators: Iterable[list[Rows]]) -> list[Rows]:
+        return [rows for accumulator in accumulators for rows in accumulator]
 
-    def compact(self, accumulator: _Accumulated) -> _Accumulated:
-        if len(accumulator.labels) > 1:
-            accumulator.labels = [np.concatenate(accumulator.labels)]
-            accumulator.scores = [np.concatenate(accumulator.scores)]
-        return accumulator
+    def compact(self, accumulator: list[Rows]) -> list[Rows]:
+        if len(accumulator) < 2:
+            return accumulator
+        columns = (fields.name for fields in dataclasses.fields(Rows))
+        return [Rows(**{name: np.concatenate([getattr(rows, name) for rows in accumulator]) for name in columns})]
 
-    def extract_output(self, accumulator: _Accumulated) -> dict[metric_types.MetricKey, float]:
-        compacted = self.compact(accumulator)
-        confusion = compacted.confusion
-        auc = macro_auc(compacted.labels[0], compacted.scores[0]) if compacted.labels else float("nan")
-        values = {
-            "accuracy": accuracy(confusion),
-            "balanced_accuracy": balanced_accuracy(confusion),
-            "macro_auc": auc,
-            ATTACK_SUCCESS_RATE: _ratio(compacted.broken, compacted.at_risk),
-            EXAMPLE_COUNT: float(confusion.sum()),
-            ATTACK_SUCCESS_RATE_COUNT: float(compacted.at_risk),
+    def extract_output(self, accumulator: list[Rows]) -> dict[metric_types.MetricKey, float]:
+        keys = _keys(self._model)
+        values = dict.fromkeys(keys, math.nan) | dict.fromkeys(DENOMINATORS.values(), 0.0)
+        for rows in self.compact(accumulator):
+            values |= self._rates(rows) | self._estimates(rows)
+        for name in RATES:
+            if not math.isnan(values[name]):
+                values[lower_bound(name)], values[upper_bound(name)] = wilson_interval(
+                    values[name], int(values[DENOMINATORS[name]])
+                )
+        return {key: float(values[name]) for name, key in keys.items()}
+
+    def _rates(self, rows: Rows) -> dict[str, float]:
+        predicted = rows.scores.argmax(axis=1)
+        right, attacked = predicted == rows.labels, rows.clean >= 0
+        malignant, clean_malignant = self._is_malignant[rows.labels], self._is_malignant[rows.clean]
+        malignant_now = self._is_malignant[predicted]
+        cases = {
+            ATTACK_SUCCESS_RATE: (~right, attacked & (rows.clean == rows.labels)),
+            MALIGNANT_TO_BENIGN: (~malignant_now, attacked & malignant & clean_malignant),
+            BENIGN_TO_MALIGNANT: (malignant_now, attacked & ~malignant & ~clean_malignant),
         }
-        return {key: values[name] for name, key in _keys(self._model).items()}
+        values = {EXAMPLE_COUNT: float(len(right)), "accuracy": _ratio(int(right.sum()), len(right))}
+        for name, (happened, at_risk) in cases.items():
+            count = int(at_risk.sum())
+            values |= {name: _ratio(int((happened & at_risk).sum()), count), DENOMINATORS[name]: float(count)}
+        return values
+
+    def _estimates(self, rows: Rows) -> dict[str, float]:
+        """The metrics that are no rates, with their intervals."""
+        metrics: dict[str, Callable[[Labels, Scores, Weights], Values]] = {
+            "balanced_accuracy": weighted.balanced_accuracy,
+            "macro_auc": weighted.macro_auc,
+            CALIBRATION_ERROR: weighted.calibration_error,
+        }
+        values: dict[str, float] = {}
+        if self._melanoma is not None:
+            values[DENOMINATORS[MELANOMA_SENSITIVITY]] = float((rows.labels == self._melanoma).sum())
+            metrics[MELANOMA_SENSITIVITY] = functools.partial(
+                weighted.sensitivity_at, positive_class=self._melanoma, specificity=self._specificity
+            )
+        for name, metric in metrics.items():
+            estimate = float(metric(rows.labels, rows.scores, weighted.once(len(rows.labels)))[0])
+            lower, upper = math.nan, math.nan
+            if not math.isnan(estimate):
+                lower, upper = percentile_interval(resampled(metric, rows.labels, rows.scores, rows.clusters), estimate)
+            values |= {name: estimate, lower_bound(name): lower, upper_bound(name): upper}
+        lower, upper = self._recalls_interval(rows)
+        values[lower_bound("balanced_accuracy")] = min(lower, values[lower_bound("balanced_accuracy")])
+        values[upper_bound("balanced_accuracy")] = max(upper, values[upper_bound("balanced_accuracy")])
+        return values
+
+    def _recalls_interval(self, rows: Rows) -> Interval:
+        present, counts = np.unique(rows.labels, return_counts=True)
+        right = rows.scores.argmax(axis=1) == rows.labels
+        recalls = np.asarray([right[rows.labels == index].mean() for index in present])
+        return mean_of_rates_interval(recalls, counts)
 
     def _of_model(self, values: Any) -> Any:
         # With a single model TFMA drops the level of model names.
@@ -184,4 +253,4 @@ class _RobustnessCombiner(beam.CombineFn):
 
 
 def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else float("nan")
+    return part / whole if whole else math.nan

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -17,16 +16,17 @@ import tensorflow as tf
 
 from attacks.engine import fit_universal, record_seeds, to_images
 from attacks.logits import logits_of
-from attacks.target import Precision, Target
+from attacks.threat import ThreatModel
 from attacks.universal import Universal
 from components import storage
 from components.adversarial_shard import Crafting
 from components.artifacts import Artifact
 from components.component import Context
 from components.evaluate.component import PredictParams
+from components.evaluate.loading import Attacked, classifier_of
+from components.evaluate.skin_tone import skin_tone, typology_angles
 from components.evaluate.thresholds import CLEAN
 from components.examples import Batch, ExamplesSpec, Split, first_records, read_shard, shard_name, shard_uris
-from components.model_files import load_classifier, load_target
 from components.progress import watch_files
 
 PREDICTIONS = "predictions"
@@ -42,6 +42,7 @@ SCHEMA = pa.schema(
         ("age_group", pa.string()),
         ("sex", pa.string()),
         ("localization", pa.string()),
+        ("skin_tone", pa.string()),
         ("model", pa.string()),
         ("attack", pa.string()),
         ("norm", pa.string()),
@@ -95,30 +96,6 @@ def prediction_uris(predictions: Artifact) -> list[str]:
     return [predictions.path(PREDICTIONS, name) for name in names if name.endswith(".parquet")]
 
 
-@dataclass(frozen=True)
-class Attacked:
-    """The model under attack, and those that an attacker has beside it.
-
-    Attributes:
-        model: the model artifact.
-        surrogates: other model artifacts by name.
-        precision: of gradients.
-    """
-
-    model: Artifact
-    surrogates: Mapping[str, Artifact]
-    precision: Precision
-
-    def target(self) -> Target:
-        """Return what attacks see; models are loaded once per process."""
-        return dataclasses.replace(
-            load_target(self.model.uri, self.model.digest, self.precision),
-            surrogates={
-                name: load_target(other.uri, other.digest, self.precision) for name, other in self.surrogates.items()
-            },
-        )
-
-
 class FindPerturbation(beam.DoFn):
     """Finds a universal perturbation on training images, since the attacker has not seen the test images."""
 
@@ -144,7 +121,10 @@ class FindPerturbation(beam.DoFn):
         )
         content = io.BytesIO()
         np.save(content, fixed.perturbation, allow_pickle=False)
-        storage.write_bytes(storage.join(self._output, ADVERSARIAL, f"{folder(crafting)}.npy"), content.getvalue())
+        storage.write_bytes(
+            storage.join(self._output, ADVERSARIAL, f"{folder_name(crafting.name, crafting.threat)}.npy"),
+            content.getvalue(),
+        )
         yield index, dataclasses.replace(crafting, attack=fixed)
 
 
@@ -166,31 +146,38 @@ class PredictShard(beam.DoFn):
         with contextlib.ExitStack() as stack:
             writers = [stack.enter_context(self._writer(crafting, index, count)) for crafting in self._crafting]
             for batch in read_shard(source):
-                rows += self._rows(batch, batch.pixels, None)
+                tones = [skin_tone(float(angle)) for angle in typology_angles(batch.pixels)]
+                rows += self._rows(batch, tones, batch.pixels, None)
                 for place, (crafting, writer) in enumerate(zip(self._crafting, writers, strict=True)):
                     adversarial = found.get(place, crafting).craft(target, batch)
                     for record in crafting.records(batch, adversarial):
                         writer.write(record)
-                    rows += self._rows(batch, adversarial, crafting)
+                    rows += self._rows(batch, tones, adversarial, crafting)
         name = f"part-{index:05d}-of-{count:05d}.parquet"
         write_predictions(storage.join(self._output, PREDICTIONS, name), rows)
         yield from ()
 
     @contextlib.contextmanager
     def _writer(self, crafting: Crafting, index: int, count: int) -> Iterator[Any]:
-        uri = storage.join(self._output, ADVERSARIAL, folder(crafting), shard_name(Split.TEST, index, count))
+        uri = storage.join(
+            self._output, ADVERSARIAL, folder_name(crafting.name, crafting.threat), shard_name(Split.TEST, index, count)
+        )
         with storage.atomic_file(uri) as path, tf.io.TFRecordWriter(path) as writer:
             yield writer
 
     def _rows(
-        self, batch: Batch, pixels: np.ndarray[Any, np.dtype[np.uint8]], crafting: Crafting | None
+        self,
+        batch: Batch,
+        tones: Sequence[str],
+        pixels: np.ndarray[Any, np.dtype[np.uint8]],
+        crafting: Crafting | None,
     ) -> list[dict[str, Any]]:
         model = self._attacked.model
-        classifier = load_classifier(model.uri, model.digest)
-        probabilities = softmax(logits_of(classifier, to_images(pixels), self._batch_size))
+        probabilities = softmax(logits_of(classifier_of(model), to_images(pixels), self._batch_size))
         return [
             {
                 **{_RENAMED.get(name, name): value for name, value in batch.record(index).items()},
+                "skin_tone": tones[index],
                 "model": model.fingerprint,
                 "attack": CLEAN if crafting is None else crafting.name,
                 "norm": None if crafting is None else str(crafting.threat.norm),
@@ -202,9 +189,9 @@ class PredictShard(beam.DoFn):
         ]
 
 
-def folder(crafting: Crafting) -> str:
+def folder_name(attack: str, threat: ThreatModel) -> str:
     """Return the name of the folder of an attack's images."""
-    return f"{crafting.name}-{crafting.threat.norm}-{crafting.threat.epsilon:g}"
+    return f"{attack}-{threat.norm}-{threat.epsilon:g}"
 
 
 def softmax(logits: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -2,17 +2,17 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import NormalDist
 from typing import Any
 
 import pyarrow as pa
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.slicer import slicer_lib
 
-from components.evaluate.metrics import ATTACK_SUCCESS_RATE, DENOMINATORS
+from components.evaluate.metrics import DENOMINATORS, lower_bound, upper_bound
 from components.evaluate.thresholds import CLEAN, canonical_epsilon
 
 OVERALL = "overall"
+UNKNOWN = "unknown"
 
 METRICS_SCHEMA = pa.schema(
     [
@@ -26,14 +26,12 @@ METRICS_SCHEMA = pa.schema(
         pa.field("n", pa.int64(), nullable=False),
         pa.field("lower", pa.float64()),
         pa.field("upper", pa.float64()),
+        pa.field("small", pa.bool_(), nullable=False),
     ]
 )
 
-_RATES = ("accuracy", ATTACK_SUCCESS_RATE)
-_Z_95 = NormalDist().inv_cdf(0.975)
 
-
-def metrics_table(output_uri: str, models: Sequence[str], norm: str) -> pa.Table:
+def metrics_table(output_uri: str, models: Sequence[str], norm: str, min_slice_size: int) -> pa.Table:
     """Reads what TFMA wrote into a table in long form.
 
     Columns:
@@ -41,39 +39,43 @@ def metrics_table(output_uri: str, models: Sequence[str], norm: str) -> pa.Table
         attack: "none", the name of an attack, or "worst_case"; null for a slice over all attacks.
         norm: The norm of the budget, "linf" or "l2"; null where there is none.
         epsilon: Budget in units of 1/255; null for a slice over all budgets.
-        slice: "overall", or the images it is about: "dx=mel", "sex=female", "age_group=40-59".
+        slice: "overall", or the images it is about: "dx=mel", "sex=female", "age_group=40-59", "localization=back",
+            "skin_tone=light". Slices by what is unknown of every image are left out.
         metric: Name of the metric; a metric that is undefined in a slice has no row.
         value: Its value, 0 to 1.
-        n: Number of rows it was measured on; for attack_success_rate those whose clean prediction was right.
-        lower, upper: 95 % Wilson interval of the rates accuracy and attack_success_rate; null for other metrics.
+        n: Number of images it was measured on; of a share of some images (attack_success_rate, the flips,
+            melanoma_sensitivity) those.
+        lower, upper: 95 % interval; see `intervals`.
+        small: n is below `min_slice_size`: to be shown, but nothing is concluded from it.
 
     Args:
         output_uri: Folder that `run_tfma` wrote to.
         models: The models to list, in this order; within a model rows are ordered by slice and metric.
         norm: The norm of all budgets.
+        min_slice_size: Images below which a figure is marked as small.
 
     Raises:
         ValueError: If there are no results for one of the models.
     """
-    rows = [row for metrics in tfma.load_metrics(output_uri) for row in _rows(metrics, models, norm)]
+    rows = [row for found in tfma.load_metrics(output_uri) for row in _rows(found, models, norm, min_slice_size)]
     missing = sorted(set(models) - {row["model"] for row in rows})
     if missing:
         raise ValueError(f"evaluate: '{output_uri}' has no metrics of {', '.join(missing)}")
-    return pa.Table.from_pylist(sorted(rows, key=lambda row: _order(row, models)), schema=METRICS_SCHEMA)
+    empty = {f"{name}={UNKNOWN}" for name in unknown_groups(output_uri)}
+    told = [row for row in rows if row["slice"] not in empty]
+    return pa.Table.from_pylist(sorted(told, key=lambda row: _order(row, models)), schema=METRICS_SCHEMA)
 
 
-def wilson_interval(rate: float, n: int) -> tuple[float, float]:
-    """The 95 % score interval of a rate measured on n examples (Wilson, 1927).
-
-    Unlike the normal approximation it stays within 0 to 1 and is not empty at 0 and 1, which lesion classes with a few
-    dozen images need.
-    """
-    centre = (rate + _Z_95**2 / (2 * n)) / (1 + _Z_95**2 / n)
-    half = _Z_95 * math.sqrt(rate * (1 - rate) / n + _Z_95**2 / (4 * n**2)) / (1 + _Z_95**2 / n)
-    return max(0.0, min(rate, centre - half)), min(1.0, max(rate, centre + half))
+def unknown_groups(output_uri: str) -> list[str]:
+    """Return the groups of images, such as "sex", that are unknown of every image; see `metrics_table`."""
+    values: dict[str, set[str]] = {}
+    for found in tfma.load_metrics(output_uri):
+        for name, value in slicer_lib.deserialize_slice_key(found.slice_key):
+            values.setdefault(name, set()).add(str(value))
+    return sorted(name for name, known in values.items() if known == {UNKNOWN})
 
 
-def _rows(metrics: Any, models: Sequence[str], norm: str) -> Iterator[dict[str, Any]]:
+def _rows(metrics: Any, models: Sequence[str], norm: str, min_slice_size: int) -> Iterator[dict[str, Any]]:
     place = _place(dict(slicer_lib.deserialize_slice_key(metrics.slice_key)), norm)
     values = {
         (item.key.model_name, item.key.name): item.value.double_value.value
@@ -86,8 +88,12 @@ def _rows(metrics: Any, models: Sequence[str], norm: str) -> Iterator[dict[str, 
             if math.isnan(value):
                 continue
             n = int(values[model, denominator])
-            lower, upper = wilson_interval(value, n) if metric in _RATES else (None, None)
-            yield {"model": model, **place, "metric": metric, "value": value, "n": n, "lower": lower, "upper": upper}
+            yield {
+                **{"model": model, **place, "metric": metric, "value": value, "n": n},
+                "lower": values[model, lower_bound(metric)],
+                "upper": values[model, upper_bound(metric)],
+                "small": n < min_slice_size,
+            }
 
 
 def _place(features: Mapping[str, Any], norm: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -24,31 +24,32 @@ from tensorflow_model_analysis.writers import eval_config_writer, metrics_plots_
 
 from attacks.errors import UserError
 from components.evaluate import metrics
-from components.evaluate.joining import JoinShards, predictions_feature
+from components.evaluate.joining import GROUPS, JoinShards, predictions_feature
 from components.evaluate.thresholds import Gate, Threshold, canonical_epsilon
 
-SLICINGS = (
-    ("attack",),
-    ("dx",),
-    ("attack", "epsilon"),
-    ("attack", "epsilon", "dx"),
-    ("attack", "epsilon", "sex"),
-    ("attack", "epsilon", "age_group"),
-)
-"""The features that each slicing fixes. There is no overall slice: a mean over attacks says nothing. Slices by dx alone
-mix all rows too, the derived worst case among them."""
+SLICINGS = (("attack", "epsilon"), *(("attack", "epsilon", group) for group in GROUPS))
+"""The features that each slicing fixes. None mixes attacks or budgets: a mean over them says nothing."""
 
 TOLERANCE = 1e-9
 """Bounds include their value; without it 0.70 - 0.75 fails a `min_change` of -0.05 by rounding."""
 
 
-def build_eval_config(models: Sequence[str], class_names: Sequence[str], gate: Gate | None) -> config_pb2.EvalConfig:
+def build_eval_config(
+    models: Sequence[str],
+    class_names: Sequence[str],
+    gate: Gate | None,
+    *,
+    malignant: Collection[str] = (),
+    specificity: float = 0.9,
+) -> config_pb2.EvalConfig:
     """What TFMA is to compute: models, slices, metrics, and the gate's thresholds on the candidate.
 
     Args:
         models: Names of all models that are evaluated.
         class_names: Names of the lesion classes, in the order of the probabilities.
         gate: What the candidate must reach; without it nothing is validated, and TFMA calls the result not ok.
+        malignant: Names of the malignant classes.
+        specificity: At which sensitivity to melanoma is measured.
 
     Raises:
         UserError: If the gate names a model or a lesion class that does not exist.
@@ -62,7 +63,14 @@ def build_eval_config(models: Sequence[str], class_names: Sequence[str], gate: G
     computed = config_pb2.MetricConfig(
         class_name=metrics.RobustnessMetrics.__name__,
         module=metrics.__name__,
-        config=json.dumps({"class_count": len(class_names)}),
+        config=json.dumps(
+            {
+                "class_count": len(class_names),
+                "malignant": [index for index, name in enumerate(class_names) if name in malignant],
+                "melanoma": class_names.index(metrics.MELANOMA) if metrics.MELANOMA in class_names else None,
+                "specificity": specificity,
+            }
+        ),
     )
     return config_pb2.EvalConfig(
         model_specs=[
@@ -89,55 +97,64 @@ def slicing_spec(threshold: Threshold) -> config_pb2.SlicingSpec:
     return config_pb2.SlicingSpec(feature_values=values)
 
 
-def metric_thresholds(threshold: Threshold) -> list[config_pb2.MetricThreshold]:
-    """The TFMA thresholds, all of which must hold, that one threshold of the gate amounts to."""
+def metric_thresholds(threshold: Threshold) -> list[tuple[str, config_pb2.MetricThreshold]]:
+    """The TFMA thresholds, all of which must hold, that one threshold of the gate amounts to: (metric, threshold).
+
+    A change that is held to its interval is none of them: TFMA computes no interval of a difference between models.
+    """
     translated = []
-    if threshold.min is not None or threshold.max is not None:
-        lower = None if threshold.min is None else wrappers_pb2.DoubleValue(value=threshold.min - TOLERANCE)
-        upper = None if threshold.max is None else wrappers_pb2.DoubleValue(value=threshold.max + TOLERANCE)
-        bounds = config_pb2.GenericValueThreshold(lower_bound=lower, upper_bound=upper)
-        translated.append(config_pb2.MetricThreshold(value_threshold=bounds))
+    on_interval = threshold.on == "interval"
+    if threshold.min is not None:
+        bounds = config_pb2.GenericValueThreshold(lower_bound=wrappers_pb2.DoubleValue(value=threshold.min - TOLERANCE))
+        metric = metrics.lower_bound(threshold.metric) if on_interval else threshold.metric
+        translated.append((metric, config_pb2.MetricThreshold(value_threshold=bounds)))
+    if threshold.max is not None:
+        bounds = config_pb2.GenericValueThreshold(upper_bound=wrappers_pb2.DoubleValue(value=threshold.max + TOLERANCE))
+        metric = metrics.upper_bound(threshold.metric) if on_interval else threshold.metric
+        translated.append((metric, config_pb2.MetricThreshold(value_threshold=bounds)))
     for bound, slack, direction in (
         (threshold.min_change, -TOLERANCE, tfma.MetricDirection.HIGHER_IS_BETTER),
         (threshold.max_change, TOLERANCE, tfma.MetricDirection.LOWER_IS_BETTER),
     ):
-        if bound is not None:
+        if bound is not None and not on_interval:
             absolute = wrappers_pb2.DoubleValue(value=bound + slack)
             change = config_pb2.GenericChangeThreshold(absolute=absolute, direction=direction)
-            translated.append(config_pb2.MetricThreshold(change_threshold=change))
+            translated.append((threshold.metric, config_pb2.MetricThreshold(change_threshold=change)))
     return translated
 
 
-def run_tfma(
-    pipeline: beam.Pipeline,
-    shards: Mapping[str, Sequence[str]],
-    eval_config: config_pb2.EvalConfig,
-    output_uri: str,
-) -> None:
+def joined_batches(
+    root: beam.Pipeline, shards: Mapping[str, Sequence[str]], probes: Mapping[str, Sequence[str]] | None = None
+) -> beam.PCollection:
+    """Returns the predictions of all models side by side, the worst case included, as wide Arrow batches.
+
+    Args:
+        root: The pipeline to attach to.
+        shards: For each model the URIs of its prediction shards (Parquet); shard i of every model holds the same rows.
+        probes: For each model the URIs of its probes, shard by shard; what they broke counts in the worst case.
+    """
+    return (
+        root
+        | "ShardIndices" >> beam.Create(range(len(next(iter(shards.values())))))
+        | "SpreadShards" >> beam.Reshuffle()
+        | "JoinShards" >> beam.ParDo(JoinShards(shards, probes))
+    )
+
+
+def run_tfma(batches: beam.PCollection, eval_config: config_pb2.EvalConfig, output_uri: str) -> None:
     """Attaches the whole TFMA run to a Beam pipeline, which the caller runs.
 
     TFMA's loaders (`load_eval_result` with a model name, `load_metrics`, `load_validation_result`) read `output_uri`.
 
     Args:
-        pipeline: The pipeline to attach to.
-        shards: For each model of `eval_config` the URIs of its prediction shards (Parquet); shard i of every model
-            holds the same rows.
-        eval_config: From `build_eval_config`.
+        batches: From `joined_batches`.
+        eval_config: From `build_eval_config`, for the same models.
         output_uri: Folder for TFMA's results.
-
-    Raises:
-        ValueError: If models and shards do not match.
     """
-    names = [spec.name for spec in eval_config.model_specs]
-    if set(names) != set(shards):
-        raise ValueError(f"evaluate: predictions are of {sorted(shards)}, but models are {sorted(names)}")
     # Not `ExtractEvaluateAndWriteResults`: without loaded models TFMA 0.52 takes the baseline for missing and refuses
     # change thresholds.
     _ = (
-        pipeline
-        | "ShardIndices" >> beam.Create(range(len(shards[names[0]])))
-        | "SpreadShards" >> beam.Reshuffle()
-        | "JoinShards" >> beam.ParDo(JoinShards(shards))
+        batches
         | "BatchesToExtracts" >> tfma.BatchedInputsToExtracts()
         | "Evaluate"
         >> tfma.ExtractAndEvaluate(
@@ -207,8 +224,8 @@ def _take(values: Any, rows: npt.NDArray[np.intp]) -> Any:
 def _thresholds_spec(gate: Gate) -> config_pb2.MetricsSpec:
     spec = config_pb2.MetricsSpec(model_names=[gate.candidate])
     for threshold in gate.thresholds:
-        for translated in metric_thresholds(threshold):
-            spec.per_slice_thresholds[threshold.metric].thresholds.append(
+        for metric, translated in metric_thresholds(threshold):
+            spec.per_slice_thresholds[metric].thresholds.append(
                 config_pb2.PerSliceMetricThreshold(slicing_specs=[slicing_spec(threshold)], threshold=translated)
             )
     return spec

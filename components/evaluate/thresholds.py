@@ -15,7 +15,19 @@ CLEAN = "none"
 WORST_CASE = "worst_case"
 """Name of the derived attack: for each image the prediction, clean or attacked, that does worst on it."""
 
-MetricName = Literal["accuracy", "balanced_accuracy", "macro_auc", "attack_success_rate"]
+MetricName = Literal[
+    "accuracy",
+    "balanced_accuracy",
+    "macro_auc",
+    "attack_success_rate",
+    "melanoma_sensitivity",
+    "malignant_to_benign",
+    "benign_to_malignant",
+    "ece",
+]
+_UNDER_ATTACK = ("attack_success_rate", "malignant_to_benign", "benign_to_malignant")
+COMPARED = ("accuracy", "balanced_accuracy")
+"""Metrics whose change from the baseline has an interval."""
 
 Rate = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Change = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
@@ -37,8 +49,8 @@ class Threshold(BaseModel):
     """Bounds on one metric in one slice of the test images.
 
     Every bound that is given must hold, bounds included. A slice without images, or in which the metric is undefined,
-    does not pass. `min` and `max` bound the candidate's own value; `min_change` and `max_change` bound the candidate's
-    value minus the baseline's.
+    does not pass; one with too few images is shown, but neither passes nor fails. `min` and `max` bound the candidate's
+    own value; `min_change` and `max_change` bound the candidate's value minus the baseline's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,6 +72,16 @@ class Threshold(BaseModel):
     lesion: str | None = Field(
         default=None, min_length=1, description='Only images of this lesion class (a value of dx, such as "mel").'
     )
+    slice: str | None = Field(
+        default=None,
+        pattern=r"^(sex|age_group|localization|skin_tone)=.+$",
+        description='Only these images: "sex=female", "age_group=60-79", "localization=back", "skin_tone=tan".',
+    )
+    on: Literal["estimate", "interval"] = Field(
+        default="estimate",
+        description="What is held to the bounds: the figure, or the end of its 95 % interval on the side of the bound "
+        "(min by the lower end, max by the upper), so that chance alone does not pass.",
+    )
     min: Rate | None = Field(default=None, description="The candidate reaches at least this value, in 0 to 1.")
     max: Rate | None = Field(default=None, description="The candidate reaches at most this value, in 0 to 1.")
     min_change: Change | None = Field(
@@ -76,14 +98,22 @@ class Threshold(BaseModel):
 
     @property
     def slice_values(self) -> dict[str, str | float]:
-        """Features that fix the slice, as a TFMA slice key holds them: attack, epsilon and, where asked for, dx."""
+        """Features that fix the slice, as a TFMA slice key holds them: attack, epsilon and perhaps a group."""
         values: dict[str, str | float] = {"attack": self.attack, "epsilon": canonical_epsilon(self.epsilon)}
-        return values if self.lesion is None else {**values, "dx": self.lesion}
+        if self.images is not None:
+            name, _, value = self.images.partition("=")
+            values[name] = value
+        return values
+
+    @property
+    def images(self) -> str | None:
+        """Which images the threshold is about, as the table of metrics names them: "dx=mel"; None: all."""
+        return self.slice if self.lesion is None else f"dx={self.lesion}"
 
     def __str__(self) -> str:
         """The threshold as one reads it: "accuracy under pgd at epsilon 4 (dx=mel)"."""
         under = "on clean images" if self.attack == CLEAN else f"under {self.attack} at epsilon {self.epsilon:g}"
-        return f"{self.metric} {under}" + (f" (dx={self.lesion})" if self.lesion else "")
+        return f"{self.metric} {under}" + (f" ({self.images})" if self.images else "")
 
     @model_validator(mode="after")
     def _has_consistent_bounds(self) -> Self:
@@ -102,10 +132,17 @@ class Threshold(BaseModel):
             raise ValueError(f'attack "{CLEAN}" means clean images: epsilon must be 0, not {self.epsilon:g}')
         if self.attack != CLEAN and self.epsilon == 0:
             raise ValueError(f'attack "{self.attack}" needs an epsilon above 0 (in units of 1/255)')
-        if self.attack == CLEAN and self.metric == "attack_success_rate":
-            raise ValueError("attack_success_rate needs an attack: nothing succeeds on clean images")
-        if self.metric == "macro_auc" and self.lesion is not None:
-            raise ValueError("macro_auc is undefined within one lesion class: it needs positives and negatives")
+        if self.lesion is not None and self.slice is not None:
+            raise ValueError(f"{self.metric}: give a lesion or a slice, not both")
+        if self.attack == CLEAN and self.metric in _UNDER_ATTACK:
+            raise ValueError(f"{self.metric} needs an attack: nothing succeeds on clean images")
+        if self.metric in ("macro_auc", "melanoma_sensitivity") and self.lesion is not None:
+            raise ValueError(f"{self.metric} is undefined within one lesion class: it needs positives and negatives")
+        if self.on == "interval" and self.compares:
+            if self.metric not in COMPARED:
+                raise ValueError(f"a change of {self.metric} has no interval; of these it has: {', '.join(COMPARED)}")
+            if self.slice is not None:
+                raise ValueError("a change has an interval over all images and by lesion class, not in other slices")
         return self
 
 
@@ -118,12 +155,17 @@ class Gate(BaseModel):
     baseline: str | None = Field(
         default=None, min_length=1, description="Name of the model that changes are measured from; it is never gated."
     )
-    thresholds: list[Threshold] = Field(
-        min_length=1, description="All must hold. At least one: nothing is exported that no threshold has passed."
+    thresholds: list[Threshold] = Field(default=[], description="All must hold.")
+    checks: Literal["no_failure", "all_pass", "ignored"] = Field(
+        default="no_failure",
+        description="What the evaluation's self-checks (of the candidate, and of the evaluation as a whole) must show: "
+        "no failure, not even a warning, or nothing.",
     )
 
     @model_validator(mode="after")
     def _can_compare(self) -> Self:
+        if not self.thresholds and self.checks == "ignored":
+            raise ValueError("the gate asks for nothing: give a threshold, or let checks count")
         if self.baseline == self.candidate:
             raise ValueError(f'candidate and baseline are both "{self.candidate}": a model cannot be its own baseline')
         comparing = [str(threshold) for threshold in self.thresholds if threshold.compares]

@@ -24,6 +24,7 @@ def predictions(skill: Mapping[str, float], images: int = 60) -> dict[str, pa.Ta
     random = np.random.default_rng(0)
     labels = random.choice(len(CLASS_NAMES), images, p=[0.3, 0.2, 0.45, 0.05])
     sex, age_group = random.choice(["female", "male"], images), random.choice(["20-39", "40-59"], images)
+    skin_tone = random.choice(["light", "tan"], images)
     tables = {}
     for model, lift in skill.items():
         parts = []
@@ -33,10 +34,13 @@ def predictions(skill: Mapping[str, float], images: int = 60) -> dict[str, pa.Ta
             probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
             part = {
                 "image_id": [f"ISIC_{index:04d}" for index in range(images)],
+                "lesion_id": [f"HAM_{index // 2:04d}" for index in range(images)],
                 "label": labels,
                 "dx": [CLASS_NAMES[label] for label in labels],
                 "age_group": age_group,
                 "sex": sex,
+                "localization": ["unknown"] * images,
+                "skin_tone": skin_tone,
                 "attack": [attack] * images,
                 "epsilon": pa.array([epsilon] * images, pa.float32()),
                 "probabilities": pa.array(probabilities.astype(np.float32).tolist(), pa.list_(pa.float32())),
@@ -92,9 +96,10 @@ def evaluate(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str,
     def run(skill: Mapping[str, float], gate: Gate | None) -> Evaluated:
         root = tmp_path_factory.mktemp("evaluation")
         tables = predictions(skill)
-        eval_config = tfma_run.build_eval_config(list(skill), CLASS_NAMES, gate)
+        eval_config = tfma_run.build_eval_config(list(skill), CLASS_NAMES, gate, malignant=["mel"])
         pipeline = beam.Pipeline(runner=FnApiRunner())
-        tfma_run.run_tfma(pipeline, write_shards(root, tables), eval_config, str(root / "tfma"))
+        batches = tfma_run.joined_batches(pipeline, write_shards(root, tables))
+        tfma_run.run_tfma(batches, eval_config, str(root / "tfma"))
         pipeline.run().wait_until_finish()
         return Evaluated(tables, str(root / "tfma"))
 

@@ -32,6 +32,7 @@ def table_of(labels: Any, probabilities: Any) -> pa.Table:
             "attack": [attack for attack, _ in CONDITIONS for _ in names],
             "epsilon": pa.array([epsilon for _, epsilon in CONDITIONS for _ in names], pa.float32()),
             "label": np.tile(np.asarray(labels, dtype=np.int64), len(CONDITIONS)),
+            "lesion_id": [""] * len(names) * len(CONDITIONS),
             **{name: ["x"] * len(names) * len(CONDITIONS) for name in joining.GROUPS},
             "probabilities": pa.array(
                 np.asarray(probabilities, dtype=np.float32).reshape(-1, CLASSES).tolist(), pa.list_(pa.float32())
@@ -78,14 +79,14 @@ def test_repeated_rows_are_refused(tables: dict[str, pa.Table]) -> None:
 
 
 def test_other_labels_are_refused(tables: dict[str, pa.Table]) -> None:
-    other = tables["robust"].set_column(1, "label", pa.array([0] * tables["robust"].num_rows))
+    other = tables["robust"].set_column(2, "label", pa.array([0] * tables["robust"].num_rows))
     with pytest.raises(ValueError, match="differ in images, attacks, epsilons or labels"):
         joining.join_models({**tables, "robust": other})
 
 
 def test_labels_outside_the_classes_are_refused(tables: dict[str, pa.Table]) -> None:
     wrong = {
-        model: table.set_column(1, "label", pa.array([4] * table.num_rows, pa.int64()))
+        model: table.set_column(2, "label", pa.array([4] * table.num_rows, pa.int64()))
         for model, table in tables.items()
     }
     with pytest.raises(ValueError, match="has label 4, not 0 to 3"):
@@ -148,13 +149,39 @@ def test_worst_case_counts_only_images_that_were_attacked() -> None:
     assert "ISIC_2" not in selected(shard, "a", WORST_CASE, 8)[0]
 
 
-def test_only_attacked_rows_with_a_right_clean_prediction_are_at_risk() -> None:
+def test_attacked_rows_carry_what_the_model_says_of_the_clean_image() -> None:
     probabilities = np.zeros((len(CONDITIONS), 2, CLASSES))
-    probabilities[:, :, 1] = 1
+    probabilities[0, :, 1], probabilities[1:, :, 2] = 1, 1
     shard = joining.join_models({"a": table_of([1, 2], probabilities)})
     (batch,) = joining.wide_batches(shard)
-    at_risk = {(row["attack"][0], row["label"][0]): row[joining.at_risk_feature("a")][0] for row in batch.to_pylist()}
-    assert at_risk == {(attack, label): int(attack != CLEAN and label == 1) for attack, label in at_risk}
+    clean = {(row["attack"][0], row["label"][0]): row[joining.clean_feature("a")][0] for row in batch.to_pylist()}
+    assert clean == {(attack, label): -1 if attack == CLEAN else 1 for attack, label in clean}
+
+
+def test_images_of_a_lesion_are_one_cluster_and_an_image_without_one_is_its_own() -> None:
+    rows = pa.table({"image_id": ["a", "b", "c", "d"], "lesion_id": ["x", "x", "", ""]})
+    first, second, third, fourth = joining.clusters(rows)
+    assert first == second
+    assert len({first, third, fourth}) == 3
+
+
+def test_what_a_probe_broke_counts_in_the_worst_case() -> None:
+    probabilities = np.zeros((len(CONDITIONS), IMAGES, CLASSES))
+    probabilities[..., 0] = 1
+    shard = joining.join_models({"a": table_of(np.zeros(IMAGES), probabilities)})
+    probes = pa.table(
+        {
+            "image_id": ["ISIC_1", "ISIC_2", "ISIC_3", "ISIC_4"],
+            "epsilon": pa.array([4, 4, 4, 64], pa.float32()),
+            # The second is weaker than what was found before but for its doubt; the third was not tried.
+            "probabilities": pa.array([[0, 1, 0], [0.9, 0.1, 0], None, [0, 0, 1]], pa.list_(pa.float32())),
+        }
+    )
+    worst = joining.with_worst_case(shard, {"a": probes})
+    images, found = selected(worst, "a", WORST_CASE, 4)
+    expected = {"ISIC_1": [0, 1, 0], "ISIC_2": [0.9, 0.1, 0]}
+    np.testing.assert_allclose(found, [expected.get(image, [1, 0, 0]) for image in images], rtol=1e-6)
+    np.testing.assert_array_equal(selected(worst, "a", WORST_CASE, 8)[1], [[1, 0, 0]] * IMAGES)
 
 
 def test_batches_hold_every_row_once_as_lists(tables: dict[str, pa.Table]) -> None:
@@ -188,5 +215,5 @@ def test_a_missing_column_is_named(
     tables: dict[str, pa.Table], make_shards: Callable[..., Any], tmp_path: Path
 ) -> None:
     shards = make_shards(tmp_path, {"a": tables["vanilla"].drop_columns(["label"])}, shard_count=1)
-    with pytest.raises(ValueError, match=r"has no column label \(found: image_id, dx"):
+    with pytest.raises(ValueError, match=r"has no column label \(found: image_id, lesion_id, dx"):
         list(joining.JoinShards(shards).process(0))

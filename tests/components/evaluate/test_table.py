@@ -9,9 +9,13 @@ import tensorflow_model_analysis as tfma
 from scipy import stats
 from sklearn import metrics as reference
 
-from components.evaluate.table import METRICS_SCHEMA, metrics_table, wilson_interval
+from components.evaluate.intervals import wilson_interval
+from components.evaluate.metrics import DENOMINATORS
+from components.evaluate.table import METRICS_SCHEMA, metrics_table
 
 SKILL = {"vanilla": 1.0, "robust": 1.5}
+MIN_SLICE = 10
+COMPARED = ("accuracy", "balanced_accuracy", "macro_auc", "attack_success_rate")
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +25,7 @@ def evaluated(evaluate: Callable[..., Any]) -> Any:
 
 @pytest.fixture(scope="module")
 def table(evaluated: Any) -> pa.Table:
-    return metrics_table(evaluated.output_uri, list(SKILL), "linf")
+    return metrics_table(evaluated.output_uri, list(SKILL), "linf", MIN_SLICE)
 
 
 def with_worst_case(predictions: pa.Table) -> list[dict[str, Any]]:
@@ -63,8 +67,11 @@ def expected_slices(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], list[di
     slices: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
         here = (row["attack"], row["epsilon"])
-        keys = [(row["attack"], None, "overall"), (None, None, f"dx={row['dx']}"), (*here, "overall")]
-        keys += [(*here, f"{name}={row[name]}") for name in ("dx", "sex", "age_group")]
+        # Localization is unknown of every image: there are no slices by it.
+        keys = [
+            (*here, "overall"),
+            *((*here, f"{name}={row[name]}") for name in ("dx", "sex", "age_group", "skin_tone")),
+        ]
         for key in keys:
             slices.setdefault(key, []).append(row)
     return slices
@@ -80,7 +87,7 @@ def test_every_value_equals_scikit_learn_on_the_same_rows(model: str, evaluated:
     found = {
         (row["attack"], row["epsilon"], row["slice"], row["metric"]): (row["value"], row["n"])
         for row in table.to_pylist()
-        if row["model"] == model
+        if row["model"] == model and row["metric"] in COMPARED
     }
     assert found.keys() == expected.keys()
     for place, (value, n) in expected.items():
@@ -102,17 +109,19 @@ def test_rows_are_typed_and_ordered_by_model(table: pa.Table, evaluated: Any) ->
     assert table.schema == METRICS_SCHEMA
     models = table["model"].to_pylist()
     assert models == sorted(models, key=list(SKILL).index)
-    backwards = metrics_table(evaluated.output_uri, ["robust", "vanilla"], "linf")
+    backwards = metrics_table(evaluated.output_uri, ["robust", "vanilla"], "linf", MIN_SLICE)
     assert backwards.sort_by("model").equals(table.sort_by("model"))
 
 
-def test_only_rates_have_an_interval(table: pa.Table) -> None:
-    for row in table.to_pylist():
-        if row["metric"] in ("accuracy", "attack_success_rate"):
-            assert 0 <= row["lower"] <= row["value"] <= row["upper"] <= 1
+def test_every_figure_has_an_interval_and_small_ones_are_marked(table: pa.Table) -> None:
+    rows = table.to_pylist()
+    for row in rows:
+        assert 0 <= row["lower"] <= row["value"] <= row["upper"] <= 1
+        assert row["small"] == (row["n"] < MIN_SLICE)
+        if row["metric"] in ("accuracy", "attack_success_rate", "malignant_to_benign"):
             assert (row["lower"], row["upper"]) == wilson_interval(row["value"], row["n"])
-        else:
-            assert row["lower"] is row["upper"] is None
+    assert {row["metric"] for row in rows} == set(DENOMINATORS)
+    assert {row["small"] for row in rows} == {True, False}
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 5), (5, 5), (3, 7), (812, 1000)])
@@ -133,9 +142,9 @@ def test_tfmas_own_loaders_read_each_model(evaluated: Any, table: pa.Table) -> N
 
 def test_a_model_without_results_is_named(evaluated: Any) -> None:
     with pytest.raises(ValueError, match="has no metrics of other"):
-        metrics_table(evaluated.output_uri, ["vanilla", "other"], "linf")
+        metrics_table(evaluated.output_uri, ["vanilla", "other"], "linf", MIN_SLICE)
 
 
 def test_one_model_alone_can_be_evaluated(evaluate: Callable[..., Any], table: pa.Table) -> None:
-    alone = metrics_table(evaluate({"vanilla": SKILL["vanilla"]}, None).output_uri, ["vanilla"], "linf")
+    alone = metrics_table(evaluate({"vanilla": SKILL["vanilla"]}, None).output_uri, ["vanilla"], "linf", MIN_SLICE)
     assert alone.equals(table.filter(pa.array([model == "vanilla" for model in table["model"].to_pylist()])))
