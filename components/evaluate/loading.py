@@ -3,21 +3,70 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from attacks.target import Precision, Target
+from components import storage
 from components.artifacts import Artifact
-from components.model_files import load_classifier, load_target
+from components.model_files import NETWORK, load_classifier, load_target
+from models.classifier import compute_deterministically
+from models.foreign.saved_models import saved_model_target
+from models.foreign.spec import ForeignSpec, OutputKind
+
+_FOREIGN = "foreign.json"
+_SAVED_MODEL = "saved_model"
 
 
 def classifier_of(model: Artifact) -> Target:
     """Return the model exactly as it is, to score images by; once per process and content."""
-    return load_classifier(model.uri, model.digest)
+    if _is_network(model.uri, model.digest):
+        return load_classifier(model.uri, model.digest)
+    return _saved_model(model.uri, model.digest)
+
+
+def has_only_probabilities(model: Artifact) -> bool:
+    """Whether the logits of a model had to be made of its probabilities, where they may have been rounded away."""
+    if not storage.exists(model.path(_FOREIGN)):
+        return False
+    return _foreign(model.uri).outputs is OutputKind.PROBABILITIES
 
 
 def _target_of(model: Artifact, precision: Precision) -> Target:
-    return load_target(model.uri, model.digest, precision)
+    """Return what attacks see of a model; a SavedModel computes in whatever precision it was saved in."""
+    if _is_network(model.uri, model.digest):
+        return load_target(model.uri, model.digest, precision)
+    return _saved_model(model.uri, model.digest)
+
+
+@functools.lru_cache(maxsize=16)
+def _is_network(uri: str, digest: str) -> bool:
+    del digest
+    return storage.exists(storage.join(uri, NETWORK))
+
+
+def _foreign(uri: str) -> ForeignSpec:
+    return ForeignSpec.model_validate_json(storage.read_bytes(storage.join(uri, _FOREIGN)))
+
+
+@functools.lru_cache(maxsize=8)
+def _saved_model(uri: str, digest: str) -> Target:
+    """Load the SavedModel of a model artifact; once per process and content, which `digest` stands for."""
+    del digest
+    compute_deterministically()
+    source = storage.join(uri, _SAVED_MODEL)
+    if storage.is_local(source):
+        return saved_model_target(Path(source), _foreign(uri))
+    # TensorFlow keeps what it has loaded in memory, so that the copy may go.
+    with tempfile.TemporaryDirectory() as folder:
+        for name in storage.list_files(source):
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(storage.read_bytes(storage.join(source, name)))
+        return saved_model_target(Path(folder), _foreign(uri))
 
 
 @dataclass(frozen=True)

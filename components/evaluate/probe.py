@@ -36,7 +36,7 @@ from components.evaluate.component import ProbeParams
 from components.evaluate.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from components.evaluate.health import examine
 from components.evaluate.joining import read_columns
-from components.evaluate.loading import Attacked, classifier_of
+from components.evaluate.loading import Attacked, classifier_of, has_only_probabilities
 from components.evaluate.predict import prediction_uris, softmax
 from components.evaluate.thresholds import CLEAN
 from components.examples import Batch, ExamplesSpec, Split, read_shard, shard_uris
@@ -65,6 +65,7 @@ HEALTH_SCHEMA = pa.schema(
         ("repeated", pa.float32()),
         ("reordered", pa.float32()),
         ("like_probabilities", pa.bool_()),
+        ("from_probabilities", pa.bool_()),
     ]
 )
 CORRUPTED_SCHEMA = pa.schema(
@@ -221,8 +222,10 @@ class ProbeShard(beam.DoFn):
             if threat.norm is Norm.LINF and params.spsa_images:
                 spsa = self._crafting("spsa", SPSA(steps=20, samples=64), threat)
                 yield _Probe(str(Kind.BLACK_BOX), spsa, white_box, self._share(params.spsa_images))
-        large = large_budget(params.epsilons[0].norm, values)
-        yield _Probe(LARGE, self._crafting("pgd", PGD(steps=20), large), (), share)
+        # A model without gradients is only evaluated with attacks that need none.
+        large: Attack = PGD(steps=20) if white_box else Square(queries=max(1, params.queries))
+        budget = large_budget(params.epsilons[0].norm, values)
+        yield _Probe(LARGE, self._crafting(large.name, large, budget), (), share)
 
     def _crafting(self, name: str, attack: Attack, threat: ThreatModel) -> Crafting:
         params = self._params
@@ -232,8 +235,9 @@ class ProbeShard(beam.DoFn):
         found = examine(classifier, to_images(batch.pixels), batch.labels, self._params.batch_size)
         columns = {field.name: getattr(found, field.name).tolist() for field in dataclasses.fields(found)}
         ids = batch.columns["image/id"]
+        whole = {"from_probabilities": has_only_probabilities(self._attacked.model)}
         return [
-            {"image_id": ids[place], **{name: values[place] for name, values in columns.items()}}
+            {"image_id": ids[place], **whole, **{name: values[place] for name, values in columns.items()}}
             for place in range(len(ids))
         ]
 

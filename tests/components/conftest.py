@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from components.artifacts import Artifact, ArtifactStore, ArtifactType, Provenance
-from components.augment.component import AUGMENT
 from components.component import Component, Context, Params
-from components.evaluate.component import PREDICT
-from components.export.component import EXPORT
+from components.fingerprint import library_versions
 from components.ingest.component import INGEST, IngestParams
 from components.ingest.datasets.synthetic.source import SyntheticSource
 from components.preprocess.component import PREPROCESS, PreprocessParams
@@ -20,7 +18,6 @@ from models.registry import NETWORKS
 from tests.small_networks import TINY
 
 IMAGE_SIZE = 16
-COMPONENTS = (INGEST, PREPROCESS, TRAIN, AUGMENT, PREDICT, EXPORT)
 
 Outputs = Mapping[str, Artifact]
 
@@ -47,7 +44,8 @@ class Workshop:
         work = self.root / "work" / name
         work.mkdir(parents=True, exist_ok=True)
         component.execute(Context(params, given, staged, str(work), progress=progress or Silent()))
-        origin = Provenance(component.name, params.model_dump(mode="json"), given, {})
+        versions = library_versions(component.libraries)
+        origin = Provenance(component.name, params.model_dump(mode="json"), given, versions)
         return {key: store.publish(staged[key], type_, name, origin) for key, type_ in component.outputs.items()}
 
     def publish(self, type_: ArtifactType, name: str, files: Mapping[str, bytes]) -> Artifact:

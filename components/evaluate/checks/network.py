@@ -43,22 +43,26 @@ def gradients_exist(evidence: Evidence) -> Iterator[Check]:
 def outputs_are_logits(evidence: Evidence) -> Iterator[Check]:
     """Attacks see logits; probabilities saturate and hide gradients."""
     for model in evidence.models:
-        like = evidence.health[model]["like_probabilities"].to_numpy(zero_copy_only=False)
-        if not len(like):
+        health = evidence.health[model]
+        if not health.num_rows:
             continue
-        share = float(like.mean())
-        bad = share == 1.0
+        like = float(np.mean(health["like_probabilities"].to_numpy(zero_copy_only=False)))
+        made = bool(np.any(health["from_probabilities"].to_numpy(zero_copy_only=False)))
+        status = Status.FAIL if like == 1.0 else Status.WARN if made else Status.PASS
+        sentence = {
+            Status.FAIL: "The outputs sum to 1 on every image: they are probabilities, which saturate. "
+            "Take the softmax off.",
+            Status.WARN: "The model returns probabilities only; attacks see their logarithm, which ends where they "
+            "were rounded to 0 or 1. Bring a model that returns logits.",
+            Status.PASS: "Attacks see logits.",
+        }[status]
         yield Check(
             name="logits",
             title="Logits, not probabilities",
             model=model,
-            status=Status.FAIL if bad else Status.PASS,
-            sentence=(
-                "The outputs sum to 1 on every image: they are probabilities, which saturate. Take the softmax off."
-                if bad
-                else "Attacks see logits."
-            ),
-            figures={"outputs like probabilities": share, "images": len(like)},
+            status=status,
+            sentence=sentence,
+            figures={"outputs like probabilities": like, "made of probabilities": str(made), "images": len(health)},
         )
 
 

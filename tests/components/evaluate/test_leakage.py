@@ -183,6 +183,24 @@ def test_blobs_that_agree_but_for_their_texture_are_no_copies() -> None:
     assert correlations(first[np.newaxis], first[np.newaxis])[0] == pytest.approx(1.0)
 
 
+def test_near_hashes_alone_make_no_copy() -> None:
+    originals = np.stack([lesion(seed) for seed in range(20)])
+    blended = np.rint(0.6 * originals + 0.4 * np.stack([lesion(seed) for seed in range(50, 70)])).astype(np.uint8)
+    near = [
+        pair for block in near_duplicates(perceptual_hashes(originals), perceptual_hashes(blended)) for pair in block[0]
+    ]
+    kept = {Split.TRAIN: fingerprints(list(originals)), Split.TEST: fingerprints(list(blended))}
+
+    assert near
+    assert leakage.compare_splits(kept).near_duplicates == ()
+
+
+def test_the_exposure_of_an_image_is_not_in_its_hash() -> None:
+    pixels = np.stack([lesion(seed) for seed in range(40)])
+
+    np.testing.assert_array_equal(perceptual_hashes(pixels), perceptual_hashes(pixels + np.uint8(20)))
+
+
 @pytest.mark.parametrize("size", (28, 32, 97, 224))
 def test_hashes_and_thumbnails_have_one_size_whatever_that_of_the_images(size: int) -> None:
     pixels = np.stack([lesion(seed, size) for seed in range(3)])

@@ -100,6 +100,14 @@ def test_a_lesion_over_most_of_the_image_is_left_out(skin: tuple[int, int, int])
     assert angle(image) == pytest.approx(expected(skin), abs=4.0)
 
 
+@pytest.mark.parametrize("skin", SKINS)
+def test_a_lesion_paler_than_the_skin_is_left_out(skin: tuple[int, int, int]) -> None:
+    image = bare(skin)
+    image[ellipse(SIZE, 0.5, 0.5, 1.0, 0.45)] = (252, 246, 244)
+
+    assert angle(image) == pytest.approx(expected(skin), abs=1.0)
+
+
 def test_shaded_skin_counts_as_a_whole() -> None:
     skin = (224, 180, 150)
     shaded = bare(skin) * np.linspace(0.93, 1.07, SIZE)[:, np.newaxis]
@@ -147,6 +155,13 @@ def test_where_no_skin_is_seen_the_tone_is_unknown(color: tuple[int, int, int]) 
 
     assert np.isnan(found).all()
     assert skin_tone(float(found[0])) == "unknown"
+
+
+def test_a_scrap_of_skin_in_the_dark_is_no_sample() -> None:
+    image = np.zeros((SIZE, SIZE, 3))
+    image[:10, :10] = (224, 180, 150)
+
+    assert math.isnan(angle(image))
 
 
 def test_images_do_not_affect_one_another() -> None:

@@ -1,0 +1,234 @@
+"""Keras networks that were trained elsewhere, as one graph of layers from images in [0, 1] to logits."""
+
+from __future__ import annotations
+
+import functools
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras import layers
+from keras.src.models.functional import Functional
+from keras.src.ops.nn import Sigmoid, Softmax
+
+from attacks.errors import UserError
+from models.classifier import load_network
+from models.foreign.declared import check_image_shape
+from models.foreign.outputs import as_logits
+from models.foreign.spec import InputFormat, InputRange, OutputKind
+
+_TYPICAL = {(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)}
+"""Ranges that networks compute on."""
+_SQUASHING = (keras.activations.softmax, keras.activations.sigmoid)
+_PASSING = (
+    layers.InputLayer,
+    layers.Identity,
+    layers.Dropout,
+    layers.GaussianNoise,
+    layers.RandomFlip,
+    layers.RandomRotation,
+    layers.RandomTranslation,
+    layers.RandomZoom,
+    layers.RandomCrop,
+    layers.RandomContrast,
+    layers.RandomBrightness,
+    layers.Resizing,
+    layers.CenterCrop,
+    layers.ZeroPadding2D,
+)
+"""Layers after which images still lie in the range that they came in."""
+
+
+@dataclass(frozen=True)
+class OpenedNetwork:
+    """A foreign network whose last activation has been taken off.
+
+    Attributes:
+        network: from images in its own range to `outputs`.
+        kind: LOGITS where a softmax or sigmoid has been taken off exactly, or there is no activation; None: to be found out from its outputs.
+        why: how that is known.
+        hint: which images its first layers expect, and what tells so.
+    """
+
+    network: keras.Model
+    kind: OutputKind | None
+    why: str
+    hint: tuple[InputFormat, str] | None
+
+
+def read_network(path: Path) -> keras.Model:
+    """Load a `.keras` file in safe mode; nothing in it is run.
+
+    Raises:
+        UserError: it is no such file, is damaged, holds code, or needs classes that are not there.
+    """
+    if path.suffix != ".keras":
+        raise UserError(
+            f"'{path}' is not a .keras file. Older formats can run code when they are loaded: save it as .keras "
+            "(model.save('model.keras')) or export a SavedModel (model.export('folder'))"
+        )
+    if not zipfile.is_zipfile(path):
+        raise UserError(
+            f"'{path}' is no .keras file, or a damaged one; save the model again: model.save('model.keras')"
+        )
+    try:
+        network = load_network(path)
+    except Exception as error:  # Keras raises whatever the file's content leads to.
+        raise UserError(_unloadable(path, str(error))) from error
+    if not isinstance(network, keras.Model):
+        raise UserError(f"'{path}' holds a {type(network).__name__}, which is no Keras model")
+    return network
+
+
+def _unloadable(path: Path, message: str) -> str:
+    first = message.strip().splitlines()[0] if message.strip() else "no reason given"
+    if "lambda" in message.lower() or "safe_mode" in message:
+        return (
+            f"'{path}' holds code (such as a Lambda layer), which is never run: anybody could have put it there. "
+            "Replace it with Keras layers or operations, or export a SavedModel: model.export('folder')"
+        )
+    if unknown := re.search(r"Could not locate (?:class|function) '([^']+)'", message):
+        return (
+            f"'{path}' needs '{unknown[1]}', which is not part of Keras and not known here. Export a SavedModel "
+            "instead: model.export('folder')"
+        )
+    return f"'{path}' cannot be loaded as a Keras model: {first}"
+
+
+def opened(network: keras.Model, image_size: int) -> OpenedNetwork:
+    """Return a network with its layers side by side and without its last softmax or sigmoid.
+
+    Raises:
+        UserError: it does not take one batch of colour images of this size, or does not return one row of scores each.
+    """
+    _check_shapes(network, image_size)
+    images = keras.Input((image_size, image_size, 3), name="audit_images")
+    flat = keras.Model(images, _unpacked(network, images, images))
+    hint = _hint(network)
+    last = flat.output._keras_history.operation
+    if isinstance(last, layers.Dense) and last.activation is keras.activations.linear:
+        return OpenedNetwork(flat, OutputKind.LOGITS, f"'{last.name}' has no activation", hint)
+    inner = _before_squashing(flat.output)
+    if inner is None:
+        return OpenedNetwork(flat, None, "", hint)
+    tensor, name = inner
+    return OpenedNetwork(keras.Model(images, tensor), OutputKind.LOGITS, f"taken before {name}", hint)
+
+
+def adopted_network(bare: keras.Model, image_format: InputFormat, kind: OutputKind) -> keras.Model:
+    """Return a network from float32 images [batch, size, size, 3] in [0, 1] to logits.
+
+    Args:
+        bare: see `OpenedNetwork.network`.
+        image_format: what it takes.
+        kind: what it returns.
+    """
+    images = keras.Input(bare.input_shape[1:], name="audit_images")
+    scale, offset = image_format.scale_and_offset()
+    x = images
+    if scale != [1.0] * 3 or offset != [0.0] * 3:
+        x = layers.Rescaling(scale, offset, name="audit_input")(x)
+    network = keras.Model(images, as_logits(_unpacked(bare, images, x), kind), name="audited")
+    known = {operation.name for operation in bare.operations}
+    for index, operation in enumerate(network.operations):
+        # Names that Keras counts up would depend on what else the process has built.
+        if operation.name not in known and not isinstance(operation, layers.Layer):
+            operation.name = f"audit_{type(operation).__name__.lower()}_{index}"
+    return network
+
+
+def _check_shapes(network: keras.Model, image_size: int) -> None:
+    if len(network.inputs or ()) != 1 or len(network.outputs or ()) != 1:
+        raise UserError(
+            f"the model has {len(network.inputs or ())} inputs and {len(network.outputs or ())} outputs; a classifier "
+            "of images has one of each"
+        )
+    shape, dtype = tuple(network.inputs[0].shape), network.inputs[0].dtype
+    check_image_shape(shape, image_size)
+    if not dtype.startswith(("float", "bfloat")):
+        raise UserError(
+            f"the model's input layer takes {dtype}, through which no gradient passes. Rebuild it with a float32 "
+            "input: keras.Input(shape, dtype='float32')"
+        )
+    if len(network.outputs[0].shape) != 2 or network.outputs[0].shape[-1] is None:
+        raise UserError(
+            f"the model returns {list(network.outputs[0].shape)}; a classifier returns [batch, class count]"
+        )
+
+
+def _unpacked(network: keras.Model, images: Any, x: Any) -> Any:
+    """Return a network's outputs for `x`, computed from `images` by layers side by side, so that they can be folded.
+
+    Networks inside it are unpacked too, unless names of their layers would then clash.
+    """
+    outputs = _called(network, x, inner=True)
+    try:
+        keras.Model(images, outputs)
+    except ValueError:
+        return _called(network, x, inner=False)
+    return outputs
+
+
+def _called(operation: Any, *arguments: Any, inner: bool, **options: Any) -> Any:
+    """Call a network layer by layer; with `inner` the networks inside it as well."""
+
+    def call(part: Any) -> Any:
+        return functools.partial(_called, part, inner=True) if inner else part
+
+    if type(operation) is keras.Sequential:
+        (x,) = arguments
+        for layer in operation.layers:
+            x = call(layer)(x)
+        return x
+    if type(operation) is Functional:
+        return operation._run_through_graph(arguments[0], operation_fn=call)
+    return operation(*arguments, **options)
+
+
+def _before_squashing(output: Any) -> tuple[Any, str] | None:
+    """Return the tensor before a last softmax or sigmoid, and what computes that; None where there is none."""
+    history = output._keras_history
+    operation, before = history.operation, history.operation._inbound_nodes[history.node_index].input_tensors
+    activation = getattr(operation, "activation", None)
+    if isinstance(operation, layers.Identity) or (
+        isinstance(operation, layers.Activation) and activation is keras.activations.linear
+    ):
+        return _before_squashing(before[0])
+    if isinstance(operation, layers.Softmax | Softmax | Sigmoid) or (
+        isinstance(operation, layers.Activation) and activation in _SQUASHING
+    ):
+        return before[0], f"'{operation.name}'"
+    if isinstance(operation, layers.Dense) and activation in _SQUASHING:
+        linear = type(operation).from_config({**operation.get_config(), "activation": "linear"})
+        logits = linear(before[0])
+        linear.set_weights(operation.get_weights())
+        return logits, f"the {activation.__name__} of '{operation.name}'"
+    return None
+
+
+def _hint(network: keras.Model) -> tuple[InputFormat, str] | None:
+    """Return which images the first layer that changes values expects, where that layer tells."""
+    first = next((layer for layer in _operations(network) if not isinstance(layer, _PASSING)), None)
+    if isinstance(first, layers.Rescaling) and isinstance(first.scale, int | float):
+        for values in InputRange:
+            ends = tuple(round(value * first.scale + first.offset, 2) for value in values.bounds)
+            if ends in _TYPICAL:
+                return InputFormat(range=values), f"layer '{first.name}' rescales to {ends[0]:g}..{ends[1]:g}"
+    if isinstance(first, layers.Normalization):
+        mean = float(keras.ops.max(first.mean)) if first.built and first.mean is not None else 0.0
+        if mean > 2.0:
+            return InputFormat(range=InputRange.BYTES), f"layer '{first.name}' has a mean of {mean:.3g}"
+    return None
+
+
+def _operations(network: keras.Model) -> Iterator[Any]:
+    """Yield what a network computes in its order, with what networks inside it compute."""
+    for operation in network.layers if type(network) is keras.Sequential else getattr(network, "operations", ()):
+        if isinstance(operation, keras.Model):
+            yield from _operations(operation)
+        else:
+            yield operation

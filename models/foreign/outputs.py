@@ -1,0 +1,86 @@
+"""From what a foreign model returns to the logits that attacks and metrics work on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from keras import ops
+
+from attacks.doors import are_probabilities
+from attacks.errors import UserError
+from attacks.threat import Images
+from models.foreign.spec import OutputKind
+
+LEAST_PROBABILITY = 1e-30
+"""Smaller ones count as this: their logarithm and its gradient stay finite in float32."""
+
+MASKS_GRADIENTS = (
+    "the outputs are probabilities, and what they were computed from could not be had: attacks go through their "
+    "logarithm, whose gradient vanishes where the model is certain. Robustness may look better than it is; a model "
+    "that returns logits is attacked better"
+)
+
+Outputs = npt.NDArray[np.float32]
+"""float32 [count, class_count], or [count, 1] for two classes."""
+
+
+def as_logits(outputs: Any, kind: OutputKind) -> Any:
+    """Return logits [count, class_count] of outputs (tensors, symbolic or not); one output becomes two logits [0, z].
+
+    Exact for logits. Probabilities p become log p, and a single one log p - log (1 - p): softmax gives them back.
+    """
+    if outputs.shape[-1] == 1:
+        scores = outputs if kind is OutputKind.LOGITS else _log(outputs) - _log(1.0 - outputs)
+        return ops.pad(scores, [[0, 0], [1, 0]])
+    return outputs if kind is OutputKind.LOGITS else _log(outputs)
+
+
+def _log(probabilities: Any) -> Any:
+    return ops.log(ops.clip(probabilities, LEAST_PROBABILITY, 1.0))
+
+
+def kind_of(outputs: Outputs) -> OutputKind:
+    """Return what outputs look like: probabilities lie in [0, 1] and add up to 1 in every row."""
+    if outputs.shape[1] == 1:
+        inside = outputs.min() >= 0.0 and outputs.max() <= 1.0
+        return OutputKind.PROBABILITIES if inside else OutputKind.LOGITS
+    return OutputKind.PROBABILITIES if are_probabilities(outputs) else OutputKind.LOGITS
+
+
+def class_count(outputs: int) -> int:
+    """Return how many classes so many outputs tell apart: one output tells two."""
+    return max(outputs, 2)
+
+
+def check_differentiable(outputs: Any, images: Images) -> None:
+    """Refuse a model through which no gradient reaches its input.
+
+    A gradient of zero is not refused: whether it hides something is for attacks and self-checks to find out.
+
+    Args:
+        outputs: function from images to outputs.
+        images: float32 [count, size, size, 3] in the model's own range.
+
+    Raises:
+        UserError: what to do.
+    """
+    tensor = tf.constant(images)
+    try:
+        with tf.GradientTape() as tape:
+            tape.watch(tensor)
+            total = tf.reduce_sum(tf.cast(outputs(tensor), tf.float32) ** 2)
+        gradient = tape.gradient(total, tensor)
+    except LookupError as error:
+        raise UserError(
+            f"the model has an operation without a gradient, so it cannot be attacked: {error}. Export it with "
+            "differentiable operations"
+        ) from error
+    if gradient is None:
+        raise UserError(
+            "no gradient reaches the model's input: a layer between them cannot be differentiated, such as rounding, "
+            "a cast to integers, argmax or one-hot. Give the model without that layer (if it is meant as a defence, "
+            "audit the model behind it: what only hides gradients does not protect)"
+        )

@@ -1,0 +1,174 @@
+"""SavedModels that were exported elsewhere: their signatures, and what an attack sees of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.protobuf import saved_model_pb2
+
+from attacks.errors import UserError
+from attacks.target import Target
+from models.foreign.outputs import as_logits
+from models.foreign.spec import ForeignSpec, Signature
+
+FILE = "saved_model.pb"
+_FLOATS = (types_pb2.DT_FLOAT, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16, types_pb2.DT_DOUBLE)
+_FIRST = ("serving_default", "serve", "pixels")
+"""Signatures that are preferred, where several would do."""
+_SCORES = ("logits", "probabilities", "predictions", "scores", "output_0")
+"""Outputs that are preferred, where several would do."""
+_REACHING_OUT = frozenset(
+    {"ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc", "ReaderReadV2"}
+)
+"""Operations that touch files or run code; no classifier needs them, and a file from elsewhere is not trusted."""
+_EXPORT = (
+    "Export a signature that takes float images [batch, height, width, 3] and returns scores [batch, classes], with "
+    "the decoding of files left out; for a Keras model: model.export('folder')"
+)
+
+
+def read_signature(folder: Path, name: str | None = None) -> Signature:
+    """Return the signature of a SavedModel that classifies images; nothing of it is loaded or run.
+
+    Args:
+        folder: of the SavedModel.
+        name: of the signature; None: the one that fits.
+
+    Raises:
+        UserError: there is none that can be attacked, or it holds operations that reach outside.
+    """
+    graph = _graph(folder)
+    _check_operations(folder, graph)
+    signatures = {key: value for key, value in graph.signature_def.items() if not key.startswith("__")}
+    if name is not None and name not in signatures:
+        raise UserError(f"'{folder}' has no signature '{name}'; it has: {', '.join(sorted(signatures)) or 'none'}")
+    wanted = [name] if name is not None else sorted(signatures, key=lambda key: (_rank(key, _FIRST), key))
+    problems = []
+    for key in wanted:
+        found = _classifying(key, signatures[key])
+        if isinstance(found, Signature):
+            return found
+        problems.append(f"'{key}' {found}")
+    raise UserError(f"'{folder}' has no signature that can be attacked: {'; '.join(problems) or 'none'}. {_EXPORT}")
+
+
+def _graph(folder: Path) -> Any:
+    try:
+        saved = saved_model_pb2.SavedModel.FromString(Path(folder, FILE).read_bytes())
+        return next(graph for graph in saved.meta_graphs if "serve" in graph.meta_info_def.tags)
+    except FileNotFoundError:
+        raise UserError(f"'{folder}' is no SavedModel: it has no file {FILE}") from None
+    except StopIteration:
+        raise UserError(f"'{folder}' has no graph for serving (tag 'serve'). {_EXPORT}") from None
+    except Exception as error:  # protobuf's own error has no public name
+        raise UserError(f"'{folder}/{FILE}' cannot be read: {error}") from error
+
+
+def _check_operations(folder: Path, graph: Any) -> None:
+    used = {node.op for node in graph.graph_def.node}
+    used |= {node.op for function in graph.graph_def.library.function for node in function.node_def}
+    if found := sorted(used & _REACHING_OUT):
+        raise UserError(f"'{folder}' reads or writes files or runs code ({', '.join(found)}), which is refused")
+
+
+def _rank(name: str, order: Sequence[str]) -> int:
+    return order.index(name) if name in order else len(order)
+
+
+def _classifying(name: str, signature: Any) -> Signature | str:
+    """Return a signature from float images to scores, or what is in its way."""
+    if len(signature.inputs) != 1:
+        return f"has {len(signature.inputs)} inputs"
+    ((key, images),) = signature.inputs.items()
+    if images.dtype not in _FLOATS:
+        return f"takes {tf.dtypes.as_dtype(images.dtype).name}, through which no gradient passes"
+    shape = _dimensions(images)
+    if shape is None or len(shape) != 4 or shape[0] is not None or shape[3] not in (3, None) or shape[1] != shape[2]:
+        return f"takes {shape or 'images of unknown shape'}, not [batch, size, size, 3]"
+    scores = {
+        output: found
+        for output, info in signature.outputs.items()
+        if info.dtype in _FLOATS and ((found := _dimensions(info)) is None or len(found) == 2)
+    }
+    if not scores:
+        return "returns no scores [batch, classes]"
+    chosen = min(scores, key=lambda output: (_rank(output, _SCORES), output))
+    if len(scores) > 1 and chosen not in _SCORES:
+        return f"returns several outputs that may be scores: {', '.join(sorted(scores))}"
+    counts = scores[chosen]
+    return Signature(
+        name=name, input=key, output=chosen, image_size=shape[1], class_count=counts[1] if counts else None
+    )
+
+
+def _dimensions(info: Any) -> tuple[int | None, ...] | None:
+    """Return a tensor's shape, None for each unknown side; None where nothing is known of it."""
+    if info.tensor_shape.unknown_rank:
+        return None
+    return tuple(None if dimension.size < 0 else int(dimension.size) for dimension in info.tensor_shape.dim)
+
+
+@dataclass(frozen=True, eq=False)
+class _Outputs:
+    """A signature as a function from images in the model's range to outputs.
+
+    Attributes:
+        loaded: the SavedModel, kept because functions refer to their variables weakly.
+        function: of the signature.
+        signature: what goes in and out.
+    """
+
+    loaded: Any
+    function: Any
+    signature: Signature
+
+    def __call__(self, images: Any) -> Any:
+        """Return float32 outputs of images [count, height, width, 3]."""
+        dtype = self.function.structured_input_signature[1][self.signature.input].dtype
+        outputs = self.function(**{self.signature.input: tf.cast(images, dtype)})
+        return tf.cast(outputs[self.signature.output], tf.float32)
+
+
+@functools.lru_cache(maxsize=4)
+def load_outputs(folder: Path, signature: Signature) -> Callable[[Any], Any]:
+    """Return the function of a signature, from images in the model's range to outputs; once per process and folder.
+
+    Raises:
+        UserError: it cannot be loaded, such as for operations that are not there.
+    """
+    try:
+        loaded = tf.saved_model.load(str(folder))
+        return _Outputs(loaded, loaded.signatures[signature.name], signature)
+    except Exception as error:  # TensorFlow raises whatever the file's content leads to.
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"the SavedModel cannot be loaded: {first}") from error
+
+
+@functools.lru_cache(maxsize=4)
+def saved_model_target(folder: Path, spec: ForeignSpec) -> Target:
+    """Return what an attack sees of an adopted SavedModel: images in [0, 1] to logits.
+
+    Its variables stay inside the function, so that `Target.weights` is empty and nothing is shared between models.
+
+    Args:
+        folder: of the SavedModel.
+        spec: what was found out when it was adopted.
+
+    Raises:
+        UserError: it cannot be loaded.
+    """
+    if spec.signature is None:
+        raise ValueError(f"'{folder}': the spec is of a .keras file, which has no signature")
+    outputs = load_outputs(folder, spec.signature)
+
+    def logits(weights: Sequence[Any], images: Any) -> Any:
+        del weights
+        return as_logits(outputs(spec.input.scaled(images)), spec.outputs)
+
+    return Target(logits, ())

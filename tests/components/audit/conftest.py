@@ -1,0 +1,43 @@
+"""A folder of images that the learned network knows, with its labels."""
+
+from pathlib import Path
+
+import pytest
+
+from components.artifacts import Artifact
+from components.audit.component import ADOPT_DATA, AdoptDataParams
+from models.lesions import HAM10000_CLASSES
+from tests.components.conftest import Workshop
+from tests.datasets import Row, encoded, write_files, write_table
+from tests.foreign_models import SIZE
+from tests.small_networks import colored_images
+
+COUNT = 90
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A folder of images, and their labels."""
+    folder = tmp_path_factory.mktemp("photos")
+    write_photos(folder)
+    return folder / "images", folder / "labels.csv"
+
+
+def write_photos(folder: Path) -> list[Row]:
+    """Write images and labels below a folder, and return the rows."""
+    pixels, labels = colored_images(COUNT, SIZE, seed=7)
+    rows = [{"image_id": f"P{index:03d}", "dx": HAM10000_CLASSES[label]} for index, label in enumerate(labels)]
+    write_files(folder / "images", {f"P{index:03d}.png": encoded(image) for index, image in enumerate(pixels)})
+    write_table(folder / "labels.csv", rows)
+    return rows
+
+
+def data_params(photos: tuple[Path, Path], **changes: object) -> AdoptDataParams:
+    """Parameters that adopt the photos."""
+    values = {"images": str(photos[0]), "labels": str(photos[1]), "class_names": HAM10000_CLASSES, "image_size": SIZE}
+    return AdoptDataParams.model_validate({**values, **changes})
+
+
+@pytest.fixture(scope="session")
+def adopted_images(workshop: Workshop, photos: tuple[Path, Path]) -> Artifact:
+    return workshop.make(ADOPT_DATA, data_params(photos), "adopted")["examples"]

@@ -1,0 +1,111 @@
+"""A user's images become examples of the test split."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attacks.errors import UserError
+from components.artifacts import Artifact
+from components.audit.component import ADOPT_DATA
+from components.component import Component, Params
+from components.examples import ExamplesSpec, Split, read_shard, shard_uris
+from components.fingerprint import fingerprint
+from models.lesions import HAM10000_CLASSES
+from tests.components.audit.conftest import COUNT, data_params, write_photos
+from tests.components.conftest import Workshop
+from tests.datasets import Row, draw, encoded, png_claiming, write_table
+from tests.foreign_models import SIZE
+from tests.small_networks import colored_images
+
+Photos = tuple[Path, Path]
+
+
+def records(artifact: Artifact) -> dict[str, tuple[np.ndarray, int]]:
+    uris = shard_uris(artifact, ExamplesSpec.read(artifact), Split.TEST)
+    batches = [batch for uri in uris for batch in read_shard(uri)]
+    return {
+        name: (batch.pixels[index], int(batch.labels[index]))
+        for batch in batches
+        for index, name in enumerate(batch.columns["image/id"])
+    }
+
+
+def test_every_image_is_there_with_its_label(adopted_images: Artifact) -> None:
+    spec = ExamplesSpec.read(adopted_images)
+    pixels, labels = colored_images(COUNT, SIZE, seed=7)
+
+    found = records(adopted_images)
+
+    assert spec.class_names == HAM10000_CLASSES
+    assert spec.preprocessing.image_size == SIZE
+    assert spec.counts == {Split.TRAIN: 0, Split.VALIDATION: 0, Split.TEST: COUNT}
+    assert spec.class_counts[Split.TEST] == np.bincount(labels, minlength=7).tolist()
+    assert sorted(found) == [f"P{index:03d}" for index in range(COUNT)]
+    for index in range(COUNT):
+        image, label = found[f"P{index:03d}"]
+        np.testing.assert_array_equal(image, pixels[index])
+        assert label == labels[index]
+
+
+def test_a_limit_draws_some_and_a_larger_one_keeps_them(workshop: Workshop, photos: Photos) -> None:
+    few, more = (
+        records(workshop.make(ADOPT_DATA, data_params(photos, limit=limit), f"limit-{limit}")["examples"])
+        for limit in (20, 40)
+    )
+
+    assert len(few) == 20
+    assert set(few) < set(more)
+
+
+def test_large_images_are_spread_over_shards(workshop: Workshop, photos: Photos) -> None:
+    spec = ExamplesSpec.read(
+        workshop.make(ADOPT_DATA, data_params(photos, image_size=1000, limit=20), "large")["examples"]
+    )
+
+    assert spec.shards[Split.TEST] == 2
+
+
+def damaged(kind: str) -> bytes:
+    image = encoded(draw(0, 60, 60), "JPEG")
+    return {"cut off": image[: len(image) // 2], "no image": b"no image", "a bomb": png_claiming(60_000, 60_000)}[kind]
+
+
+@pytest.mark.parametrize("kind", ["cut off", "no image", "a bomb"])
+def test_an_image_that_cannot_be_read_is_named(kind: str, workshop: Workshop, tmp_path: Path) -> None:
+    write_photos(tmp_path)
+    for name in ("P003", "P050"):
+        (tmp_path / "images" / f"{name}.png").write_bytes(damaged(kind))
+
+    with pytest.raises(UserError, match=r"2 images cannot be read: .*P0.*P0") as caught:
+        workshop.make(ADOPT_DATA, data_params((tmp_path / "images", tmp_path / "labels.csv")), f"damaged {kind}")
+
+    assert "P003" in str(caught.value)
+    assert "P050" in str(caught.value)
+
+
+def changed_label(folder: Path, rows: list[Row]) -> None:
+    rows[0]["dx"] = "nv" if rows[0]["dx"] == "mel" else "mel"
+    write_table(folder / "labels.csv", rows)
+
+
+def changed_image(folder: Path, rows: list[Row]) -> None:
+    del rows
+    (folder / "images" / "P001.png").write_bytes(encoded(draw(3, SIZE, SIZE)))
+
+
+def fingerprint_of(component: Component, params: Params) -> str:
+    return fingerprint(component, params, {})
+
+
+@pytest.mark.parametrize("change", [changed_label, changed_image])
+def test_the_fingerprint_hangs_on_the_content_of_files_not_on_their_place(change: object, tmp_path: Path) -> None:
+    places = (tmp_path / "one", tmp_path / "two")
+    rows = [write_photos(place) for place in places]
+    params = [data_params((place / "images", place / "labels.csv")) for place in places]
+    assert fingerprint_of(ADOPT_DATA, params[0]) == fingerprint_of(ADOPT_DATA, params[1])
+
+    assert callable(change)
+    change(places[1], rows[1])
+
+    assert fingerprint_of(ADOPT_DATA, params[0]) != fingerprint_of(ADOPT_DATA, params[1])
