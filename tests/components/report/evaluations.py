@@ -251,7 +251,14 @@ class DrawnRoot:
         return self.store.publish(str(staged), type_, key, origin)
 
     def run(
-        self, run: str, models: Sequence[str] = MODELS, *, blessed: bool = False, salt: str = "a", **changes: Any
+        self,
+        run: str,
+        models: Sequence[str] = MODELS,
+        *,
+        blessed: bool = False,
+        salt: str = "a",
+        settings: Any = None,
+        **changes: Any,
     ) -> Path:
         """Note a run that evaluated; return the folder of its evaluation."""
         counts = {"train": 6964, "validation": 1121, "test": IMAGES}
@@ -289,7 +296,7 @@ class DrawnRoot:
         verdict = self.publish(
             ArtifactType.BLESSING, f"evaluation{run}", "evaluate", {"blessing.json": blessing(models[-1], blessed)}
         )
-        self.begin(run)
+        self.begin(run, settings)
         made = {"dataset": data}
         self.node(run, "ingest", "ingest", made)
         self.node(run, "preprocess", "preprocess", {"examples": examples})
@@ -297,8 +304,8 @@ class DrawnRoot:
         self.ledger.end_run(run, "succeeded")
         return Path(evaluation.uri)
 
-    def begin(self, run: str) -> None:
-        self.ledger.begin_run(run, dump(self.config))
+    def begin(self, run: str, settings: Any = None) -> None:
+        self.ledger.begin_run(run, settings or dump(self.config))
 
     def node(
         self, run: str, node: str, stage: str, outputs: Mapping[str, Artifact] | None = None, status: str = "done"

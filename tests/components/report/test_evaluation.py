@@ -77,6 +77,13 @@ def test_no_metrics_at_all_says_what_to_run(tmp_path: Path) -> None:
         read_evaluation(str(tmp_path))
 
 
+def test_a_table_without_rows_says_what_to_run(tmp_path: Path) -> None:
+    write_evaluation(tmp_path)
+    pq.write_table(pq.read_table(tmp_path / "metrics.parquet").slice(0, 0), tmp_path / "metrics.parquet")
+    with pytest.raises(UserError, match="empty"):
+        read_evaluation(str(tmp_path))
+
+
 def test_a_blessed_model_is_called_so(tmp_path: Path) -> None:
     verdict = headline(gated(tmp_path))
     assert (verdict.state, verdict.model) == ("blessed", "trades")
