@@ -7,13 +7,19 @@ READY := $(VENV)/.ready
 HAM10000_DIR ?= $(abspath ../shared/data/ham10000)
 export HAM10000_DIR
 
-.PHONY: run test lint benchmarks lock clean
+.PHONY: run test browser lint benchmarks lock clean
 
 run: $(READY)
 	$(BIN)/dermrobust run
 
-test: $(READY)
+test: $(READY) browser
 	$(BIN)/python -m pytest
+
+# The report is tested in a real browser.
+browser:
+	@(command -v chromium && command -v chromedriver) > /dev/null || (apt-get -qq update && \
+		apt-get -qq install --yes --no-install-recommends chromium chromium-driver > /dev/null) || \
+		echo "Chromium could not be installed; install it and its driver, or the report's tests fail."
 
 lint: $(READY)
 	$(BIN)/ruff check .

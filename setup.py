@@ -37,6 +37,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["attacks*", "components*", "models*", "pipeline*"]),
+    package_data={"components.report": ["templates/*"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.21,<2.22",
@@ -56,6 +57,7 @@ setup(
         "rich>=14",
         "psutil>=7",
         "filelock>=3.18",
+        "scipy>=1.15",
         "jinja2>=3.1.6",
         # tensorflow-datasets 4.9.10 and cleverhans 4.0.0 use these without declaring them.
         "importlib-resources",

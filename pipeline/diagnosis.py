@@ -39,10 +39,12 @@ _SELF_TEST = {
     "evaluate": {
         "epsilons": [4],
         "attacks": {"pgd": {"attack": "pgd", "steps": 2}},
+        "probes": {"images": 8, "queries": 2, "spsa_images": 0, "corruption_images": 8},
         "gate": {
             "candidate": "fgsm",
             "baseline": "vanilla",
             "thresholds": [{"metric": "accuracy", "min": 0.0}],
+            "checks": "ignored",
         },
     },
 }

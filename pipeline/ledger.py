@@ -116,6 +116,21 @@ class Ledger:
             row = connection.execute(query, (type_, run, run)).fetchone()
         return None if row is None else (row["run"], row["uri"])
 
+    def run(self, run: str) -> dict[str, Any] | None:
+        """Return a run with its config, its nodes and the artifacts that they made; None if there is no such run."""
+        with self._connection() as connection:
+            row = connection.execute("SELECT * FROM runs WHERE id = ?", (run,)).fetchone()
+            if row is None:
+                return None
+            nodes = connection.execute("SELECT * FROM executions WHERE run = ? ORDER BY rowid", (run,)).fetchall()
+            made = connection.execute("SELECT * FROM lineage WHERE run = ? AND direction = 'output'", (run,)).fetchall()
+        return {
+            **dict(row),
+            "config": json.loads(row["config"]),
+            "nodes": [dict(node) for node in nodes],
+            "outputs": [dict(output) for output in made],
+        }
+
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")

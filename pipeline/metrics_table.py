@@ -1,4 +1,4 @@
-"""Reading the metrics of an evaluation artifact."""
+"""Reading what an evaluation artifact says."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 
 from components import storage
 from components.evaluate.adaptive import AdaptiveLoss, AdaptiveLosses
-from components.evaluate.files import ADAPTIVE, METRICS
+from components.evaluate.checks.check import Check, Checks
+from components.evaluate.files import ADAPTIVE, CHECKS, METRICS
 
 
 def metric_rows(evaluation_uri: str) -> list[dict[str, Any]]:
@@ -26,3 +27,8 @@ def adaptive_rows(evaluation_uri: str) -> tuple[AdaptiveLoss, ...]:
     """Return what attacks through a model's own gradients remove; nothing where no attack was transferred."""
     content = storage.read_bytes(storage.join(evaluation_uri, ADAPTIVE))
     return AdaptiveLosses.model_validate_json(content).losses
+
+
+def check_rows(evaluation_uri: str) -> tuple[Check, ...]:
+    """Return the self-checks."""
+    return Checks.model_validate_json(storage.read_bytes(storage.join(evaluation_uri, CHECKS))).checks

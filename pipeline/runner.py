@@ -12,9 +12,10 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -112,16 +113,39 @@ def run_pipeline(config: PipelineConfig, progress: Progress, *, first: str, last
     """
     nodes = needed(build_graph(config), first, last)
     stages = between(first, last)
+    selected = frozenset(node.id for node in nodes if node.stage in stages)
+    return run_graph(config, nodes, progress, settings=dump(config), selected=selected, force=force)
+
+
+def run_graph(
+    config: PipelineConfig,
+    nodes: Sequence[Node],
+    progress: Progress,
+    *,
+    settings: Mapping[str, Any],
+    selected: frozenset[str],
+    force: bool,
+) -> RunResult:
+    """Run any graph; what is unchanged is not done again.
+
+    Args:
+        config: where: its root, its Beam engine, and where an exported model is served from.
+        nodes: each after those that it needs.
+        progress: whom to tell.
+        settings: what the ledger keeps of what was asked for.
+        selected: ids of the nodes that may do work; of the others the result must be there.
+        force: do the work of selected nodes even if its result is there.
+    """
     session = _Session(
         run=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
         config=config,
         store=ArtifactStore(config.root),
         ledger=Ledger(places.ledger_path(config)),
         progress=progress,
-        selected=frozenset(node.id for node in nodes if node.stage in stages),
+        selected=selected,
         force=force,
     )
-    session.ledger.begin_run(session.run, dump(config))
+    session.ledger.begin_run(session.run, settings)
     _sessions[session.run] = session
     status = "interrupted"
     try:
@@ -162,7 +186,7 @@ def _publish(session: _Session) -> str | None:
         return publish(exported, places.export_directory(session.config))
 
 
-def _wire(root: beam.Pipeline, nodes: list[Node], run: str) -> None:
+def _wire(root: beam.Pipeline, nodes: Sequence[Node], run: str) -> None:
     """Make a transform of every node."""
     results: dict[str, beam.PCollection] = {}
     for node in nodes:

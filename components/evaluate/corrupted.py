@@ -61,7 +61,8 @@ def _figures(part: pa.Table, class_count: int) -> Iterator[dict[str, Any]]:
     yield {"metric": "accuracy", "value": accuracy, "n": len(right), "lower": lower, "upper": upper}
     balanced = float(weighted.balanced_accuracy(labels, predicted, weighted.once(len(labels)))[0])
     lesions: npt.NDArray[np.uint64] = clusters(part).view(np.uint64)
-    drawn = percentile_interval(resampled(weighted.balanced_accuracy, labels, predicted, lesions), balanced)
+    samples = resampled({"balanced": weighted.balanced_accuracy}, labels, predicted, lesions)["balanced"]
+    drawn = percentile_interval(samples, balanced)
     present, counts = np.unique(labels, return_counts=True)
     analytic = mean_of_rates_interval(np.asarray([right[labels == index].mean() for index in present]), counts)
     lower, upper = min(drawn[0], analytic[0]), max(drawn[1], analytic[1])

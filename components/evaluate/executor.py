@@ -60,8 +60,8 @@ def run(context: Context) -> None:
     _write_json(storage.join(evaluation, files.CHECKS), checks)
     _write_json(storage.join(evaluation, files.ABOUT), work.about(output))
     _write_json(storage.join(context.outputs["blessing"], files.BLESSING), blessing)
-    verdict = "blessed" if blessing.blessed else "not blessed"
-    context.progress.line(f"evaluate: '{blessing.candidate}' is {verdict}")
+    verdict = "meets" if blessing.blessed else "does not meet"
+    context.progress.line(f"evaluate: '{blessing.candidate}' {verdict} what the gate asks for")
 
 
 class _Work:

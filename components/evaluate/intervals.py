@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import NormalDist
 from typing import Any
 
@@ -26,6 +26,7 @@ _POISSON = np.asarray(
     np.uint32,
 )
 
+Metric = Callable[[Labels, Scores, Weights], Values]
 Interval = tuple[float, float]
 Clusters = npt.NDArray[np.uint64]
 """A number for each row that is the same for all images of a lesion: uint64 [row]."""
@@ -78,17 +79,18 @@ def lesion_weights(clusters: Clusters, samples: range) -> Weights:
     return weights[place.reshape(-1)]
 
 
-def resampled(
-    metric: Callable[[Labels, Scores, Weights], Values], labels: Labels, scores: Scores, clusters: Clusters
-) -> Values:
-    """Return a metric in each bootstrap sample: float64 [SAMPLES]; memory does not grow with the number of samples."""
+def resampled(metrics: Mapping[str, Metric], labels: Labels, scores: Scores, clusters: Clusters) -> dict[str, Values]:
+    """Return each metric in each bootstrap sample: float64 [SAMPLES]; memory does not grow with the number of samples.
+
+    All metrics see the same samples.
+    """
     block = max(1, _BLOCK // max(1, len(labels)))
-    return np.concatenate(
-        [
-            metric(labels, scores, lesion_weights(clusters, range(start, min(start + block, SAMPLES))))
-            for start in range(0, SAMPLES, block)
-        ]
-    )
+    found: dict[str, list[Values]] = {name: [] for name in metrics}
+    for start in range(0, SAMPLES, block):
+        weights = lesion_weights(clusters, range(start, min(start + block, SAMPLES)))
+        for name, metric in metrics.items():
+            found[name].append(metric(labels, scores, weights))
+    return {name: np.concatenate(values) for name, values in found.items()}
 
 
 def percentile_interval(values: Values, estimate: float) -> Interval:

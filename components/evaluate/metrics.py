@@ -7,7 +7,7 @@ missing; slices by lesion class consist of one class.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +21,13 @@ from components.evaluate import weighted
 from components.evaluate.intervals import (
     Clusters,
     Interval,
+    Metric,
     mean_of_rates_interval,
     percentile_interval,
     resampled,
     wilson_interval,
 )
 from components.evaluate.joining import CLUSTER, clean_feature
-from components.evaluate.weighted import Labels, Scores, Values, Weights
 
 EXAMPLE_COUNT = "example_count"
 ATTACK_SUCCESS_RATE = "attack_success_rate"
@@ -219,7 +219,7 @@ class _RobustnessCombiner(beam.CombineFn):
 
     def _estimates(self, rows: Rows) -> dict[str, float]:
         """The metrics that are no rates, with their intervals."""
-        metrics: dict[str, Callable[[Labels, Scores, Weights], Values]] = {
+        metrics: dict[str, Metric] = {
             "balanced_accuracy": weighted.balanced_accuracy,
             "macro_auc": weighted.macro_auc,
             CALIBRATION_ERROR: weighted.calibration_error,
@@ -230,12 +230,12 @@ class _RobustnessCombiner(beam.CombineFn):
             metrics[MELANOMA_SENSITIVITY] = functools.partial(
                 weighted.sensitivity_at, positive_class=self._melanoma, specificity=self._specificity
             )
-        for name, metric in metrics.items():
-            estimate = float(metric(rows.labels, rows.scores, weighted.once(len(rows.labels)))[0])
-            lower, upper = math.nan, math.nan
-            if not math.isnan(estimate):
-                lower, upper = percentile_interval(resampled(metric, rows.labels, rows.scores, rows.clusters), estimate)
-            values |= {name: estimate, lower_bound(name): lower, upper_bound(name): upper}
+        once = weighted.once(len(rows.labels))
+        estimates = {name: float(metric(rows.labels, rows.scores, once)[0]) for name, metric in metrics.items()}
+        defined = {name: metric for name, metric in metrics.items() if not math.isnan(estimates[name])}
+        for name, samples in resampled(defined, rows.labels, rows.scores, rows.clusters).items():
+            values[name] = estimates[name]
+            values[lower_bound(name)], values[upper_bound(name)] = percentile_interval(samples, estimates[name])
         lower, upper = self._recalls_interval(rows)
         values[lower_bound("balanced_accuracy")] = min(lower, values[lower_bound("balanced_accuracy")])
         values[upper_bound("balanced_accuracy")] = max(upper, values[upper_bound("balanced_accuracy")])

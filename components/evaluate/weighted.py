@@ -27,12 +27,10 @@ def once(count: int) -> Weights:
 
 def balanced_accuracy(labels: Labels, scores: Scores, weights: Weights) -> Values:
     """Mean recall over the classes that have weight."""
-    right = scores.argmax(axis=1) == labels
-    recalls = [
-        _share(weights[(labels == index) & right].sum(axis=0), weights[labels == index].sum(axis=0))
-        for index in np.unique(labels)
-    ]
-    return _mean(recalls, weights)
+    present, place = np.unique(labels, return_inverse=True)
+    member = np.eye(len(present), dtype=np.float32)[place.reshape(-1)].T
+    right = member * (scores.argmax(axis=1) == labels)
+    return _mean(list(_share(right @ weights, member @ weights)), weights)
 
 
 def macro_auc(labels: Labels, scores: Scores, weights: Weights) -> Values:
@@ -46,13 +44,13 @@ def macro_auc(labels: Labels, scores: Scores, weights: Weights) -> Values:
         positive = labels == index
         if positive.all():
             continue
-        order = np.argsort(scores[~positive, index], kind="stable")
-        negatives = scores[~positive, index][order]
-        below = _sums_from_zero(weights[~positive][order])
+        order = _ascending(scores[:, index], ~positive)
+        negatives = scores[order, index]
+        below = _sums_from_zero(weights[order])
         chosen = scores[positive, index]
         pairs = below[np.searchsorted(negatives, chosen, "left")] + below[np.searchsorted(negatives, chosen, "right")]
-        won = (weights[positive] * pairs).sum(axis=0) / 2
-        areas.append(_share(won, weights[positive].sum(axis=0, dtype=np.float64) * below[-1]))
+        won = np.einsum("ij,ij->j", weights[positive], pairs, dtype=np.float64) / 2
+        areas.append(_share(won, weights[positive].sum(axis=0) * below[-1]))
     return _mean(areas, weights)
 
 
@@ -60,9 +58,9 @@ def calibration_error(labels: Labels, scores: Scores, weights: Weights) -> Value
     """Expected calibration error: how far confidence is from accuracy, in the mean over bins of confidence."""
     confidence = scores.max(axis=1)
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-    gaps = (confidence - (scores.argmax(axis=1) == labels))[:, None] * weights
-    distance = sum(np.abs(gaps[bins == index].sum(axis=0, dtype=np.float64)) for index in range(CALIBRATION_BINS))
-    return _share(np.asarray(distance), weights.sum(axis=0, dtype=np.float64))
+    gaps = (confidence - (scores.argmax(axis=1) == labels)).astype(np.float32)
+    member = np.eye(CALIBRATION_BINS, dtype=np.float32)[bins].T * gaps
+    return _share(np.abs(member @ weights).sum(axis=0, dtype=np.float64), weights.sum(axis=0, dtype=np.float64))
 
 
 def sensitivity_at(
@@ -80,9 +78,9 @@ def sensitivity_at(
     positive = labels == positive_class
     if positive.all() or not positive.any():
         return np.full(weights.shape[1], np.nan)
-    order = np.argsort(scores[~positive, positive_class], kind="stable")
-    negatives = scores[~positive, positive_class][order]
-    spared = _sums_from_zero(weights[~positive][order])[1:]
+    order = _ascending(scores[:, positive_class], ~positive)
+    negatives = scores[order, positive_class]
+    spared = _sums_from_zero(weights[order])[1:]
     # Half a unit of slack: weights are whole numbers, and sums of them must not fail by rounding.
     place = (spared < specificity * spared[-1] - 1e-6).sum(axis=0)
     threshold = negatives[np.minimum(place, len(negatives) - 1)]
@@ -91,9 +89,15 @@ def sensitivity_at(
     return np.where(spared[-1] > 0, values, np.nan)
 
 
-def _sums_from_zero(weights: Weights) -> npt.NDArray[np.float64]:
-    """Return sums of the rows before each row, and of all: float64 [row + 1, sample]."""
-    sums = np.zeros((len(weights) + 1, weights.shape[1]))
+def _ascending(scores: npt.NDArray[np.float32], chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
+    """Return the places of chosen rows, from the lowest score to the highest."""
+    places = np.flatnonzero(chosen)
+    return places[np.argsort(scores[places], kind="stable")]
+
+
+def _sums_from_zero(weights: Weights) -> Weights:
+    """Return sums of the rows before each row, and of all: float32 [row + 1, sample], exact below 2 ** 24."""
+    sums = np.zeros((len(weights) + 1, weights.shape[1]), np.float32)
     np.cumsum(weights, axis=0, out=sums[1:])
     return sums
 

@@ -63,7 +63,9 @@ def refuse_unblessed(blessing: dict[str, Any]) -> None:
     """
     if blessing["blessed"]:
         return
-    reasons = [verdict["reason"] for verdict in blessing["thresholds"] if not verdict["passed"]]
+    unjudged = [verdict["reason"] for verdict in blessing["thresholds"] if not verdict["judged"]]
+    failed = [verdict["reason"] for verdict in blessing["thresholds"] if verdict["judged"] and not verdict["passed"]]
+    reasons = [*failed, *blessing["checks"]] or unjudged
     lines = "".join(f"\n  {reason}" for reason in reasons)
     raise Refused(f"export: '{blessing['candidate']}' is not blessed, so nothing is exported:{lines}")
 

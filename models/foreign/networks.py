@@ -49,7 +49,8 @@ class OpenedNetwork:
 
     Attributes:
         network: from images in its own range to `outputs`.
-        kind: LOGITS where a softmax or sigmoid has been taken off exactly, or there is no activation; None: to be found out from its outputs.
+        kind: LOGITS where a softmax or sigmoid has been taken off exactly, or there is no activation; None: to be
+            found out from its outputs.
         why: how that is known.
         hint: which images its first layers expect, and what tells so.
     """

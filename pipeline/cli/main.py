@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pipeline.cli import configuration, doctor, inspection, running
+from pipeline.cli import auditing, configuration, doctor, inspection, reporting, running
 from pipeline.cli.quiet import silence_libraries
 from pipeline.version import VERSION
 
@@ -22,7 +22,10 @@ def main() -> None:
 main.add_command(running.run)
 for stage_command in running.stage_commands():
     main.add_command(stage_command)
+main.add_command(auditing.audit)
 main.add_command(inspection.runs)
 main.add_command(inspection.show)
+main.add_command(reporting.report)
+main.add_command(reporting.compare)
 main.add_command(configuration.config)
 main.add_command(doctor.doctor)

@@ -11,10 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.metrics_table import adaptive_rows, metric_rows
+from pipeline.metrics_table import adaptive_rows, check_rows, metric_rows
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from components.evaluate.adaptive import AdaptiveLoss
+    from components.evaluate.checks.check import Check
     from pipeline.config import PipelineConfig
     from pipeline.runner import RunResult
 
@@ -33,6 +36,7 @@ def print_summary(result: RunResult) -> None:
     losses = adaptive_rows(evaluation.uri)
     if losses:
         console.print(adaptive_table(losses))
+    console.print(checks_table(check_rows(evaluation.uri)))
 
 
 def summary_table(rows: list[dict[str, Any]]) -> Table:
@@ -75,6 +79,20 @@ def adaptive_table(losses: tuple[AdaptiveLoss, ...]) -> Table:
     return table
 
 
+def checks_table(checks: tuple[Check, ...]) -> Table:
+    """Return the table of the self-checks that do not pass; its title counts all."""
+    counts = Counter(str(check.status) for check in checks)
+    title = ", ".join(f"{counts[status]} {status}" for status in ("fail", "warn", "pass") if counts[status])
+    table = Table(title=f"Self-checks: {title}", box=box.SIMPLE_HEAD, show_header=len(checks) > counts["pass"])
+    for name in ("", "model", "check", "what it means"):
+        table.add_column(name, no_wrap=name != "what it means")
+    for status in ("fail", "warn"):
+        for check in checks:
+            if check.status == status:
+                table.add_row(status, check.model or "all", check.title, escape(check.sentence))
+    return table
+
+
 def _grouped(rows: list[dict[str, Any]]) -> dict[_Place, dict[str, dict[str, Any]]]:
     groups: dict[_Place, dict[str, dict[str, Any]]] = {}
     for row in rows:
@@ -102,12 +120,24 @@ def _with_interval(row: dict[str, Any]) -> str:
     return f"{_number(row['value'])} [{row['lower']:.2f}, {row['upper']:.2f}]"
 
 
-def print_places(result: RunResult) -> None:
-    """Print where the evaluation and the exported model are."""
+def report_of(config: PipelineConfig, result: RunResult) -> Path | None:
+    """Write the report of a run that evaluated something, and return the page."""
+    from pipeline.reporting import report_folder, write_report
+
+    if result.output("evaluate", "evaluation") is None:
+        return None
+    page, _ = write_report(config, result.run, report_folder(config))
+    return page
+
+
+def print_places(result: RunResult, page: Path | None) -> None:
+    """Print where the evaluation, its report and the exported model are."""
     console = Console()
     evaluation = result.output("evaluate", "evaluation")
     if evaluation is not None:
         console.print(f"evaluation: {evaluation.uri}", soft_wrap=True, highlight=False)
+    if page is not None:
+        console.print(f"report:     {page}", soft_wrap=True, highlight=False)
     if result.published is not None:
         console.print(f"exported:   {result.published}", soft_wrap=True, highlight=False)
 
@@ -124,13 +154,14 @@ def metrics_listing(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def run_summary(config: PipelineConfig, result: RunResult) -> dict[str, Any]:
+def run_summary(config: PipelineConfig, result: RunResult, page: Path | None) -> dict[str, Any]:
     """Return a run as JSON values."""
     return {
         "run": result.run,
         "exit_code": result.exit_code,
         "root": config.root,
         "exported": result.published,
+        "report": None if page is None else str(page),
         "nodes": [
             {
                 "node": node.node,

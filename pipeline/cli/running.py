@@ -75,7 +75,8 @@ def _run(
     with chatter_to(library_log(config)) as stderr:
         from pipeline.runner import run_pipeline
 
-        result = run_pipeline(config, progress_on(Console(file=stderr)), first=first, last=last, force=force)
+        progress = progress_on(Console(file=stderr))
+        result = run_pipeline(config, progress, first=first, last=last, force=force)
     for node in result.nodes:
         if node.message and node.status in ("failed", "refused"):
             click.echo(f"error: {node.message}", err=True)
@@ -84,10 +85,11 @@ def _run(
 
 
 def _print_result(config: Any, result: Any, as_json: bool) -> None:
-    from pipeline.cli.results import print_places, print_summary, run_summary
+    from pipeline.cli.results import print_places, print_summary, report_of, run_summary
 
+    page = report_of(config, result)
     if as_json:
-        click.echo(json.dumps(run_summary(config, result), indent=1))
+        click.echo(json.dumps(run_summary(config, result, page), indent=1))
         return
     print_summary(result)
-    print_places(result)
+    print_places(result, page)

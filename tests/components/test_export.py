@@ -28,8 +28,13 @@ Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 
 def blessing_of(workshop: Workshop, name: str, *, blessed: bool) -> Artifact:
-    verdicts = [{"passed": True, "reason": "accuracy is fine"}, {"passed": blessed, "reason": "accuracy is 0.1 of 0.5"}]
-    content = {"blessed": blessed, "candidate": "mixed", "baseline": None, "thresholds": verdicts}
+    verdicts = [
+        {"judged": True, "passed": True, "reason": "accuracy is fine"},
+        {"judged": True, "passed": blessed, "reason": "accuracy is 0.1 of 0.5"},
+        {"judged": False, "passed": False, "reason": "too few images"},
+    ]
+    checks = [] if blessed else ["Gradients exist: fail."]
+    content = {"blessed": blessed, "candidate": "mixed", "baseline": None, "thresholds": verdicts, "checks": checks}
     return workshop.publish(ArtifactType.BLESSING, name, {"blessing.json": json.dumps(content).encode()})
 
 
@@ -175,7 +180,14 @@ def test_a_model_that_is_not_blessed_is_refused_with_the_reasons(
     blessing = blessing_of(workshop, "not_blessed", blessed=False)
     inputs = {"model": model, "blessing": blessing, "dataset": dataset, "examples": examples}
 
-    exports_nothing(workshop, tmp_path, PARAMS, Refused, "'mixed' is not blessed.*\n  accuracy is 0.1 of 0.5", **inputs)
+    exports_nothing(
+        workshop,
+        tmp_path,
+        PARAMS,
+        Refused,
+        "'mixed' is not blessed.*\n  accuracy is 0.1 of 0.5\n  Gradients exist: fail.$",
+        **inputs,
+    )
 
 
 @pytest.mark.parametrize("shift", [2e-5, float("nan")])

@@ -14,8 +14,9 @@ from attacks.errors import UserError
 from attacks.logits import logits_of
 from components.artifacts import Artifact
 from components.audit.component import ADOPT_MODEL, AdoptModelParams
-from components.foreign_files import ADOPTION, FOREIGN, is_saved_model, load_saved_model
+from components.evaluate.loading import classifier_of, has_only_probabilities
 from components.fingerprint import fingerprint
+from components.foreign_files import ADOPTION, FOREIGN
 from components.model_files import ModelSpec, load_classifier
 from models.foreign.outputs import MASKS_GRADIENTS
 from models.foreign.spec import CANDIDATES, Adoption, ForeignSpec, InputFormat, OutputKind
@@ -62,7 +63,7 @@ def test_a_keras_model_is_adopted_whatever_it_takes(image_format: InputFormat, a
 
     logits = logits_of(load_classifier(model.uri, model.digest), IMAGES, 4)
     np.testing.assert_allclose(logits, EXPECTED, atol=2e-3)
-    assert not is_saved_model(model)
+    assert not has_only_probabilities(model)
     spec = ModelSpec.read(model)
     assert (spec.class_names, spec.preprocessing.image_size) == (HAM10000_CLASSES, SIZE)
     assert foreign(model).input == image_format
@@ -80,8 +81,8 @@ def test_a_saved_model_is_adopted_as_it_is(adopt: Adopt, tmp_path: Path) -> None
     model = adopt(exported(tmp_path / "exported", taking(BYTES)))
 
     spec = foreign(model)
-    target = load_saved_model(model)
-    assert is_saved_model(model)
+    target = classifier_of(model)
+    assert has_only_probabilities(model)
     np.testing.assert_allclose(
         np.exp(logits_of(target, IMAGES, 4)), keras.activations.softmax(ops.array(EXPECTED)), atol=1e-4
     )

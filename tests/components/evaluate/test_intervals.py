@@ -41,6 +41,10 @@ def test_weights_do_not_depend_on_what_stands_beside_a_row(order: list[int], cut
     np.testing.assert_array_equal(lesion_weights(clusters, range(7, 20)), whole[:, 7:])
 
 
+def balanced(labels: Any, scores: Any, clusters: Any) -> Any:
+    return resampled({"balanced": weighted.balanced_accuracy}, labels, scores, clusters)["balanced"]
+
+
 def covered(interval: Any, truth: float) -> bool:
     return bool(interval[0] <= truth <= interval[1])
 
@@ -55,7 +59,7 @@ def test_the_bootstrap_covers_balanced_accuracy_about_95_times_in_100() -> None:
         predicted = np.where(right, labels, (labels + 1) % 3)
         scores = np.eye(3, dtype=np.float32)[predicted]
         estimate = float(weighted.balanced_accuracy(labels, scores, weighted.once(240))[0])
-        samples = resampled(weighted.balanced_accuracy, labels, scores, lesions(240, trial))
+        samples = balanced(labels, scores, lesions(240, trial))
         hits += covered(percentile_interval(samples, estimate), float(recalls.mean()))
     assert 0.90 <= hits / 200 <= 0.99
 
@@ -66,8 +70,8 @@ def test_images_of_a_lesion_widen_the_interval() -> None:
     labels = np.repeat(random.integers(0, 2, 60), 8)
     right = np.repeat(random.random(60) < 0.7, 8)
     scores = np.eye(2, dtype=np.float32)[np.where(right, labels, 1 - labels)]
-    alone = resampled(weighted.balanced_accuracy, labels, scores, lesions(480))
-    together = resampled(weighted.balanced_accuracy, labels, scores, np.repeat(lesions(60), 8))
+    alone = balanced(labels, scores, lesions(480))
+    together = balanced(labels, scores, np.repeat(lesions(60), 8))
     assert len(alone) == SAMPLES
     assert np.std(together) / np.std(alone) == pytest.approx(np.sqrt(8), rel=0.25)
 
@@ -75,9 +79,12 @@ def test_images_of_a_lesion_widen_the_interval() -> None:
 def test_many_rows_are_resampled_in_blocks_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = np.random.default_rng(0).integers(0, 3, 100)
     scores = np.random.default_rng(1).dirichlet(np.ones(3), 100).astype(np.float32)
-    whole = resampled(weighted.macro_auc, labels, scores, lesions(100))
+    metrics = {"auc": weighted.macro_auc, "error": weighted.calibration_error}
+    whole = resampled(metrics, labels, scores, lesions(100))
     monkeypatch.setattr("components.evaluate.intervals._BLOCK", 1000)
-    np.testing.assert_array_equal(resampled(weighted.macro_auc, labels, scores, lesions(100)), whole)
+    blocks = resampled(metrics, labels, scores, lesions(100))
+    for name, samples in whole.items():
+        np.testing.assert_allclose(blocks[name], samples, rtol=1e-6)
 
 
 def test_a_mean_of_rates_has_an_interval_where_every_rate_is_the_same() -> None:

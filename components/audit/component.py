@@ -1,0 +1,58 @@
+"""Audit: a model that was trained elsewhere and images with labels become artifacts that evaluate takes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from components.artifacts import ArtifactType
+from components.component import NOT_IN_FINGERPRINT, Component, Params
+from models.foreign.spec import InputFormat, OutputKind
+
+ClassName = Annotated[str, StringConstraints(min_length=1, to_lower=True, strip_whitespace=True)]
+
+
+class AdoptDataParams(Params):
+    """Which images, and what they show."""
+
+    images: str = Field(description="Folder of the images.", json_schema_extra=NOT_IN_FINGERPRINT)
+    labels: str = Field(description="Table of their labels.", json_schema_extra=NOT_IN_FINGERPRINT)
+    class_names: tuple[ClassName, ...] = Field(min_length=2, description="In the order of the model's outputs.")
+    image_size: int = Field(ge=8, le=1024, description="Height and width of the model's input, in pixels.")
+    limit: int | None = Field(None, ge=1, description="Use so many images, drawn at random; null: all.")
+
+
+class AdoptModelParams(Params):
+    """Which model; what is not given is found out."""
+
+    model: str = Field(
+        description="A .keras file, or the folder of a SavedModel.", json_schema_extra=NOT_IN_FINGERPRINT
+    )
+    input: InputFormat | None = Field(None, description="How it takes images; null: found out on labelled images.")
+    outputs: OutputKind | None = Field(None, description="What it returns; null: found out.")
+    signature: str | None = Field(None, description="Signature of a SavedModel; null: the one that fits.")
+    stated: tuple[Literal["image_size", "classes"], ...] = Field(
+        (), description="What the user has said beside this; the rest of it comes from the model and the labels."
+    )
+
+
+ADOPT_DATA = Component(
+    name="adopt_data",
+    params=AdoptDataParams,
+    inputs={},
+    outputs={"examples": ArtifactType.EXAMPLES},
+    executor="components.audit.data:run",
+    external_content="components.audit.content:data_digest",
+    libraries=("tensorflow", "pillow"),
+)
+
+ADOPT_MODEL = Component(
+    name="adopt_model",
+    params=AdoptModelParams,
+    inputs={"examples": ArtifactType.EXAMPLES},
+    outputs={"model": ArtifactType.MODEL},
+    executor="components.audit.model:run",
+    external_content="components.audit.content:model_digest",
+    libraries=("tensorflow", "keras"),
+)

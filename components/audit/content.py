@@ -1,0 +1,47 @@
+"""What adoption reads besides artifacts, as digests."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from attacks.errors import UserError
+from components.audit.component import AdoptDataParams, AdoptModelParams
+from components.audit.matching import image_files
+from components.component import Params
+
+
+def data_digest(params: Params) -> str:
+    """Return a digest of the images and the table.
+
+    Raises:
+        UserError: they are not there.
+    """
+    assert isinstance(params, AdoptDataParams)
+    folder, table = Path(params.images), Path(params.labels)
+    return _digest([("labels", table), *((name, path) for name, path in sorted(image_files(folder).items()))])
+
+
+def model_digest(params: Params) -> str:
+    """Return a digest of the model's files.
+
+    Raises:
+        UserError: they are not there.
+    """
+    assert isinstance(params, AdoptModelParams)
+    path = Path(params.model)
+    if path.is_dir():
+        return _digest((item.relative_to(path).as_posix(), item) for item in sorted(path.rglob("*")) if item.is_file())
+    return _digest([("model", path)])
+
+
+def _digest(files: Iterable[tuple[str, Path]]) -> str:
+    total = hashlib.sha256()
+    for name, path in files:
+        try:
+            with path.open("rb") as file:
+                total.update(f"{hashlib.file_digest(file, 'sha256').hexdigest()} {name}\n".encode())
+        except OSError as error:
+            raise UserError(f"'{path}' cannot be read: {error.strerror}") from error
+    return total.hexdigest()

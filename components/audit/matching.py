@@ -1,0 +1,51 @@
+"""Images in a folder, and the rows of a table that belong to them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from attacks.errors import UserError
+from components.audit.labels import IMAGE_SUFFIXES, LabelledImage, Labels, some
+
+
+def image_files(folder: Path) -> dict[str, Path]:
+    """Return the image files below a folder by their name without suffix.
+
+    Raises:
+        UserError: it is no folder, holds no images, or two of one name.
+    """
+    if not folder.is_dir():
+        raise UserError(f"there is no folder of images '{folder}'")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
+            if path.stem in found:
+                raise UserError(f"two images are called '{path.stem}': '{found[path.stem]}', '{path}'; rename one")
+            found[path.stem] = path
+    if not found:
+        raise UserError(f"the folder '{folder}' holds no images ({', '.join(IMAGE_SUFFIXES)})")
+    return found
+
+
+def matched(labels: Labels, files: Mapping[str, Path], class_names: Sequence[str]) -> list[LabelledImage]:
+    """Return the rows in an order that is random, but the same for the same images.
+
+    Raises:
+        UserError: rows without an image, images without a row, or a class that is none of the model's.
+    """
+    ids = {row.image_id for row in labels.rows}
+    problems = []
+    if lost := sorted(ids - set(files)):
+        problems.append(f"{some(lost)} in the table without a file in the folder: leave the rows out, or add files")
+    if unlabelled := sorted(set(files) - ids):
+        problems.append(f"{some(unlabelled)} in the folder without a label: add rows, or move the files away")
+    if problems:
+        raise UserError(f"images and labels do not match: {'; '.join(problems)}")
+    if strange := sorted({row.dx for row in labels.rows} - set(class_names)):
+        raise UserError(
+            f"the labels name classes that the model does not have: {', '.join(strange)} (its classes: "
+            f"{', '.join(class_names)}). Name the model's classes in the order of its outputs: --classes"
+        )
+    return sorted(labels.rows, key=lambda row: hashlib.sha256(row.image_id.encode()).digest())

@@ -1,0 +1,116 @@
+"""A user's own model and images through the command line, to the table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from models.lesions import HAM10000_CLASSES
+from pipeline.cli.main import main
+from tests.datasets import encoded, write_files, write_table
+from tests.foreign_models import BYTES, SIZE, exported, learned, taking
+from tests.small_networks import colored_images
+
+pytestmark = pytest.mark.slow
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("audit")
+    pixels, labels = colored_images(70, SIZE, seed=7)
+    write_files(root / "images", {f"P{index}.png": encoded(image) for index, image in enumerate(pixels)})
+    rows = [{"image_id": f"P{index}", "dx": HAM10000_CLASSES[label]} for index, label in enumerate(labels)]
+    write_table(root / "labels.csv", rows)
+    taking(BYTES).save(root / "model.keras")
+    learned().save(root / "control.keras")
+    return root
+
+
+@pytest.fixture(scope="module")
+def audit(root: Path) -> Command:
+    def run(model: str, *options: str) -> Result:
+        places = {"--model": root / model, "--data": root / "images", "--labels": root / "labels.csv"}
+        arguments = [part for name, path in places.items() for part in (name, str(path))]
+        small = ("--suite", "paper", "--epsilon", "4", "--epsilon", "8", "--output", str(root / "out"))
+        return CliRunner().invoke(main, ["audit", *arguments, *small, *options])
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def first(audit: Command) -> Result:
+    return audit("model.keras")
+
+
+def statuses(result: Result) -> dict[str, str]:
+    return {node["node"]: node["status"] for node in json.loads(result.stdout)["nodes"]}
+
+
+def test_it_says_what_it_found_and_prints_the_table(first: Result) -> None:
+    assert first.exit_code == 0, first.output
+    for text in (
+        "model: image_size 16 px (detected: declared by the model)",
+        "model: input 0..255 (detected: balanced accuracy on 70 images",
+        "model: outputs logits (detected: taken before 'softmax')",
+        "data: the labels have no column lesion_id, age, sex, localization: no slices by age, sex, localization",
+        "worst_case",
+        "evaluation:",
+    ):
+        assert text in first.stdout
+
+
+def test_a_second_audit_does_nothing(first: Result, audit: Command) -> None:
+    again = audit("model.keras", "--json")
+
+    assert set(statuses(again).values()) == {"cached"}
+    assert json.loads(again.stdout)["models"]["model"]["input"]["range"] == "0..255"
+
+
+def test_saying_what_was_found_attacks_nothing_again(first: Result, audit: Command) -> None:
+    said = statuses(audit("model.keras", "--input-range", "0..255", "--json"))
+
+    assert {node for node, status in said.items() if status == "done"} == {"adopt[model]"}
+
+
+def test_its_runs_and_metrics_are_shown_like_any_others(first: Result, root: Path) -> None:
+    place = ("--set", f"root={root / 'out'}", "--json")
+
+    rows = json.loads(CliRunner().invoke(main, ["show", "metrics", *place]).stdout)
+    runs = json.loads(CliRunner().invoke(main, ["runs", *place]).stdout)
+
+    assert {row["model"] for row in rows} == {"model"}
+    assert "adopt[model]" in {node["node"] for node in runs[-1]["nodes"]}
+
+
+def test_a_control_stands_beside_it(first: Result, audit: Command, root: Path) -> None:
+    result = audit("model.keras", "--control", str(root / "control.keras"), "--limit", "40")
+
+    assert result.exit_code == 0, result.output
+    assert "control: input 0..1 (detected" in result.stdout
+
+
+def test_a_saved_model_is_audited(first: Result, audit: Command, root: Path) -> None:
+    exported(root / "exported", taking(BYTES))
+
+    result = audit("exported", "--limit", "40")
+
+    assert result.exit_code == 0, result.output
+    assert "model: signature serving_default (detected" in result.stdout
+    assert "model: note: the outputs are probabilities" in result.stdout
+
+
+def test_a_model_that_does_not_fit_the_data_leaves_no_model_behind(first: Result, audit: Command, root: Path) -> None:
+    before = sorted((root / "out" / "artifacts" / "model").iterdir())
+
+    result = audit("model.keras", "--classes", ",".join([*HAM10000_CLASSES, "scc"]))
+
+    assert result.exit_code == 2
+    assert "the model tells 7 classes apart, but 8 are named" in result.stderr
+    assert "Traceback" not in result.output
+    assert sorted((root / "out" / "artifacts" / "model").iterdir()) == before

@@ -1,0 +1,144 @@
+"""The graph of an audit, and what its command says to mistakes before any work is done."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from components.artifacts import ArtifactType
+from components.audit.component import AdoptDataParams, AdoptModelParams
+from components.evaluate.component import EvaluateParams, PredictParams
+from models.foreign.spec import InputFormat
+from pipeline.audit import Audit, audit_graph
+from pipeline.cli.main import main
+from pipeline.graph import Node
+from tests.datasets import write_table
+from tests.foreign_models import SIZE, learned
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.keras"
+    learned().save(path)
+    return path
+
+
+@pytest.fixture
+def given(tmp_path: Path, model: Path) -> dict[str, Any]:
+    """What an audit needs at least; the labels have classes in no order."""
+    (tmp_path / "images").mkdir()
+    write_table(tmp_path / "labels.csv", [{"image_id": name, "dx": name} for name in ("nv", "bcc", "mel")])
+    return {"model": model, "data": tmp_path / "images", "labels": tmp_path / "labels.csv"}
+
+
+def graph(given: dict[str, Any], **changes: Any) -> dict[str, Node]:
+    return {node.id: node for node in audit_graph(Audit.model_validate({**given, **changes}))}
+
+
+def test_a_model_is_adopted_attacked_and_evaluated(given: dict[str, Any]) -> None:
+    nodes = graph(given)
+
+    assert list(nodes)[:3] == ["adopt[data]", "adopt[model]", "predict[model]"]
+    assert list(nodes)[-1] == "evaluate"
+    data, evaluate = nodes["adopt[data]"].params, nodes["evaluate"].params
+    assert isinstance(data, AdoptDataParams)
+    assert isinstance(evaluate, EvaluateParams)
+    assert (data.image_size, data.class_names) == (SIZE, ("bcc", "mel", "nv"))
+    assert (evaluate.models, evaluate.class_names) == (("model",), ("bcc", "mel", "nv"))
+
+
+@pytest.mark.parametrize("control", [False, True])
+def test_every_input_is_an_output_of_an_earlier_node(control: bool, given: dict[str, Any]) -> None:
+    made: dict[tuple[str, str], ArtifactType] = {}
+    for node in graph(given, control=given["model"] if control else None).values():
+        assert set(node.inputs) == set(node.component.inputs)
+        for name, outputs in node.inputs.items():
+            assert {made[output.node, output.name] for output in outputs} <= {node.component.inputs[name]}
+        made |= {(node.id, name): type_ for name, type_ in node.component.outputs.items()}
+
+
+def test_a_control_is_evaluated_beside_the_model_and_lends_it_its_examples(given: dict[str, Any]) -> None:
+    nodes = graph(given, control=given["model"])
+
+    evaluate, model, control = (nodes[name].params for name in ("evaluate", "predict[model]", "predict[control]"))
+    assert isinstance(evaluate, EvaluateParams)
+    assert isinstance(model, PredictParams)
+    assert isinstance(control, PredictParams)
+    assert evaluate.models == ("model", "control")
+    assert (model.surrogates, control.surrogates) == (("control",), ())
+
+
+def test_what_is_said_reaches_the_components(given: dict[str, Any]) -> None:
+    nodes = graph(
+        given, classes=("C", "b", "A"), image_size=64, input={"range": "-1..1"}, limit=5, batch_size=3, seed=9
+    )
+
+    data, model, predict = (nodes[name].params for name in ("adopt[data]", "adopt[model]", "predict[model]"))
+    assert isinstance(data, AdoptDataParams)
+    assert isinstance(model, AdoptModelParams)
+    assert isinstance(predict, PredictParams)
+    assert (data.class_names, data.image_size, data.limit) == (("c", "b", "a"), 64, 5)
+    assert model.input == InputFormat.model_validate({"range": "-1..1"})
+    assert model.stated == ("image_size", "classes")
+    assert (predict.batch_size, predict.seed) == (3, 9)
+
+
+def command(given: dict[str, Any], root: Path, *options: str) -> Result:
+    arguments = [part for name in ("model", "data", "labels") for part in (f"--{name}", str(given[name]))]
+    return CliRunner().invoke(main, ["audit", *arguments, "--output", str(root / "out"), *options])
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--epsilon", "nonsense"), "'nonsense' is no threat model"),
+        (("--epsilon", "linf:4/255", "--epsilon", "l2:0.5"), "one evaluation has one norm"),
+        (("--epsilon", "4", "--epsilon", "linf:4/255"), "stands in the list twice"),
+        (("--suite", "nonsuch"), "there is no suite 'nonsuch'; there are: paper, standard, auto"),
+        (("--suite", "auto", "--epsilon", "l2:0.001"), "less than one level"),
+        (("--mean", "a,b,c"), "--mean a,b,c: expected one number, or three"),
+        (("--mean", "0.5"), "mean and standard deviation belong together"),
+        (("--classes", "mel,MEL,nv"), "two classes have the same name"),
+        (("--classes", "nonesuch.json"), "cannot be read as JSON"),
+        (("--input-size", "4"), "image_size"),
+        (("--model", "nonesuch.keras"), "there is no model 'nonesuch.keras'"),
+        (("--control", "nonesuch.keras"), "there is no model 'nonesuch.keras'"),
+        (("--model", "."), "'.' is no SavedModel: it has no file saved_model.pb"),
+        (("--labels", "nonesuch.csv"), "'nonesuch.csv' cannot be read"),
+    ],
+)
+def test_mistakes_end_with_a_message_and_code_2(
+    options: tuple[str, ...], told: str, given: dict[str, Any], tmp_path: Path
+) -> None:
+    result = command(given, tmp_path, *options)
+
+    assert result.exit_code == 2, result.output
+    assert told in " ".join(result.stderr.split())
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "out" / "artifacts").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--mean", "123.7,116.3,103.5", "--std", "58.4"), "0..255 (mean 123.7 116.3 103.5, std 58.4)"),
+        (("--mean", "0.5", "--std", "0.25"), "0..1 (mean 0.5, std 0.25)"),
+        (("--input-range", "-1..1"), "-1..1"),
+    ],
+)
+def test_how_the_input_is_said(
+    options: tuple[str, ...], expected: str, given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[Audit] = []
+
+    def listen(audit: Audit, *_: object, **__: object) -> None:
+        heard.append(audit)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.audit.run_audit", listen)
+
+    command(given, tmp_path, *options, "--epsilon", "2", "--epsilon", "linf:4/255")
+
+    assert str(heard[0].input) == expected
+    assert [threat.epsilon for threat in heard[0].epsilons] == [2.0, 4.0]
