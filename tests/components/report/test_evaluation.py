@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -111,3 +112,13 @@ def test_a_failing_check_of_the_candidate_is_said_beside_the_verdict(tmp_path: P
 
 def test_checks_are_ordered_by_how_bad_they_are(evaluation: Evaluation) -> None:
     assert [check.status for check in ordered(evaluation.checks)][:2] == ["fail", "warn"]
+
+
+def test_a_refusal_counts_the_thresholds_that_were_missed(evaluation: Evaluation) -> None:
+    """Of three, one holds, one is missed and one has too few images to be judged; a second miss is counted, too."""
+    verdict = headline(evaluation)
+    assert (verdict.state, "misses 1 of 2 thresholds" in verdict.sentence) == ("refused", True)
+    assert evaluation.blessing is not None
+    held, missed, small = evaluation.blessing.thresholds
+    worse = evaluation.blessing.model_copy(update={"thresholds": (missed, missed, held, small)})
+    assert "misses 2 of 3 thresholds" in headline(replace(evaluation, blessing=worse)).sentence

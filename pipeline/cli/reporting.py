@@ -1,0 +1,132 @@
+"""Commands that write what a run found for people to read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from components.report.comparing import Compared
+    from components.report.evaluation import Figure
+
+_output = click.Path(path_type=Path, dir_okay=False)
+_SHOWN = ("accuracy", "balanced_accuracy")
+
+
+@click.command()
+@config_option
+@set_option
+@click.option("--run", "run_id", help="A run's id; default: the latest with an evaluation.")
+@click.option("--output", type=_output, help="The page; default: <root>/report/report.html. The card goes beside it.")
+@user_errors
+def report(config_path: Path | None, overrides: tuple[str, ...], run_id: str | None, output: Path | None) -> None:
+    """Write the report of a run as one HTML page, and a model card beside it."""
+    config = config_from(config_path, overrides)
+    from pipeline.reporting import REPORT, report_folder, write_report
+
+    page = output or report_folder(config) / REPORT
+    for path in write_report(config, run_id, page.parent, page.name):
+        click.echo(path)
+
+
+@click.command()
+@click.argument("first")
+@click.argument("second")
+@config_option
+@set_option
+@click.option("--output", type=_output, help="Write the comparison as an HTML page, too.")
+@json_option
+@user_errors
+def compare(
+    first: str,
+    second: str,
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Show two runs side by side, and say whether they can be compared.
+
+    FIRST and SECOND are ids of runs; ROOT:ID names a run of another root, and a root by itself its latest evaluation.
+    """
+    config = config_from(config_path, overrides)
+    from pipeline.comparing import compare_runs, write_comparison
+
+    compared = compare_runs(config, first, second)
+    if output is not None:
+        write_comparison(compared, output)
+    if as_json:
+        click.echo(json.dumps(_as_json(compared), indent=1))
+        return
+    from rich.console import Console
+
+    console = Console()
+    for difference in compared.differences:
+        console.print(f"not comparable: {difference}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"first:  {compared.first.name}\nsecond: {compared.second.name}", markup=False, highlight=False)
+    for metric in _SHOWN:
+        console.print(_table(compared, metric))
+    if output is not None:
+        click.echo(output)
+
+
+def _as_json(compared: Compared) -> dict[str, Any]:
+    return {
+        "first": compared.first.lineage.run,
+        "second": compared.second.lineage.run,
+        "comparable": compared.comparable,
+        "differences": list(compared.differences),
+        "figures": [
+            {
+                **pair.place._asdict(),
+                "first": None if pair.first is None else pair.first.value,
+                "second": None if pair.second is None else pair.second.value,
+                "change": pair.change,
+                "intervals_overlap": pair.overlap,
+            }
+            for pair in compared.pairs
+        ],
+    }
+
+
+def _table(compared: Compared, metric: str) -> Table:
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    from components.report import wording
+
+    title = f"{wording.metric(metric).label} of all test images; change: second minus first"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
+    table.add_column("attack", no_wrap=True)
+    for name in ("first", "second", "change"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("95 %", no_wrap=True)
+    norm, model = compared.first.evaluation.about.norm, None
+    for pair in compared.pairs:
+        place = pair.place
+        if place.metric == metric:
+            if place.model != model:
+                model = place.model
+                table.add_section()
+                table.add_row(escape(model), style="bold")
+            attack = "  " + place.attack + (f" {wording.budget(place.epsilon, norm)}" if place.epsilon else "")
+            figures = (_figure(pair.first), _figure(pair.second), wording.signed(pair.change))
+            table.add_row(
+                *map(escape, (attack, *figures, pair.says.removeprefix("intervals ").removeprefix("only in ")))
+            )
+    return table
+
+
+def _figure(figure: Figure | None) -> str:
+    if figure is None:
+        return "-"
+    interval = f" [{figure.lower:.2f}, {figure.upper:.2f}]" if figure.has_interval else ""
+    return f"{figure.value:.3f}{interval}"
