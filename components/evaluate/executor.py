@@ -74,15 +74,15 @@ class _Work:
         self._examples = context.input("examples")
         self._spec = ExamplesSpec.read(self._examples)
         self._shards = {name: prediction_uris(artifact) for name, artifact in self._predictions.items()}
-        if params.gate.candidate not in self._shards:
-            known = ", ".join(self._shards)
-            raise UserError(f"evaluate: the gate's candidate '{params.gate.candidate}' is none of {known}")
         present = sum(count > 0 for count in self._spec.class_counts[Split.TEST])
         if present < 2:
             raise UserError(
                 f"evaluate: the test images are of {present} lesion class(es); at least two are needed to tell what a "
                 "model can tell apart. Add images of other classes."
             )
+        if params.gate.candidate not in self._shards:
+            known = ", ".join(self._shards)
+            raise UserError(f"evaluate: the gate's candidate '{params.gate.candidate}' is none of {known}")
 
     @property
     def baseline(self) -> str | None:

@@ -83,10 +83,28 @@ def metric_rows(command: Command) -> list[dict[str, Any]]:
 
 def test_one_command_runs_everything_and_prints_the_table(first_run: Result, root: Path) -> None:
     assert first_run.exit_code == 0, first_run.output
-    for text in ("vanilla", "mixed", "fgsm", "pgd", "worst_case", "balanced", "evaluation:", "exported:"):
+    for text in ("vanilla", "mixed", "fgsm", "pgd", "worst_case", "balanced", "evaluation:", "report:", "exported:"):
         assert text in first_run.stdout
     assert (root / "output" / "export" / "1" / "saved_model.pb").is_file()
+    assert "Self-checks:" in first_run.stdout
     assert "Traceback" not in first_run.output
+
+
+def test_a_run_ends_with_its_report_which_can_be_made_again(first_run: Result, command: Command, root: Path) -> None:
+    page = root / "output" / "report" / "report.html"
+    assert page.stat().st_size < 5_000_000
+    assert (page.parent / "model_card.md").is_file()
+    written = page.read_bytes()
+    again = root / "again.html"
+    assert command("report", "--output", str(again)).exit_code == 0
+    assert again.read_bytes() == written
+
+
+def test_two_runs_stand_side_by_side(first_run: Result, command: Command) -> None:
+    runs = [run["id"] for run in json.loads(command("runs", "--json").stdout)]
+    compared = command("compare", runs[-1], runs[-1])
+    assert compared.exit_code == 0, compared.output
+    assert "balanced" in compared.stdout
 
 
 def test_progress_goes_to_stderr_and_chatter_nowhere(tmp_path: Path) -> None:
@@ -138,7 +156,7 @@ def test_the_metrics_name_model_attack_epsilon_slice_and_n(first_run: Result, co
     assert {row["model"] for row in rows} == {"vanilla", "fgsm", "mixed", "fast"}
     assert {row["norm"] for row in rows if row["attack"] == "pgd" and row["epsilon"]} == {"linf"}
     slices = {row["slice"].split("=")[0] for row in rows}
-    assert slices == {"overall", "dx", "sex", "age_group"}
+    assert slices == {"overall", "dx", "sex", "age_group", "localization", "skin_tone"}
     assert all(isinstance(row["n"], int) and row["n"] > 0 for row in rows)
     under_attack = [row for row in rows if row["attack"] == "pgd" and row["slice"] == "dx=mel"]
     assert {row["epsilon"] for row in under_attack} == {1.0, 4.0}

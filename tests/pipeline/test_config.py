@@ -18,6 +18,7 @@ from attacks.cleverhans.pgd import PGD
 from attacks.errors import UserError
 from components.ingest.component import IngestParams
 from pipeline.config import PipelineConfig, dump, load_config
+from pipeline.graph import build_graph
 
 REPOSITORY = Path(__file__).parents[2]
 Values = dict[str, Any]
@@ -403,3 +404,25 @@ def test_reading_a_config_imports_no_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_papers_claim_is_a_gate() -> None:
+    """The example of the documentation is read as it stands there."""
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text()
+    gate = json.loads("{" + page[page.index('"gate": {') :].rstrip() + "}")["gate"]
+    config = PipelineConfig.model_validate({"evaluate": {"epsilons": ["linf:4/255"], "gate": gate}})
+    gain, melanoma = config.evaluate.gate.thresholds
+    assert (gain.metric, gain.attack, gain.epsilon, gain.min_change) == ("balanced_accuracy", "worst_case", 4, 0.2)
+    assert (melanoma.lesion, melanoma.attack, melanoma.min_change) == ("mel", "none", -0.05)
+    assert config.evaluate.gate.checks == "no_failure"
+
+
+def test_probes_and_readings_reach_their_components() -> None:
+    evaluate = {"probes": {"images": 7}, "min_slice_size": 9, "malignant": ["mel"], "seed": 5}
+    config = PipelineConfig.model_validate({"evaluate": evaluate})
+    nodes = {node.id: node for node in build_graph(config)}
+    assert nodes["probe[vanilla]"].params.model_dump()["images"] == 7
+    assert nodes["probe[vanilla]"].inputs["surrogates"] == ()
+    assert [output.node for output in nodes["probe[pgd]"].inputs["surrogates"]] == ["train[vanilla]"]
+    read = nodes["evaluate"].params.model_dump()
+    assert (read["min_slice_size"], read["malignant"], read["seed"], read["control"]) == (9, ("mel",), 5, "vanilla")

@@ -1,5 +1,6 @@
 """The self-checks on real networks: an honest one passes, each way to hide gradients fails the check made for it."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -274,6 +275,30 @@ def test_an_image_that_was_changed_in_storage_fails_its_check(
     ]
     assert statuses(made, "only")["stored"] == "fail"
     assert statuses(made, None)["control"] == "warn"
+
+
+def test_test_images_of_one_class_cannot_be_evaluated(
+    workshop: Workshop, images: Artifact, evaluation: Artifact, undefended: Artifact
+) -> None:
+    spec = images.read_json("examples.json")
+    spec["class_counts"]["test"] = [0, 0, 0, 0, 0, sum(spec["class_counts"]["test"]), 0]
+    one = workshop.publish(ArtifactType.EXAMPLES, "one class", {"examples.json": json.dumps(spec).encode()})
+    params = EvaluateParams(
+        attacks=ATTACKS, epsilons=EPSILONS, models=(), class_names=HAM10000_CLASSES, gate=Gate(candidate="control")
+    )
+    with pytest.raises(UserError, match=r"test images are of 1 lesion class.*Add images of other classes"):
+        workshop.make(EVALUATE, params, "one class", examples=one, predictions=(), probes=())
+
+
+def test_what_is_unknown_of_every_image_is_left_out_and_said(evaluation: Artifact) -> None:
+    rows = pq.read_table(evaluation.path("metrics.parquet")).to_pylist()
+    about = evaluation.read_json("evaluation.json")
+    groups = {row["slice"].partition("=")[0] for row in rows} - {"overall"}
+    unknown = {note.split()[0] for note in about["notes"] if "is unknown of every image" in note}
+    assert groups | unknown == {"dx", "sex", "age_group", "localization", "skin_tone"}
+    assert not groups & unknown
+    assert about["images"] == max(row["n"] for row in rows)
+    assert 1 < about["lesions"] <= about["images"]
 
 
 def brightened(record: bytes) -> bytes:
