@@ -8,22 +8,24 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from components.artifacts import ArtifactType
+from components.evaluate.checks.check import Check
 from pipeline.config import PipelineConfig
 from pipeline.history import evaluation_rows
+from pipeline.ledger import Ledger
+from pipeline.metrics_table import check_rows
+from pipeline.places import ledger_path
 
 Rows = list[dict[str, Any]]
-_BESIDE_ACCURACY = ("balanced_accuracy", "macro_auc", "attack_success_rate")
+_BESIDE_ACCURACY = ("balanced_accuracy", "macro_auc", "attack_success_rate", "malignant_to_benign")
 
 
 def _find(rows: Rows, **place: Any) -> dict[str, Any]:
     return next((row for row in rows if all(row[name] == value for name, value in place.items())), {})
 
 
-def _text(row: dict[str, Any], interval: bool = False) -> str:
-    if not row:
-        return "–"
-    shown = f"{row['value']:.3f}"
-    return f"{shown} [{row['lower']:.2f}, {row['upper']:.2f}]" if interval and row["lower"] is not None else shown
+def _text(row: dict[str, Any]) -> str:
+    return f"{row['value']:.3f} [{row['lower']:.2f}, {row['upper']:.2f}]" if row else "–"
 
 
 def _conditions(rows: Rows) -> list[tuple[str, float]]:
@@ -36,8 +38,8 @@ def _conditions(rows: Rows) -> list[tuple[str, float]]:
 def overall(rows: Rows) -> list[str]:
     """Return the lines of the table model x attack."""
     lines = [
-        "| model | attack | epsilon | accuracy [95 %] | balanced accuracy | macro AUC | attack success | n |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| model | attack | epsilon | accuracy | {' | '.join(_BESIDE_ACCURACY).replace('_', ' ')} | n |",
+        "|---" * (len(_BESIDE_ACCURACY) + 5) + "|",
     ]
     for model in dict.fromkeys(row["model"] for row in rows):
         for attack, epsilon in _conditions(rows):
@@ -45,7 +47,7 @@ def overall(rows: Rows) -> list[str]:
             accuracy = _find(rows, **here, metric="accuracy")
             others = [_text(_find(rows, **here, metric=name)) for name in _BESIDE_ACCURACY]
             budget = "" if attack == "none" else f"{epsilon:g}/255"
-            cells = [model, attack, budget, _text(accuracy, True), *others, str(accuracy.get("n", ""))]
+            cells = [model, attack, budget, _text(accuracy), *others, str(accuracy.get("n", ""))]
             lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -65,10 +67,25 @@ def by_class(rows: Rows, attack: str, epsilon: float) -> list[str]:
     return lines
 
 
+def objections(checks: tuple[Check, ...]) -> list[str]:
+    """Return the lines of the table of self-checks that do not pass."""
+    lines = ["| status | model | check | what it means |", "|---|---|---|---|"]
+    standing = sorted((check for check in checks if check.status != "pass"), key=lambda check: check.status)
+    return lines + [
+        f"| {check.status} | {check.model or 'all'} | {check.title} | {check.sentence} |" for check in standing
+    ]
+
+
 def main() -> None:
     """Print the tables as Markdown."""
-    rows = evaluation_rows(PipelineConfig(root=sys.argv[1]), None)
+    config = PipelineConfig(root=sys.argv[1])
+    rows = evaluation_rows(config, None)
     print("\n".join(overall(rows)))
+    found = Ledger(ledger_path(config)).latest_output(ArtifactType.EVALUATION.value)
+    assert found is not None
+    checks = check_rows(found[1])
+    print(f"\n{sum(check.status == 'pass' for check in checks)} of {len(checks)} self-checks pass:\n")
+    print("\n".join(objections(checks)))
     strongest = max(epsilon for _, epsilon in _conditions(rows))
     for attack, epsilon in (("none", 0.0), ("worst_case", 1.0), ("worst_case", 4.0)):
         if epsilon <= strongest:
