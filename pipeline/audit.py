@@ -13,7 +13,8 @@ from attacks.threat import ThreatModel
 from components.audit.component import ADOPT_DATA, ADOPT_MODEL, AdoptDataParams, AdoptModelParams, ClassName
 from components.audit.labels import read_labels
 from components.component import Params
-from components.evaluate.component import EVALUATE, PREDICT, PROBE, EvaluateParams, PredictParams, ProbeParams, Threats
+from components.evaluate.component import EVALUATE, PREDICT, PROBE
+from components.evaluate.params import EvaluateParams, PredictParams, ProbeParams, Threats
 from components.evaluate.thresholds import Gate
 from components.progress import Progress
 from models.foreign.declared import check_image_shape, declared_input

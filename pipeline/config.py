@@ -19,7 +19,7 @@ from components.augment.component import AugmentParams
 from components.beam_runtime import UNSAFE_RUNNERS
 from components.budgets import StorableThreat
 from components.component import Params
-from components.evaluate.component import EvaluateParams, PredictParams, ProbeParams, ProbeSizes, Reading
+from components.evaluate.params import EvaluateParams, PredictParams, ProbeParams, ProbeSizes, Reading
 from components.evaluate.thresholds import CLEAN, WORST_CASE, Gate, Threshold
 from components.export.component import ExportParams
 from components.gradient_precision import GRADIENT_PRECISION

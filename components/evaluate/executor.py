@@ -21,11 +21,11 @@ from components.evaluate.checks.check import Checks
 from components.evaluate.checks.evidence import Evidence
 from components.evaluate.checks.registry import run_checks
 from components.evaluate.collecting import WriteTable, read_tables, write_table
-from components.evaluate.component import EvaluateParams
 from components.evaluate.corrupted import corruptions_table
 from components.evaluate.gate import judge
 from components.evaluate.leakage import find_leakage
 from components.evaluate.metrics import MELANOMA
+from components.evaluate.params import EvaluateParams
 from components.evaluate.predict import prediction_uris
 from components.evaluate.probe import CORRUPTED, HEALTH, PROBES, probe_uris
 from components.evaluate.table import metrics_table, unknown_groups

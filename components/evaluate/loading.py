@@ -12,13 +12,13 @@ from pathlib import Path
 from attacks.target import Precision, Target
 from components import storage
 from components.artifacts import Artifact
+from components.component import Context
+from components.evaluate.params import PredictParams
+from components.foreign_files import FOREIGN, SAVED_MODEL
 from components.model_files import NETWORK, load_classifier, load_target
 from models.classifier import compute_deterministically
 from models.foreign.saved_models import saved_model_target
 from models.foreign.spec import ForeignSpec, OutputKind
-
-_FOREIGN = "foreign.json"
-_SAVED_MODEL = "saved_model"
 
 
 def classifier_of(model: Artifact) -> Target:
@@ -30,7 +30,7 @@ def classifier_of(model: Artifact) -> Target:
 
 def has_only_probabilities(model: Artifact) -> bool:
     """Whether the logits of a model had to be made of its probabilities, where they may have been rounded away."""
-    if not storage.exists(model.path(_FOREIGN)):
+    if not storage.exists(model.path(FOREIGN)):
         return False
     return _foreign(model.uri).outputs is OutputKind.PROBABILITIES
 
@@ -49,7 +49,7 @@ def _is_network(uri: str, digest: str) -> bool:
 
 
 def _foreign(uri: str) -> ForeignSpec:
-    return ForeignSpec.model_validate_json(storage.read_bytes(storage.join(uri, _FOREIGN)))
+    return ForeignSpec.model_validate_json(storage.read_bytes(storage.join(uri, FOREIGN)))
 
 
 @functools.lru_cache(maxsize=8)
@@ -57,7 +57,7 @@ def _saved_model(uri: str, digest: str) -> Target:
     """Load the SavedModel of a model artifact; once per process and content, which `digest` stands for."""
     del digest
     compute_deterministically()
-    source = storage.join(uri, _SAVED_MODEL)
+    source = storage.join(uri, SAVED_MODEL)
     if storage.is_local(source):
         return saved_model_target(Path(source), _foreign(uri))
     # TensorFlow keeps what it has loaded in memory, so that the copy may go.
@@ -82,6 +82,12 @@ class Attacked:
     model: Artifact
     surrogates: Mapping[str, Artifact]
     precision: Precision
+
+    @classmethod
+    def of(cls, context: Context, params: PredictParams) -> Attacked:
+        """Return the model that a component is given, and the surrogates that its parameters name."""
+        surrogates = dict(zip(params.surrogates, context.inputs["surrogates"], strict=True))
+        return cls(context.input("model"), surrogates, params.gradient_precision)
 
     def target(self) -> Target:
         """Return what attacks see; models are loaded once per process."""

@@ -22,8 +22,8 @@ from components import storage
 from components.adversarial_shard import Crafting
 from components.artifacts import Artifact
 from components.component import Context
-from components.evaluate.component import PredictParams
 from components.evaluate.loading import Attacked, classifier_of
+from components.evaluate.params import PredictParams
 from components.evaluate.skin_tone import skin_tone, typology_angles
 from components.evaluate.thresholds import CLEAN
 from components.examples import Batch, ExamplesSpec, Split, first_records, read_shard, shard_name, shard_uris
@@ -62,11 +62,7 @@ def run(context: Context) -> None:
     spec = ExamplesSpec.read(examples)
     shards = shard_uris(examples, spec, Split.TEST)
     output = context.outputs["predictions"]
-    attacked = Attacked(
-        model=model,
-        surrogates=dict(zip(params.surrogates, context.inputs["surrogates"], strict=True)),
-        precision=params.gradient_precision,
-    )
+    attacked = Attacked.of(context, params)
     crafting = [
         Crafting(name, attack, threat, params.batch_size, params.seed, model.fingerprint, params.stop_at_success)
         for name, attack in params.attacks.items()

@@ -32,11 +32,11 @@ from components.adversarial_shard import Crafting
 from components.artifacts import Artifact
 from components.component import Context
 from components.evaluate.attack_kinds import WHITE_BOX, Kind, kind_of, named
-from components.evaluate.component import ProbeParams
 from components.evaluate.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from components.evaluate.health import examine
 from components.evaluate.joining import read_columns
 from components.evaluate.loading import Attacked, classifier_of, has_only_probabilities
+from components.evaluate.params import ProbeParams
 from components.evaluate.predict import prediction_uris, softmax
 from components.evaluate.thresholds import CLEAN
 from components.examples import Batch, ExamplesSpec, Split, read_shard, shard_uris
@@ -87,15 +87,11 @@ def run(context: Context) -> None:
     """Probe a model on the first images of each shard of the test split, on Beam."""
     params = context.params
     assert isinstance(params, ProbeParams)
-    examples, model = context.input("examples"), context.input("model")
+    examples = context.input("examples")
     spec = ExamplesSpec.read(examples)
     shards = shard_uris(examples, spec, Split.TEST)
     output = context.outputs["probes"]
-    attacked = Attacked(
-        model=model,
-        surrogates=dict(zip(params.surrogates, context.inputs["surrogates"], strict=True)),
-        precision=params.gradient_precision,
-    )
+    attacked = Attacked.of(context, params)
     probe = ProbeShard(attacked, params, len(shards), output)
     predictions = prediction_uris(context.input("predictions"))
     elements = [(uri, predicted, index) for index, (uri, predicted) in enumerate(zip(shards, predictions, strict=True))]

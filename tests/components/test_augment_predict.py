@@ -20,7 +20,8 @@ from components import storage
 from components.adversarial_spec import AdversarialSpec, shard_uris
 from components.artifacts import Artifact
 from components.augment.component import AUGMENT, AugmentParams
-from components.evaluate.component import PREDICT, PredictParams
+from components.evaluate.component import PREDICT
+from components.evaluate.params import PredictParams
 from components.evaluate.predict import ADVERSARIAL, PREDICTIONS, prediction_uris
 from components.examples import FEATURES, METADATA, ExamplesSpec, Split, read_batches
 from components.examples import shard_uris as example_uris

@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from components.artifacts import ArtifactType
 from components.audit.component import AdoptDataParams, AdoptModelParams
-from components.evaluate.component import EvaluateParams, PredictParams
+from components.evaluate.params import EvaluateParams, PredictParams
 from models.foreign.spec import InputFormat
 from pipeline.audit import Audit, audit_graph
 from pipeline.cli.main import main

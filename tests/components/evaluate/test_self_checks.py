@@ -16,7 +16,8 @@ from attacks.registry import read_attack
 from attacks.threat import ThreatModel
 from components.artifacts import Artifact, ArtifactType
 from components.augment.component import AUGMENT, AugmentParams
-from components.evaluate.component import EVALUATE, PREDICT, PROBE, EvaluateParams, PredictParams, ProbeParams
+from components.evaluate.component import EVALUATE, PREDICT, PROBE
+from components.evaluate.params import EvaluateParams, PredictParams, ProbeParams
 from components.evaluate.thresholds import Gate
 from components.examples import encode_pixels
 from components.ingest.component import INGEST, IngestParams
