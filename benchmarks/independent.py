@@ -1,0 +1,288 @@
+"""Whether attackers of other libraries break images that our suite `auto` says withstand.
+
+    pip install '.[benchmarks]'
+    python -m benchmarks.independent --config configs/ham10000.json [--root DIR] [--images N] [--json FILE]
+
+The models of a config, from the latest run that has them all, and the first of its 8-bit test images. ART's and
+Foolbox's PGD with restarts and ART's square attack (Foolbox has none) are set on the images that still stand under
+`auto`: an image that `auto` broke is broken, so attacking it again cannot lower robust accuracy. What they return is
+rounded to 8 bits inside the same budget and scored by the network in float32, as `auto` is. Exit code 1 if all of them
+together lower the robust accuracy of any model by more than 0.5 points.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import argparse
+import contextlib
+import json
+import logging
+import sqlite3
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from attacks.attack import Attack
+from attacks.engine import attack_pixels, record_seeds, to_images
+from attacks.errors import UserError
+from attacks.logits import logits_of
+from attacks.registry import read_suite
+from attacks.threat import Norm, Pixels, ThreatModel
+from benchmarks import peers
+from benchmarks.measure import machine
+from components.artifacts import Artifact, ArtifactStore, ArtifactType
+from components.evaluate.intervals import wilson_interval
+from components.examples import Batch, ExamplesSpec, Split, first_records, shard_uris
+from components.model_files import load_classifier, load_network, load_target
+from pipeline.config import PipelineConfig, load_config
+from pipeline.places import ledger_path
+
+ALLOWED = 0.5
+"""By how many points robust accuracy may be lower than `auto` reported."""
+_EXAMPLES = "preprocess"
+"""The node whose output the test images are."""
+_QUICK = {"steps": 20, "queries": 100}
+_ROUNDING = 1e-9
+"""What floating point may add to a difference."""
+
+Row = dict[str, Any]
+Standing = npt.NDArray[np.bool_]
+"""bool [count], which images a network still classifies correctly."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How hard the attackers try: gradient steps and restarts of PGD, queries of the square attack."""
+
+    steps: int = 50
+    restarts: int = 3
+    queries: int = 1000
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """An attack of another library.
+
+    Attributes:
+        name: as it stands in the table.
+        make: from a network, the budget on images in [0, 1] and the effort to the attack.
+        restarts: how often it is run on what still stands.
+    """
+
+    name: str
+    make: Callable[[keras.Model, float, Effort], peers.AttackFn]
+    restarts: Callable[[Effort], int]
+
+
+def _art(name: str) -> Callable[[keras.Model, float, Effort], peers.AttackFn]:
+    return lambda network, radius, effort: peers.art(
+        name, network, network.output_shape[-1], radius, effort.steps, effort.queries
+    )
+
+
+ATTACKERS: tuple[Attacker, ...] = (
+    Attacker("ART PGD", _art("pgd"), lambda effort: effort.restarts),
+    Attacker(
+        "Foolbox PGD",
+        lambda network, radius, effort: peers.foolbox("pgd", network, radius, effort.steps),
+        lambda effort: effort.restarts,
+    ),
+    Attacker("ART Square", _art("square"), lambda effort: 1),
+)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained model and the test images that it is attacked on."""
+
+    name: str
+    model: Artifact
+    images: Batch
+
+    def correct(self, pixels: Pixels, index: Any = slice(None)) -> Standing:
+        """Tell which stored images, made of those at `index`, the network in float32 classifies correctly."""
+        labels = self.images.labels[index]
+        classifier = load_classifier(self.model.uri, self.model.digest)
+        return np.asarray(logits_of(classifier, to_images(pixels), peers.BATCH).argmax(axis=1) == labels)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a Markdown table; return 0, or 1 if a robust accuracy did not hold."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, required=True, help="whose models are attacked")
+    parser.add_argument("--root", help="folder of artifacts and ledger; else that of the config")
+    parser.add_argument("--models", nargs="+", help="names of models; else all of the config")
+    parser.add_argument("--images", type=_count, default=500, help="test images")
+    parser.add_argument("--epsilon", type=_budget, action="append", help="L-infinity, several times for several")
+    parser.add_argument("--quick", action="store_true", help="a weaker `auto`, which attackers may well beat")
+    parser.add_argument("--steps", type=_count, default=Effort.steps, help="of the attackers' PGD")
+    parser.add_argument("--restarts", type=_count, default=Effort.restarts, help="of the attackers' PGD")
+    parser.add_argument("--queries", type=_count, default=Effort.queries, help="of the attackers' square attack")
+    parser.add_argument("--seed", type=int, default=0, help="of random starts")
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    options = parser.parse_args(arguments)
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    try:
+        config = load_config(options.config)
+        if options.root:
+            config = config.model_copy(update={"root": options.root})
+        subjects = trained_subjects(config, options.models or config.model_names(), options.images)
+    except UserError as error:
+        parser.error(str(error))
+    auto = read_suite("auto")["auto"]
+    if options.quick:
+        auto = auto.model_copy(update=_QUICK)
+    effort = Effort(options.steps, options.restarts, options.queries)
+    budgets = options.epsilon or [ThreatModel(1), ThreatModel(4)]
+    print(f"{machine()}; auto: {auto.model_dump_json()}; attackers: {effort}\n")
+    print("\n".join(_head()), flush=True)
+    rows = []
+    for row in (found for threat in budgets for found in _rows(subjects, threat, auto, effort, options.seed)):
+        rows.append(row)
+        print(_line(row), flush=True)
+        if options.json:
+            # After every row: it takes long, and what is measured is not lost to what fails later.
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            options.json.write_text(json.dumps(rows, indent=1))
+    return 0 if all(row["holds"] for row in rows) else 1
+
+
+def _count(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is too few; write 1 or more")
+    return int(text)
+
+
+def _budget(text: str) -> ThreatModel:
+    threat = ThreatModel.parse(text)
+    if threat.norm is not Norm.LINF or threat.epsilon < 1:
+        raise argparse.ArgumentTypeError(f"{text}: attackers need a level or more in L-infinity, such as linf:4/255")
+    return threat
+
+
+def trained_subjects(config: PipelineConfig, names: Sequence[str], count: int) -> list[Subject]:
+    """Return models of the latest run that has all of them, with the first so many test images of that run.
+
+    Raises:
+        UserError: there is no such run, or what it made is no longer there.
+    """
+    nodes = {name: f"train[{name}]" for name in names}
+    wanted = {*nodes.values(), _EXAMPLES}
+    made = next((made for made in _outputs_of_runs(config) if wanted <= made.keys()), None)
+    if made is None:
+        raise UserError(f"no run in '{config.root}' has all of {', '.join(names)}; run: dermrobust run --to augment")
+    store = ArtifactStore(config.root)
+    examples = _found(store, ArtifactType.EXAMPLES, made[_EXAMPLES])
+    batch = first_records(shard_uris(examples, ExamplesSpec.read(examples), Split.TEST), count)
+    return [Subject(name, _found(store, ArtifactType.MODEL, made[node]), batch) for name, node in nodes.items()]
+
+
+def _outputs_of_runs(config: PipelineConfig) -> Iterator[dict[str, str]]:
+    """Yield of each run, the latest first, the fingerprints of its models and examples by node."""
+    path = ledger_path(config)
+    if not path.exists():
+        return
+    query = "SELECT node, fingerprint FROM lineage WHERE direction = 'output' AND type IN (?, ?) AND run = ?"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        for (run,) in connection.execute("SELECT id FROM runs ORDER BY started DESC, id DESC"):
+            yield dict(connection.execute(query, (ArtifactType.MODEL, ArtifactType.EXAMPLES, run)))
+
+
+def _found(store: ArtifactStore, type_: ArtifactType, fingerprint: str) -> Artifact:
+    # By fingerprint: where the run says that it lies may be relative to another folder.
+    artifact = store.find(type_, fingerprint)
+    if artifact is None:
+        raise UserError(f"{type_.value} {fingerprint} is gone from '{store.root}'; run: dermrobust run --to augment")
+    return artifact
+
+
+def _rows(subjects: Sequence[Subject], threat: ThreatModel, auto: Attack, effort: Effort, seed: int) -> Iterator[Row]:
+    for subject in subjects:
+        yield measured(subject, threat, auto, ATTACKERS, effort, seed)
+
+
+def measured(
+    subject: Subject, threat: ThreatModel, auto: Attack, attackers: Sequence[Attacker], effort: Effort, seed: int = 0
+) -> Row:
+    """Return a model's robust accuracy under `auto`, under `auto` and each attacker, and under all of them.
+
+    Raises:
+        AttackError: an attacker left the budget.
+    """
+    batch = subject.images
+    clean = subject.correct(batch.pixels)
+    stood = clean & subject.correct(_auto_images(subject, threat, auto, seed))
+    lasting = {}
+    for attacker in attackers:
+        # Some draw from NumPy, some from TensorFlow.
+        keras.utils.set_random_seed(seed)
+        lasting[attacker.name] = withstanding(subject, threat, attacker, effort, stood)
+    together = np.logical_and.reduce([stood, *lasting.values()])
+    n = len(stood)
+    difference = 100 * float(stood.mean() - together.mean())
+    return {
+        "model": subject.name,
+        "budget": str(threat),
+        "n": n,
+        "clean": float(clean.mean()),
+        "auto": float(stood.mean()),
+        "auto_interval": wilson_interval(float(stood.mean()), n),
+        "with": {name: float(left.mean()) for name, left in lasting.items()},
+        "together": float(together.mean()),
+        "difference": difference,
+        "holds": difference <= ALLOWED + _ROUNDING,
+    }
+
+
+def _auto_images(subject: Subject, threat: ThreatModel, auto: Attack, seed: int) -> Pixels:
+    batch = subject.images
+    seeds = record_seeds(batch.columns["image/id"], attack="auto", threat=threat, seed=seed)
+    target = load_target(subject.model.uri, subject.model.digest, "float32")
+    return attack_pixels(
+        auto, target, batch.pixels, batch.labels, seeds, threat=threat, batch_size=peers.BATCH, stop_at_success=True
+    )
+
+
+def withstanding(
+    subject: Subject, threat: ThreatModel, attacker: Attacker, effort: Effort, stood: Standing
+) -> Standing:
+    """Return which of the images that stood withstand an attacker too, in each of its restarts: bool [count]."""
+    attack = attacker.make(load_network(subject.model.uri, subject.model.digest), threat.radius, effort)
+    left = stood.copy()
+    for _ in range(attacker.restarts(effort)):
+        if not left.any():
+            break
+        index = np.flatnonzero(left)
+        clean = subject.images.pixels[index]
+        found = attack(to_images(clean), subject.images.labels[index])
+        left[index] = subject.correct(threat.to_pixels(np.asarray(found, np.float32), clean), index)
+    return left
+
+
+def _head() -> list[str]:
+    names = [f"and {attacker.name}" for attacker in ATTACKERS]
+    cells = ["model", "budget", "n", "clean", "auto [95 %]", *names, "and all", "difference in points", "holds"]
+    return [f"| {' | '.join(cells)} |", "|---" * len(cells) + "|"]
+
+
+def _line(row: Row) -> str:
+    lower, upper = row["auto_interval"]
+    cells = [row["model"], row["budget"], str(row["n"]), f"{row['clean']:.3f}"]
+    cells += [f"{row['auto']:.3f} [{lower:.3f}, {upper:.3f}]", *(f"{value:.3f}" for value in row["with"].values())]
+    cells += [f"{row['together']:.3f}", f"{row['difference']:.1f}", "yes" if row["holds"] else "NO"]
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

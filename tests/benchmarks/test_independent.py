@@ -1,0 +1,311 @@
+"""Attackers set on what `auto` left of a network that trains in seconds; most of them are made here."""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from attacks.cleverhans.pgd import PGD
+from attacks.engine import attack_images
+from attacks.errors import AttackError
+from attacks.noise import Noise
+from attacks.problem import Labels
+from attacks.registry import read_suite
+from attacks.threat import Images, ThreatModel
+from benchmarks import independent
+from benchmarks.independent import ATTACKERS, Attacker, Effort, Subject, main, measured, trained_subjects, withstanding
+from components.adversarial_shard import write_records
+from components.artifacts import Artifact, ArtifactStore, ArtifactType, Provenance
+from components.examples import SPEC, ExamplesSpec, Split, encode, encode_pixels, shard_name
+from components.model_files import NETWORK
+from models.classifier import attack_target, save_network
+from models.preprocessing import Preprocessing
+from pipeline.config import PipelineConfig
+from pipeline.ledger import Ledger
+from pipeline.places import ledger_path
+from tests.small_networks import CLASS_COUNT, accuracy, colored_images, trained_network
+
+SIZE, COUNT = 8, 96
+THREAT = ThreatModel(8)
+EFFORT = Effort(steps=10, restarts=2, queries=20)
+ORIGIN = Provenance("test", {}, {}, {})
+PIXELS, LABELS = colored_images(COUNT, SIZE, seed=1)
+
+
+@pytest.fixture(scope="module")
+def network() -> keras.Model:
+    return trained_network(*colored_images(256, SIZE))
+
+
+def published(store: ArtifactStore, type_: ArtifactType, key: str, write: Callable[[Path], object]) -> Artifact:
+    staged = store.stage(type_, key)
+    write(Path(staged))
+    return store.publish(staged, type_, key, ORIGIN)
+
+
+def write_examples(folder: Path) -> None:
+    """All test images in two shards."""
+    counts = dict.fromkeys(Split, 0) | {Split.TEST: COUNT}
+    shards = dict.fromkeys(Split, 0) | {Split.TEST: 2}
+    spec = ExamplesSpec(
+        class_names=tuple("abcdefg"),
+        preprocessing=Preprocessing(image_size=SIZE),
+        shards=shards,
+        counts=counts,
+        class_counts={split: [0] * CLASS_COUNT for split in Split},
+    )
+    (folder / SPEC).write_text(spec.model_dump_json())
+    for index, rows in enumerate(np.array_split(np.arange(COUNT), 2)):
+        records = [
+            encode(
+                {
+                    "image/encoded": encode_pixels(PIXELS[row]),
+                    "image/id": f"image{row}",
+                    "label": int(LABELS[row]),
+                    "dx": "abcdefg"[LABELS[row]],
+                }
+            )
+            for row in rows
+        ]
+        write_records(str(folder / shard_name(Split.TEST, index, 2)), records)
+
+
+def note_run(config: PipelineConfig, run: str, made: dict[str, Artifact]) -> None:
+    ledger = Ledger(ledger_path(config))
+    ledger.begin_run(run, {})
+    for node, artifact in made.items():
+        # Where it lies is noted as seen from the folder of the run, which is another one.
+        noted = Artifact(artifact.type, artifact.fingerprint, artifact.digest, f"elsewhere/{artifact.fingerprint}")
+        ledger.record(
+            run,
+            node=node,
+            stage="train",
+            component="any",
+            fingerprint=artifact.fingerprint,
+            status="done",
+            seconds=0.0,
+            message="",
+            inputs={},
+            outputs={artifact.type.value: noted},
+        )
+
+
+@pytest.fixture(scope="module")
+def config(network: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> PipelineConfig:
+    """A root whose second run has `vanilla` and `pgd`; the one after it has come no further than `vanilla`."""
+    config = PipelineConfig(root=str(tmp_path_factory.mktemp("root")))
+    store = ArtifactStore(config.root)
+    examples = published(store, ArtifactType.EXAMPLES, "examples", write_examples)
+    model = published(store, ArtifactType.MODEL, "good", lambda folder: save_network(network, folder / NETWORK))
+    older = published(store, ArtifactType.MODEL, "older", lambda folder: (folder / NETWORK).write_bytes(b"no network"))
+    gone = Artifact(ArtifactType.MODEL, "gone", "", "")
+    note_run(
+        config, "run1", {"preprocess": examples, "train[vanilla]": older, "train[gone]": gone, "train[pgd]": older}
+    )
+    note_run(config, "run2", {"preprocess": examples, "train[vanilla]": model, "train[pgd]": model})
+    note_run(config, "run3", {"preprocess": examples, "train[vanilla]": older})
+    return config
+
+
+@pytest.fixture
+def subject(config: PipelineConfig) -> Subject:
+    return trained_subjects(config, ["vanilla", "pgd"], COUNT)[0]
+
+
+@pytest.fixture
+def command(config: PipelineConfig, tmp_path: Path) -> list[str]:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"description": "For tests."}))
+    return ["--config", str(path), "--root", config.root, "--models", "vanilla", "pgd", "--epsilon", str(THREAT)]
+
+
+def as_they_are(images: Images, labels: Labels) -> Images:
+    return images
+
+
+def shifted(levels: float) -> Callable[[Images, Labels], Images]:
+    return lambda images, labels: np.clip(images + np.float32(levels / 255), 0, 1)
+
+
+def attacker(name: str, attack: Callable[[Images, Labels], Images], restarts: int = 1) -> Attacker:
+    return Attacker(name, lambda network, radius, effort: attack, lambda effort: restarts)
+
+
+def pgd(network: keras.Model, radius: float, effort: Effort) -> Callable[[Images, Labels], Images]:
+    threat = ThreatModel(radius * 255)
+
+    def attack(images: Images, labels: Labels) -> Images:
+        seeds = np.arange(len(labels), dtype=np.uint64)
+        return attack_images(
+            PGD(steps=effort.steps), attack_target(network), images, labels, seeds, threat=threat, batch_size=32
+        )
+
+    return attack
+
+
+STRONG = Attacker("strong", pgd, lambda effort: 1)
+IDLE = attacker("idle", as_they_are)
+
+
+def test_models_and_images_are_those_of_the_latest_run_that_has_all_of_them(
+    config: PipelineConfig, network: keras.Model
+) -> None:
+    found = trained_subjects(config, ["vanilla", "pgd"], 60)
+
+    assert [(each.name, each.model.fingerprint) for each in found] == [("vanilla", "good"), ("pgd", "good")]
+    assert np.array_equal(found[0].images.pixels, PIXELS[:60])
+    correct = found[0].correct(found[0].images.pixels)
+    assert correct.mean() == pytest.approx(accuracy(network, PIXELS[:60], LABELS[:60]))
+
+
+def test_an_attacker_that_finds_nothing_more_leaves_the_figure_of_auto(subject: Subject) -> None:
+    auto = read_suite("auto")["auto"].model_copy(update={"steps": 10, "queries": 20})
+
+    row = measured(subject, THREAT, auto, [IDLE, STRONG], EFFORT)
+
+    assert 0.0 < row["auto"] < row["clean"] - 0.1
+    assert row["with"]["idle"] == row["auto"]
+    lower, upper = row["auto_interval"]
+    assert lower < row["auto"] < upper
+    assert row["difference"] == pytest.approx(100 * (row["auto"] - row["together"]))
+    assert row["holds"] == (row["difference"] <= 0.5)
+    assert row["n"] == COUNT
+
+
+def test_a_stronger_attacker_is_found_out(subject: Subject, network: keras.Model) -> None:
+    row = measured(subject, THREAT, Noise(), [IDLE, STRONG], EFFORT)
+
+    stood = row["auto"]
+    assert row["with"]["idle"] == stood
+    assert row["with"]["strong"] < stood - 0.1
+    assert row["together"] == row["with"]["strong"]
+    assert row["difference"] == pytest.approx(100 * (stood - row["together"]))
+    assert not row["holds"]
+
+
+def test_a_restart_is_set_on_what_the_ones_before_left(subject: Subject, network: keras.Model) -> None:
+    clean = subject.correct(subject.images.pixels)
+    strong, seen = pgd(network, THREAT.radius, EFFORT), list[int]()
+
+    def on_the_first_half(images: Images, labels: Labels) -> Images:
+        half = len(images) // 2
+        seen.append(len(images))
+        return np.concatenate([strong(images[:half], labels[:half]), images[half:]])
+
+    left = withstanding(subject, THREAT, attacker("half", on_the_first_half, restarts=3), EFFORT, clean)
+
+    assert seen[0] == clean.sum()
+    assert seen[0] > seen[1] > seen[2] > left.sum()
+    assert not (left & ~clean).any()
+
+
+def test_nothing_is_attacked_where_nothing_stands(subject: Subject) -> None:
+    def never(images: Images, labels: Labels) -> Images:
+        raise AssertionError("was called")
+
+    assert not withstanding(subject, THREAT, attacker("never", never), EFFORT, np.zeros(COUNT, bool)).any()
+
+
+def test_what_vanishes_in_rounding_breaks_nothing(subject: Subject, network: keras.Model) -> None:
+    everything = np.ones(COUNT, bool)
+    clean = subject.correct(subject.images.pixels)
+
+    left = withstanding(subject, THREAT, attacker("faint", shifted(0.4)), EFFORT, everything)
+    moved = withstanding(subject, THREAT, attacker("plain", shifted(8)), EFFORT, everything)
+
+    assert np.array_equal(left, clean)
+    assert not np.array_equal(moved, clean)
+
+
+def test_an_attacker_outside_the_budget_is_refused(subject: Subject) -> None:
+    with pytest.raises(AttackError, match="left its budget"):
+        measured(subject, THREAT, Noise(), [attacker("greedy", shifted(9))], EFFORT)
+
+
+def test_the_command_writes_a_row_for_each_model_and_budget(
+    command: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(independent, "ATTACKERS", (IDLE,))
+    path = tmp_path / "new" / "rows.json"
+
+    code = main([*command, "--epsilon", "linf:1/255", "--quick", "--images", "40", "--json", str(path)])
+
+    rows = json.loads(path.read_text())
+    assert code == 0
+    assert [(row["model"], row["budget"], row["n"]) for row in rows] == [
+        (model, budget, 40) for budget in ("linf:8/255", "linf:1/255") for model in ("vanilla", "pgd")
+    ]
+    printed = capsys.readouterr().out.splitlines()
+    assert '"steps":20' in printed[0]
+    lines = [line for line in printed if line.startswith("|")]
+    assert len(lines) == 2 + len(rows)
+    assert f"| {rows[0]['clean']:.3f} | {rows[0]['auto']:.3f} [" in lines[2]
+    assert lines[2].endswith("| 0.0 | yes |")
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_the_command_fails_where_a_robust_accuracy_does_not_hold(
+    command: Sequence[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(independent, "ATTACKERS", (STRONG,))
+    monkeypatch.setattr(independent, "read_suite", lambda name: {name: Noise()})
+
+    assert main(command) == 1
+    assert capsys.readouterr().out.rstrip().endswith("| NO |")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--models", "pgd", "other"], "no run in .* has all of pgd, other; run: dermrobust run"),
+        (["--models", "gone"], "model gone is gone from .*; run: dermrobust run"),
+        (["--root", "nowhere"], "no run in 'nowhere' has all of vanilla, pgd; run: dermrobust run"),
+        (["--epsilon", "l2:0.5"], "a level or more in L-infinity"),
+        (["--epsilon", "linf:0.5/255"], "a level or more in L-infinity"),
+        (["--images", "0"], "write 1 or more"),
+        (["--config", "nothing.json"], "there is no config file"),
+    ],
+)
+def test_a_mistake_is_told_without_a_traceback(
+    command: Sequence[str],
+    arguments: Sequence[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SystemExit) as stopped:
+        main([*command, *arguments])
+
+    assert stopped.value.code == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_without_names_all_models_of_the_config_are_attacked(
+    config: PipelineConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"augment": {"attacks": {"fgsm": "fgsm"}, "models": {"other": ["fgsm"]}}}))
+
+    with pytest.raises(SystemExit):
+        main(["--config", str(path), "--root", config.root])
+
+    assert "has all of vanilla, other;" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("peer", ATTACKERS, ids=lambda peer: peer.name)
+def test_the_attackers_break_images_on_their_own(subject: Subject, peer: Attacker) -> None:
+    pytest.importorskip("art" if "ART" in peer.name else "foolbox", reason="pip install '.[benchmarks]'")
+    clean = subject.correct(subject.images.pixels)
+    keras.utils.set_random_seed(0)
+
+    left = withstanding(subject, ThreatModel(24), peer, Effort(steps=10, restarts=2, queries=50), clean)
+
+    assert left.mean() < clean.mean() - 0.1
