@@ -96,7 +96,10 @@
   let dismissed = false;
   const settle = () => {
     const focused = document.activeElement;
-    if (focused && focused.matches(told) && !dismissed) show(focused); else hide();
+    const pointed = document.querySelector(told.split(", ").map((part) => `${part}:hover`).join(", "));
+    if (focused && focused.matches(told) && !dismissed) show(focused);
+    else if (pointed) show(pointed);
+    else hide();
   };
   document.addEventListener("pointerover", (event) => {
     const target = event.target.closest(told);
