@@ -18,7 +18,7 @@ test: $(READY) browser
 # The report is tested in a real browser.
 browser:
 	@(command -v chromium && command -v chromedriver) > /dev/null || (apt-get -qq update && \
-		apt-get -qq install --yes --no-install-recommends chromium chromium-driver > /dev/null) || \
+		apt-get -qq install --yes --no-install-recommends chromium chromium-driver fonts-dejavu-core > /dev/null) || \
 		echo "Chromium could not be installed; install it and its driver, or the report's tests fail."
 
 lint: $(READY)

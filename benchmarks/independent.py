@@ -17,10 +17,8 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import argparse
-import contextlib
 import json
 import logging
-import sqlite3
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -45,12 +43,15 @@ from components.evaluate.intervals import wilson_interval
 from components.examples import Batch, ExamplesSpec, Split, first_records, shard_uris
 from components.model_files import load_classifier, load_network, load_target
 from pipeline.config import PipelineConfig, load_config
+from pipeline.ledger import Ledger
 from pipeline.places import ledger_path
 
 ALLOWED = 0.5
 """By how many points robust accuracy may be lower than `auto` reported."""
 _EXAMPLES = "preprocess"
 """The node whose output the test images are."""
+_RUNS = 1000
+"""How many runs back models are looked for."""
 _QUICK = {"steps": 20, "queries": 100}
 _ROUNDING = 1e-9
 """What floating point may add to a difference."""
@@ -193,10 +194,11 @@ def _outputs_of_runs(config: PipelineConfig) -> Iterator[dict[str, str]]:
     path = ledger_path(config)
     if not path.exists():
         return
-    query = "SELECT node, fingerprint FROM lineage WHERE direction = 'output' AND type IN (?, ?) AND run = ?"
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        for (run,) in connection.execute("SELECT id FROM runs ORDER BY started DESC, id DESC"):
-            yield dict(connection.execute(query, (ArtifactType.MODEL, ArtifactType.EXAMPLES, run)))
+    ledger = Ledger(path)
+    for run in ledger.runs(_RUNS):
+        made = (ledger.run(run["id"]) or {}).get("outputs", ())
+        wanted = (ArtifactType.MODEL, ArtifactType.EXAMPLES)
+        yield {output["node"]: output["fingerprint"] for output in made if output["type"] in wanted}
 
 
 def _found(store: ArtifactStore, type_: ArtifactType, fingerprint: str) -> Artifact:

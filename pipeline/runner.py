@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +20,6 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from filelock import FileLock, Timeout
 
 from attacks.errors import UserError
 from components import storage
@@ -34,6 +33,7 @@ from pipeline import places
 from pipeline.config import PipelineConfig, dump
 from pipeline.graph import Node, between, build_graph, needed
 from pipeline.ledger import Ledger
+from pipeline.locks import alone
 
 DONE, CACHED, FAILED, SKIPPED, REFUSED = "done", "cached", "failed", "skipped", "refused"
 EXIT_CODES = {DONE: 0, CACHED: 0, SKIPPED: 0, FAILED: 1, REFUSED: 3}
@@ -159,22 +159,6 @@ def run_graph(
         del _sessions[session.run]
 
 
-@contextlib.contextmanager
-def _alone(session: _Session, name: str, who: str) -> Iterator[None]:
-    """Hold the lock of a name among the runs on this root; the operating system frees it if the process dies."""
-    path = places.lock_path(session.config, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, is_singleton=False)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        session.progress.line(f"{who}: another run is at the same work; waiting for it")
-        lock.acquire()
-    with contextlib.ExitStack() as stack:
-        stack.callback(lock.release)
-        yield
-
-
 def _publish(session: _Session) -> str | None:
     """Put the exported model, where there is one, to where it is served from."""
     exported = next(
@@ -182,7 +166,7 @@ def _publish(session: _Session) -> str | None:
     )
     if exported is None:
         return None
-    with _alone(session, "publish", "export"):
+    with alone(places.lock_path(session.config, "publish"), _waiting(session, "export")):
         return publish(exported, places.export_directory(session.config))
 
 
@@ -252,12 +236,16 @@ def _run_or_reuse(
             f"{node.id}: there is no result of this stage for the present config, data and code. "
             f"Run it first: dermrobust run --to {node.stage}"
         )
-    with _alone(session, key, node.id):
+    with alone(places.lock_path(session.config, key), _waiting(session, node.id)):
         # A run beside this one may have done it meanwhile.
         if not forced and (present := _present(session, node, key)) is not None:
             return NodeResult(node.id, CACHED, time.monotonic() - started, present)
         outputs = _execute(session, node, inputs, key)
     return NodeResult(node.id, DONE, time.monotonic() - started, outputs)
+
+
+def _waiting(session: _Session, who: str) -> Callable[[], None]:
+    return lambda: session.progress.line(f"{who}: another run is at the same work; waiting for it")
 
 
 def _present(session: _Session, node: Node, key: str) -> dict[str, Artifact] | None:

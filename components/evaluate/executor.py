@@ -58,7 +58,7 @@ def run(context: Context) -> None:
     write_table(storage.join(evaluation, files.CORRUPTIONS), work.corruptions())
     _write_json(storage.join(evaluation, files.ADAPTIVE), losses)
     _write_json(storage.join(evaluation, files.CHECKS), checks)
-    _write_json(storage.join(evaluation, files.ABOUT), work.about(output))
+    _write_json(storage.join(evaluation, files.ABOUT), work.about(table))
     _write_json(storage.join(context.outputs["blessing"], files.BLESSING), blessing)
     verdict = "meets" if blessing.blessed else "does not meet"
     context.progress.line(f"evaluate: '{blessing.candidate}' {verdict} what the gate asks for")
@@ -131,7 +131,7 @@ class _Work:
         if self.baseline is None:
             return comparisons.SCHEMA.empty_table()
         params = self._params
-        return comparisons.comparisons_table(self._outcomes(), params.models, self.baseline, params.class_names)
+        return comparisons.comparisons_table(self._outcomes, params.models, self.baseline, params.class_names)
 
     def checks(self, table: pa.Table, losses: AdaptiveLosses) -> Checks:
         """Return what the self-checks say."""
@@ -157,10 +157,10 @@ class _Work:
         corrupted = {model: read_tables(probe_uris(artifact, CORRUPTED)) for model, artifact in self._probes.items()}
         return corruptions_table(corrupted, len(self._params.class_names))
 
-    def about(self, output: str) -> About:
+    def about(self, table: pa.Table) -> About:
         """Return what was evaluated."""
         params = self._params
-        clean = self._outcomes()[CLEAN, 0.0]
+        clean = self._outcomes[CLEAN, 0.0]
         manifest = _manifest(next(iter(self._predictions.values())))
         return About(
             models=params.models,
@@ -176,17 +176,17 @@ class _Work:
             specificity=params.specificity,
             images=len(clean.labels),
             lesions=len(set(clean.clusters.tolist())),
-            notes=tuple(self._notes(output)),
+            notes=tuple(self._notes(table)),
             versions=manifest.versions,
         )
 
-    @functools.cache  # noqa: B019 — lives as long as the run
+    @functools.cached_property
     def _outcomes(self) -> Mapping[comparisons.Place, comparisons.Outcomes]:
         uri = storage.join(self._context.outputs["evaluation"], files.OUTCOMES)
         return comparisons.outcomes_of(read_tables([uri]), self._params.models)
 
-    def _notes(self, output: str) -> Iterable[str]:
-        for name in unknown_groups(output):
+    def _notes(self, table: pa.Table) -> Iterable[str]:
+        for name in unknown_groups(table):
             yield f"{name} is unknown of every image: slices by it are left out."
         if not set(self._params.malignant) & set(self._params.class_names):
             yield (

@@ -50,7 +50,6 @@ RATES = frozenset({"accuracy", ATTACK_SUCCESS_RATE, MALIGNANT_TO_BENIGN, BENIGN_
 """Shares of independent yes or no, whose interval is Wilson's; for the others see `intervals.resampled`."""
 MELANOMA = "mel"
 
-Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.slicer import slicer_lib
 
+from components.evaluate.joining import GROUPS
 from components.evaluate.metrics import DENOMINATORS, lower_bound, upper_bound
 from components.evaluate.thresholds import CLEAN, canonical_epsilon
 
@@ -61,18 +62,18 @@ def metrics_table(output_uri: str, models: Sequence[str], norm: str, min_slice_s
     missing = sorted(set(models) - {row["model"] for row in rows})
     if missing:
         raise ValueError(f"evaluate: '{output_uri}' has no metrics of {', '.join(missing)}")
-    empty = {f"{name}={UNKNOWN}" for name in unknown_groups(output_uri)}
-    told = [row for row in rows if row["slice"] not in empty]
+    known: dict[str, set[str]] = {}
+    for row in rows:
+        group, _, value = row["slice"].partition("=")
+        known.setdefault(group, set()).add(value)
+    told = [row for row in rows if known[row["slice"].partition("=")[0]] != {UNKNOWN}]
     return pa.Table.from_pylist(sorted(told, key=lambda row: _order(row, models)), schema=METRICS_SCHEMA)
 
 
-def unknown_groups(output_uri: str) -> list[str]:
-    """Return the groups of images, such as "sex", that are unknown of every image; see `metrics_table`."""
-    values: dict[str, set[str]] = {}
-    for found in tfma.load_metrics(output_uri):
-        for name, value in slicer_lib.deserialize_slice_key(found.slice_key):
-            values.setdefault(name, set()).add(str(value))
-    return sorted(name for name, known in values.items() if known == {UNKNOWN})
+def unknown_groups(table: pa.Table) -> list[str]:
+    """Return the groups of images, such as "sex", that a table has no slices by: they are unknown of every image."""
+    present = {name.partition("=")[0] for name in table["slice"].unique().to_pylist()}
+    return [group for group in GROUPS if group not in present]
 
 
 def _rows(metrics: Any, models: Sequence[str], norm: str, min_slice_size: int) -> Iterator[dict[str, Any]]:

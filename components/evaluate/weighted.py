@@ -81,8 +81,8 @@ def sensitivity_at(
     order = _ascending(scores[:, positive_class], ~positive)
     negatives = scores[order, positive_class]
     spared = _sums_from_zero(weights[order])[1:]
-    # Half a unit of slack: weights are whole numbers, and sums of them must not fail by rounding.
-    place = (spared < specificity * spared[-1] - 1e-6).sum(axis=0)
+    # Weights are whole numbers: the share that must be spared may be missed by rounding, not by a unit.
+    place = (spared < specificity * spared[-1].astype(np.float64) - 1e-6).sum(axis=0)
     threshold = negatives[np.minimum(place, len(negatives) - 1)]
     above = scores[positive, positive_class][:, None] > threshold
     values = _share((above * weights[positive]).sum(axis=0), weights[positive].sum(axis=0))

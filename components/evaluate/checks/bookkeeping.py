@@ -74,7 +74,7 @@ def worst_case_is_per_example(evidence: Evidence) -> Iterator[Check]:
             found = [evidence.accuracy(model, attack, epsilon) for attack in evidence.attacks]
             known = [value for value in found if value is not None]
             robust = evidence.worst_case(model, epsilon)
-            if known and robust is not None:
+            if known:
                 worst = max(worst, robust - min(known))
                 figures[f"worst case at {epsilon:g}/255"] = robust
                 figures[f"mean over attacks at {epsilon:g}/255"] = statistics.fmean(known)

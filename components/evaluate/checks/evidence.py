@@ -66,12 +66,13 @@ class Evidence:
         return self._accuracies.get((model, attack, epsilon))
 
     def clean(self, model: str) -> float:
-        """Return accuracy on clean images; 0 without any."""
-        return self.accuracy(model, CLEAN, 0.0) or 0.0
+        """Return accuracy on clean images."""
+        return self._accuracies[model, CLEAN, 0.0]
 
-    def worst_case(self, model: str, epsilon: float) -> float | None:
-        """Return per-example robust accuracy."""
-        return self.accuracy(model, WORST_CASE, epsilon)
+    def worst_case(self, model: str, epsilon: float) -> float:
+        """Return per-example robust accuracy; the clean one where nothing attacked."""
+        found = self.accuracy(model, WORST_CASE, epsilon)
+        return self.clean(model) if found is None else found
 
     def strongest(self, model: str, epsilon: float, *kinds: Kind) -> float | None:
         """Return the lowest accuracy under an attack of these kinds; None where there is none."""

@@ -73,7 +73,7 @@ def converged(evidence: Evidence) -> Iterator[Check]:
 def falls_with_budget(evidence: Evidence) -> Iterator[Check]:
     """Robust accuracy falls as the budget grows."""
     for model in evidence.models:
-        curve = [evidence.clean(model), *(evidence.worst_case(model, epsilon) or 0.0 for epsilon in evidence.budgets)]
+        curve = [evidence.clean(model), *(evidence.worst_case(model, epsilon) for epsilon in evidence.budgets)]
         rise = max(later - earlier for earlier, later in itertools.pairwise(curve))
         bad = rise > max(POINTS, 1.5 / max(1, evidence.images(model)))
         yield Check(
@@ -186,7 +186,7 @@ def control_breaks(evidence: Evidence) -> Iterator[Check]:
         yield Check(name=name, title=title, model=None, status=Status.WARN, sentence=sentence, figures={})
         return
     largest = evidence.budgets[-1]
-    clean, left = evidence.clean(evidence.control), evidence.worst_case(evidence.control, largest) or 0.0
+    clean, left = evidence.clean(evidence.control), evidence.worst_case(evidence.control, largest)
     status = Status.PASS if left <= evidence.chance else Status.WARN if left <= clean / 2 else Status.FAIL
     yield Check(
         name=name,
@@ -211,7 +211,7 @@ def adaptive_robustness(evidence: Evidence) -> Iterator[Check]:
         kept: dict[float, float] = {}
         for loss in evidence.losses:
             undefended = evidence.worst_case(evidence.control, loss.epsilon)
-            if loss.model == model and undefended is not None and loss.transferred - undefended > GAIN:
+            if loss.model == model and loss.transferred - undefended > GAIN:
                 share = (loss.adaptive - undefended) / (loss.transferred - undefended)
                 kept[loss.epsilon] = min(share, kept.get(loss.epsilon, 1.0))
         if not kept:
