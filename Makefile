@@ -4,6 +4,7 @@ VENV ?= .venv
 UV_VERSION := 0.13.9
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TYPED := build/typed/dermrobust
 HAM10000_DIR ?= $(abspath ../shared/data/ham10000)
 export HAM10000_DIR
 
@@ -21,10 +22,17 @@ browser:
 		apt-get -qq install --yes --no-install-recommends chromium chromium-driver fonts-dejavu-core > /dev/null) || \
 		echo "Chromium could not be installed; install it and its driver, or the report's tests fail."
 
-lint: $(READY)
+lint: $(READY) $(TYPED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	MYPYPATH=build/typed $(BIN)/mypy
+
+# mypy knows no package_dir: it finds the package as it is installed through links.
+$(TYPED): setup.py
+	mkdir -p $(TYPED)
+	ln -sfn $(CURDIR)/dermrobust/* $(TYPED)/
+	for layer in attacks models components pipeline; do ln -sfn $(CURDIR)/$$layer $(TYPED)/$$layer; done
+	touch $(TYPED)
 
 # Speed and agreement beside ART and Foolbox, which are installed for this alone, at the versions that the lock allows.
 benchmarks: $(READY)

@@ -10,6 +10,9 @@ from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 CONFIG = "pipeline_config.json"
+NAME = "dermrobust"
+LAYERS = ("attacks", "models", "components", "pipeline")
+"""Folders at the top level that are installed as subpackages of `dermrobust`: their own names are too common."""
 
 
 class BuildWithConfig(build_py):
@@ -18,26 +21,33 @@ class BuildWithConfig(build_py):
     def run(self) -> None:
         """Build as usual, then copy."""
         super().run()
-        shutil.copy(HERE / CONFIG, Path(self.build_lib, "pipeline", CONFIG))
+        shutil.copy(HERE / CONFIG, Path(self.build_lib, NAME, "pipeline", CONFIG))
 
 
 def version() -> str:
     """Return the version without importing the package."""
     names: dict[str, str] = {}
-    exec((HERE / "pipeline" / "version.py").read_text(encoding="utf-8"), names)
-    return names["VERSION"]
+    exec((HERE / NAME / "version.py").read_text(encoding="utf-8"), names)
+    return names["__version__"]
+
+
+def packages() -> list[str]:
+    """Return every package under the name that it is installed by."""
+    found = find_packages(include=[pattern for layer in LAYERS for pattern in (layer, f"{layer}.*")])
+    return [NAME, *(f"{NAME}.{package}" for package in found)]
 
 
 setup(
-    name="dermrobust",
+    name=NAME,
     version=version(),
     description="How far a skin-lesion classifier can be trusted under attack: measure, harden, ship only if it holds.",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
-    packages=find_packages(include=["attacks*", "components*", "models*", "pipeline*"]),
-    package_data={"components.report": ["templates/*"]},
+    packages=packages(),
+    package_dir={NAME: NAME, **{f"{NAME}.{layer}": layer for layer in LAYERS}},
+    package_data={NAME: ["py.typed"], f"{NAME}.components.report": ["templates/*"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.21,<2.22",
@@ -79,6 +89,6 @@ setup(
         # ART's AutoAttack imports multiprocess without declaring it.
         "benchmarks": ["adversarial-robustness-toolbox==1.20.1", "multiprocess", "foolbox==3.3.4"],
     },
-    entry_points={"console_scripts": ["dermrobust = pipeline.cli.main:main"]},
+    entry_points={"console_scripts": ["dermrobust = dermrobust.pipeline.cli.main:main"]},
     cmdclass={"build_py": BuildWithConfig},
 )

@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from attacks.attack import Attack, TargetedAttack
-from attacks.errors import UserError
-from attacks.problem import Problem
-from attacks.restarts import Try, best_of_restarts, worst_of
-from attacks.threat import Images
+from dermrobust.attacks.attack import Attack, TargetedAttack
+from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.restarts import Try, best_of_restarts, worst_of
+from dermrobust.attacks.threat import Images
 
 DLR_CLASSES, TARGETED_DLR_CLASSES = 3, 4
 """How many classes the losses need."""
@@ -30,8 +30,8 @@ class APGDCE(TargetedAttack):
 
     def perturb(self, problem: Problem) -> Images:
         """See `Attack.perturb`."""
-        from attacks import losses
-        from attacks.apgd_step import auto_pgd
+        from dermrobust.attacks import losses
+        from dermrobust.attacks.apgd_step import auto_pgd
 
         loss = losses.targeted_cross_entropy if problem.targeted else losses.cross_entropy
         return best_of_restarts(problem, lambda part: auto_pgd(part, loss, self.steps), self.restarts)
@@ -52,8 +52,8 @@ class APGDDLR(Attack):
 
     def perturb(self, problem: Problem) -> Images:
         """See `Attack.perturb`."""
-        from attacks import losses
-        from attacks.apgd_step import auto_pgd
+        from dermrobust.attacks import losses
+        from dermrobust.attacks.apgd_step import auto_pgd
 
         return best_of_restarts(
             problem, lambda part: auto_pgd(part, losses.difference_of_logits_ratio, self.steps), self.restarts
@@ -83,9 +83,9 @@ class APGDTargeted(Attack):
 
     def _towards(self, rank: int) -> Try:
         def attempt(problem: Problem) -> Images:
-            from attacks import losses
-            from attacks.apgd_step import auto_pgd
-            from attacks.logits import logits_of
+            from dermrobust.attacks import losses
+            from dermrobust.attacks.apgd_step import auto_pgd
+            from dermrobust.attacks.logits import logits_of
 
             logits = logits_of(problem.exactly().target, problem.images, problem.batch_size)
             logits[np.arange(len(logits)), problem.labels] = -np.inf
@@ -110,7 +110,7 @@ def check_targets(attack: str, targets: int | None, count: int) -> None:
 
 def class_count(problem: Problem) -> int:
     """Return how many classes a problem's model has."""
-    from attacks.logits import logits_of
+    from dermrobust.attacks.logits import logits_of
 
     return int(logits_of(problem.target, problem.images[:1], problem.batch_size).shape[1])
 

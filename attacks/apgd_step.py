@@ -10,16 +10,16 @@ import numpy.typing as npt
 import tensorflow as tf
 from cleverhans.tf2.utils import optimize_linear
 
-from attacks import losses
-from attacks.apgd_schedule import checkpoints
-from attacks.cleverhans.gradient_step import existing, projected
-from attacks.compiling import Shape, compile_step, per_image, scalars
-from attacks.logits import succeeded
-from attacks.problem import Problem
-from attacks.randomness import on_the_sphere
-from attacks.stepping import Method, State, StepFn, run
-from attacks.target import LogitsFn
-from attacks.threat import Images, Norm
+from dermrobust.attacks import losses
+from dermrobust.attacks.apgd_schedule import checkpoints
+from dermrobust.attacks.cleverhans.gradient_step import existing, projected
+from dermrobust.attacks.compiling import Shape, compile_step, per_image, scalars
+from dermrobust.attacks.logits import succeeded
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.randomness import on_the_sphere
+from dermrobust.attacks.stepping import Method, State, StepFn, run
+from dermrobust.attacks.target import LogitsFn
+from dermrobust.attacks.threat import Images, Norm
 
 _MOMENTUM = 0.75
 _RISING_SHARE = 0.75
@@ -112,7 +112,7 @@ def _wide(values: tf.Tensor) -> tf.Tensor:
 
 
 def auto_pgd(problem: Problem, loss: losses.LossFn, steps: int) -> Images:
-    """Raise a loss from a random start; see `attacks.apgd`.
+    """Raise a loss from a random start; see `dermrobust.attacks.apgd`.
 
     Args:
         problem: what to attack; its goals, where it has some, are what the loss is told.

@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from attacks.errors import UserError
-from attacks.problem import Problem
-from attacks.threat import Images, Norm, ThreatModel
+from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.threat import Images, Norm, ThreatModel
 
 Goal = Annotated[int, Field(ge=0)] | Literal["least_likely"] | None
 
@@ -68,7 +68,7 @@ class Attack(BaseModel, abc.ABC):
     def perturb(self, problem: Problem) -> Images:
         """Return adversarial images: float32 [count, height, width, 3], inside the threat model of the clean ones.
 
-        Call it through `attacks.engine`, which checks what goes in and what comes out.
+        Call it through `dermrobust.attacks.engine`, which checks what goes in and what comes out.
         """
 
 

@@ -8,12 +8,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from attacks.apgd import APGDCE, TARGETED_DLR_CLASSES, APGDTargeted, check_targets, class_count
-from attacks.attack import Attack
-from attacks.problem import Problem
-from attacks.restarts import Try, worst_of
-from attacks.square import Square
-from attacks.threat import Images
+from dermrobust.attacks.apgd import APGDCE, TARGETED_DLR_CLASSES, APGDTargeted, check_targets, class_count
+from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.restarts import Try, worst_of
+from dermrobust.attacks.square import Square
+from dermrobust.attacks.threat import Images
 
 
 class Auto(Attack):
@@ -52,7 +52,7 @@ class Auto(Attack):
             yield Square(queries=self.queries).perturb
 
     def _on_the_margin(self, problem: Problem) -> Images:
-        from attacks import losses
-        from attacks.apgd_step import auto_pgd
+        from dermrobust.attacks import losses
+        from dermrobust.attacks.apgd_step import auto_pgd
 
         return auto_pgd(problem.with_seeds(1), losses.margin, self.steps)

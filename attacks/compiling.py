@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from attacks.stepping import StepFn
+from dermrobust.attacks.stepping import StepFn
 
 Shape = tuple[int, ...]
 """Of one image: (height, width, 3)."""

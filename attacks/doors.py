@@ -7,11 +7,11 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from attacks.attack import Attack, Goal, TargetedAttack
-from attacks.errors import UserError
-from attacks.logits import Logits
-from attacks.problem import Labels, Problem, Seeds
-from attacks.threat import Images, Norm, ThreatModel
+from dermrobust.attacks.attack import Attack, Goal, TargetedAttack
+from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.logits import Logits
+from dermrobust.attacks.problem import Labels, Problem, Seeds
+from dermrobust.attacks.threat import Images, Norm, ThreatModel
 
 _PROBABILITY_ROUNDING = 1e-3
 _ENOUGH_TO_TELL = 2

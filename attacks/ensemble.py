@@ -6,10 +6,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator
 
-from attacks.attack import Attack
-from attacks.problem import Problem
-from attacks.restarts import worst_of
-from attacks.threat import Images
+from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.restarts import worst_of
+from dermrobust.attacks.threat import Images
 
 
 class Ensemble(Attack):
@@ -28,7 +28,7 @@ class Ensemble(Attack):
     @field_validator("members", mode="before")
     @classmethod
     def _read(cls, value: Any) -> Any:
-        from attacks.registry import read_attack, read_suite
+        from dermrobust.attacks.registry import read_attack, read_suite
 
         listed = list(read_suite(value).values()) if isinstance(value, str) else value
         return [read_attack(member) for member in listed] if isinstance(listed, list | tuple) else listed

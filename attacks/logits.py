@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from attacks.problem import Labels
-from attacks.target import LogitsFn, Target
-from attacks.threat import Images
+from dermrobust.attacks.problem import Labels
+from dermrobust.attacks.target import LogitsFn, Target
+from dermrobust.attacks.threat import Images
 
 Logits = npt.NDArray[np.float32]
 """float32 [count, class_count]."""

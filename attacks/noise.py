@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from attacks.attack import Attack
-from attacks.problem import Problem
-from attacks.randomness import random_start
-from attacks.restarts import best_of_restarts
-from attacks.threat import Images
+from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.randomness import random_start
+from dermrobust.attacks.restarts import best_of_restarts
+from dermrobust.attacks.threat import Images
 
 
 class Noise(Attack):

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from attacks.target import Target
-from attacks.threat import Images, ThreatModel
+from dermrobust.attacks.target import Target
+from dermrobust.attacks.threat import Images, ThreatModel
 
 Labels = npt.NDArray[np.int64]
 """int64 [batch], the true classes."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from attacks.problem import Problem
-from attacks.threat import Images, Norm
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.threat import Images, Norm
 
 
 def generator(seed: np.uint64) -> np.random.Generator:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import numpy.typing as npt
 
-from attacks.errors import AttackError
-from attacks.problem import Problem
-from attacks.threat import Images
+from dermrobust.attacks.errors import AttackError
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.threat import Images
 
 Try = Callable[[Problem], Images]
 
@@ -49,7 +49,7 @@ def worst_of(problem: Problem, tries: Iterable[Try]) -> Images:
 
 def _scores(problem: Problem, images: Images) -> npt.NDArray[np.float32]:
     """Return how far images are from what the attack wants: float32 [count], in logits; 0 or less: they have it."""
-    from attacks.logits import logits_of, margins
+    from dermrobust.attacks.logits import logits_of, margins
 
     logits = logits_of(problem.exactly().target, images, problem.batch_size)
     if not np.isfinite(logits).all():

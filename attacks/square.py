@@ -6,10 +6,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from attacks.attack import TargetedAttack
-from attacks.problem import Problem
-from attacks.restarts import best_of_restarts
-from attacks.threat import Images, Norm
+from dermrobust.attacks.attack import TargetedAttack
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.restarts import best_of_restarts
+from dermrobust.attacks.threat import Images, Norm
 
 
 class Square(TargetedAttack):
@@ -28,7 +28,7 @@ class Square(TargetedAttack):
 
     def perturb(self, problem: Problem) -> Images:
         """See `Attack.perturb`."""
-        from attacks.square_step import square_attack
+        from dermrobust.attacks.square_step import square_attack
 
         return best_of_restarts(
             problem.exactly(), lambda part: square_attack(part, self.queries, self.initial_share), self.restarts

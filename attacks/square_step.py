@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from attacks import losses
-from attacks.compiling import Shape, compile_step, per_image, scalars
-from attacks.logits import succeeded
-from attacks.problem import Problem
-from attacks.randomness import generator
-from attacks.stepping import Method, State, StepFn, run
-from attacks.target import LogitsFn
-from attacks.threat import Images
+from dermrobust.attacks import losses
+from dermrobust.attacks.compiling import Shape, compile_step, per_image, scalars
+from dermrobust.attacks.logits import succeeded
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.randomness import generator
+from dermrobust.attacks.stepping import Method, State, StepFn, run
+from dermrobust.attacks.target import LogitsFn
+from dermrobust.attacks.threat import Images
 
 _NUMBERS = 5
 """Random numbers of a query: where the square lies (2) and the sign of its change in each channel (3)."""
@@ -103,7 +103,7 @@ def _constant(value: int) -> tf.Tensor:
 
 
 def square_attack(problem: Problem, queries: int, initial_share: float) -> Images:
-    """Change squares at random and keep what brings the classifier nearer to an error; see `attacks.square`."""
+    """Change squares at random and X."""
     threat, shape = problem.threat, problem.images.shape[1:]
     compiled = _compiled(problem.target.logits, shape, problem.targeted)
     constants = [tf.constant(value, tf.float32) for value in (threat.radius, threat.bounds.lower, threat.bounds.upper)]

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from attacks.problem import Indices, Problem
-from attacks.threat import Images
+from dermrobust.attacks.problem import Indices, Problem
+from dermrobust.attacks.threat import Images
 
 State = tuple[Any, ...]
 """Tensors [batch, …], all that an attack knows of each image; the first one is the image that it would return."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attacks.attack import Attack
-from attacks.auto import Auto
-from attacks.cleverhans.fgsm import FGSM
-from attacks.cleverhans.mim import MIM
-from attacks.cleverhans.pgd import PGD
-from attacks.noise import Noise
+from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.auto import Auto
+from dermrobust.attacks.cleverhans.fgsm import FGSM
+from dermrobust.attacks.cleverhans.mim import MIM
+from dermrobust.attacks.cleverhans.pgd import PGD
+from dermrobust.attacks.noise import Noise
 
 SUITES: Mapping[str, Mapping[str, Attack]] = {
     "paper": {"fgsm": FGSM(), "pgd": PGD(steps=20)},

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-from attacks.errors import AttackError
+from dermrobust.attacks.errors import AttackError
 
 PIXEL_LEVELS = 255.0
 

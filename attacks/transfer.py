@@ -7,11 +7,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator
 
-from attacks.attack import Attack
-from attacks.cleverhans.pgd import PGD
-from attacks.errors import UserError
-from attacks.problem import Problem
-from attacks.threat import Images
+from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.cleverhans.pgd import PGD
+from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.threat import Images
 
 
 class Transfer(Attack):
@@ -32,7 +32,7 @@ class Transfer(Attack):
     @field_validator("crafted_with", mode="before")
     @classmethod
     def _read(cls, value: Any) -> Any:
-        from attacks.registry import read_attack
+        from dermrobust.attacks.registry import read_attack
 
         return read_attack(value)
 

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, Field
 
-from attacks.attack import Attack, TargetedAttack
-from attacks.problem import Problem
-from attacks.randomness import generator
-from attacks.threat import Images, ThreatModel
+from dermrobust.attacks.attack import Attack, TargetedAttack
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.randomness import generator
+from dermrobust.attacks.threat import Images, ThreatModel
 
 Perturbation = npt.NDArray[np.float32]
 """float32 [height, width, 3], added to every image."""
@@ -41,7 +41,7 @@ class Universal(TargetedAttack):
 
     def fit(self, problem: Problem) -> Perturbation:
         """Find the perturbation on a problem's images: float32 [height, width, 3], inside the budget."""
-        from attacks.universal_search import best_perturbation
+        from dermrobust.attacks.universal_search import best_perturbation
 
         order = generator(problem.seeds[0])
         return best_perturbation(

@@ -9,12 +9,12 @@ import numpy as np
 import tensorflow as tf
 from cleverhans.tf2.utils import clip_eta, optimize_linear
 
-from attacks.cleverhans.gradient_step import loss_gradient
-from attacks.logits import logits_of
-from attacks.problem import Problem
-from attacks.target import LogitsFn
-from attacks.threat import Norm
-from attacks.universal import Perturbation, apply
+from dermrobust.attacks.cleverhans.gradient_step import loss_gradient
+from dermrobust.attacks.logits import logits_of
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.target import LogitsFn
+from dermrobust.attacks.threat import Norm
+from dermrobust.attacks.universal import Perturbation, apply
 
 
 @functools.lru_cache(maxsize=16)

@@ -22,15 +22,15 @@ from typing import Any
 
 import numpy as np
 
-from attacks.engine import attack_images
-from attacks.registry import read_attack
-from attacks.target import Target
-from attacks.threat import ThreatModel
 from benchmarks import peers
 from benchmarks.hardware import has_bfloat16
 from benchmarks.measure import machine
 from benchmarks.victims import Victim, victims
-from models.classifier import attack_target
+from dermrobust.attacks.engine import attack_images
+from dermrobust.attacks.registry import read_attack
+from dermrobust.attacks.target import Target
+from dermrobust.attacks.threat import ThreatModel
+from dermrobust.models.classifier import attack_target
 
 _STEPS, _QUERIES = 20, 100
 _LINF, _L2 = ThreatModel.parse("linf:2/255"), ThreatModel.parse("l2:0.25")

@@ -28,17 +28,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from attacks.attack import Attack
-from attacks.engine import attack_images
-from attacks.registry import read_attack
-from attacks.target import Precision, Target
-from attacks.threat import ThreatModel
 from benchmarks import peers, training_steps
 from benchmarks.hardware import has_bfloat16
 from benchmarks.measure import machine
 from benchmarks.victims import EPSILON, Victim, victims
-from models.classifier import attack_target
-from models.registry import NETWORKS, resolve
+from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.engine import attack_images
+from dermrobust.attacks.registry import read_attack
+from dermrobust.attacks.target import Precision, Target
+from dermrobust.attacks.threat import ThreatModel
+from dermrobust.models.classifier import attack_target
+from dermrobust.models.registry import NETWORKS, resolve
 
 Row = dict[str, Any]
 _STEPS, _AUTO_STEPS, _AUTO_QUERIES = 20, 20, 50

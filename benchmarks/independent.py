@@ -30,21 +30,21 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from attacks.attack import Attack
-from attacks.engine import attack_pixels, record_seeds, to_images
-from attacks.errors import UserError
-from attacks.logits import logits_of
-from attacks.registry import read_suite
-from attacks.threat import Norm, Pixels, ThreatModel
 from benchmarks import peers
 from benchmarks.measure import machine
-from components.artifacts import Artifact, ArtifactStore, ArtifactType
-from components.evaluate.intervals import wilson_interval
-from components.examples import Batch, ExamplesSpec, Split, first_records, shard_uris
-from components.model_files import load_classifier, load_network, load_target
-from pipeline.config import PipelineConfig, load_config
-from pipeline.ledger import Ledger
-from pipeline.places import ledger_path
+from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.engine import attack_pixels, record_seeds, to_images
+from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.logits import logits_of
+from dermrobust.attacks.registry import read_suite
+from dermrobust.attacks.threat import Norm, Pixels, ThreatModel
+from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType
+from dermrobust.components.evaluate.intervals import wilson_interval
+from dermrobust.components.examples import Batch, ExamplesSpec, Split, first_records, shard_uris
+from dermrobust.components.model_files import load_classifier, load_network, load_target
+from dermrobust.pipeline.config import PipelineConfig, load_config
+from dermrobust.pipeline.ledger import Ledger
+from dermrobust.pipeline.places import ledger_path
 
 ALLOWED = 0.5
 """By how many points robust accuracy may be lower than `auto` reported."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from components.artifacts import ArtifactType
-from components.evaluate.checks.check import Check
-from pipeline.config import PipelineConfig
-from pipeline.history import evaluation_rows
-from pipeline.ledger import Ledger
-from pipeline.metrics_table import check_rows
-from pipeline.places import ledger_path
+from dermrobust.components.artifacts import ArtifactType
+from dermrobust.components.evaluate.checks.check import Check
+from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.history import evaluation_rows
+from dermrobust.pipeline.ledger import Ledger
+from dermrobust.pipeline.metrics_table import check_rows
+from dermrobust.pipeline.places import ledger_path
 
 Rows = list[dict[str, Any]]
 _BESIDE_ACCURACY = ("balanced_accuracy", "macro_auc", "attack_success_rate", "malignant_to_benign")

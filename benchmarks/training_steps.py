@@ -15,13 +15,13 @@ import numpy as np
 import tensorflow as tf
 from pydantic import TypeAdapter
 
-from components.adversarial_shard import write_records
-from components.examples import encode, encode_pixels
-from components.train.augmentation import AUGMENTATIONS
-from components.train.averaging import WeightAverage
-from components.train.data import TrainingData
-from components.train.step import compiled_step
-from models.registry import NETWORKS, AnyObjective, resolve
+from dermrobust.components.adversarial_shard import write_records
+from dermrobust.components.examples import encode, encode_pixels
+from dermrobust.components.train.augmentation import AUGMENTATIONS
+from dermrobust.components.train.averaging import WeightAverage
+from dermrobust.components.train.data import TrainingData
+from dermrobust.components.train.step import compiled_step
+from dermrobust.models.registry import NETWORKS, AnyObjective, resolve
 
 _BATCH, _CLASSES, _STEPS_A_RUN = 64, 7, 4
 _NETWORKS = {28: "small_resnet", 64: "resnet"}

@@ -16,13 +16,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from attacks.engine import to_images
-from attacks.logits import logits_of
 from benchmarks.measure import dermrobust, measure
-from components.artifacts import Artifact, ArtifactType
-from components.examples import ExamplesSpec, Split, first_records, shard_uris
-from components.model_files import NETWORK
-from models.classifier import attack_target, load_network
+from dermrobust.attacks.engine import to_images
+from dermrobust.attacks.logits import logits_of
+from dermrobust.components.artifacts import Artifact, ArtifactType
+from dermrobust.components.examples import ExamplesSpec, Split, first_records, shard_uris
+from dermrobust.components.model_files import NETWORK
+from dermrobust.models.classifier import attack_target, load_network
 
 EPSILON = 4
 """Budget in 1/255 under which all are attacked, and for which the hardened model is trained."""

@@ -19,8 +19,8 @@ import keras
 import tensorflow as tf
 
 from benchmarks.measure import machine
-from models.classifier import attack_target
-from models.registry import NETWORKS, resolve
+from dermrobust.models.classifier import attack_target
+from dermrobust.models.registry import NETWORKS, resolve
 
 _RUNS = 15
 _CASES = (("small_resnet", 32), ("small_resnet", 48), ("resnet", 64))

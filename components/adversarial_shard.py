@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from attacks.attack import Attack
-from attacks.engine import attack_pixels, record_seeds
-from attacks.target import Target
-from attacks.threat import ThreatModel
-from components import storage
-from components.examples import Batch, encode, encode_pixels
+from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.engine import attack_pixels, record_seeds
+from dermrobust.attacks.target import Target
+from dermrobust.attacks.threat import ThreatModel
+from dermrobust.components import storage
+from dermrobust.components.examples import Batch, encode, encode_pixels
 
 
 @dataclass(frozen=True)

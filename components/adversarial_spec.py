@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from attacks.threat import Threat
-from components.artifacts import Artifact
-from components.examples import Split, shard_name
+from dermrobust.attacks.threat import Threat
+from dermrobust.components.artifacts import Artifact
+from dermrobust.components.examples import Split, shard_name
 
 SPEC = "adversarial.json"
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from components import storage
-from components.storage import FileEntry
+from dermrobust.components import storage
+from dermrobust.components.storage import FileEntry
 
 MANIFEST = "manifest.json"
 LOGS = "logs/"

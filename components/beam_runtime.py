@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from attacks.errors import UserError
+from dermrobust.attacks.errors import UserError
 
 if TYPE_CHECKING:
     import apache_beam as beam

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from attacks.threat import Threat, ThreatModel
+from dermrobust.attacks.threat import Threat, ThreatModel
 
 
 def _of_a_level(threat: ThreatModel) -> ThreatModel:
@@ -16,4 +16,4 @@ def _of_a_level(threat: ThreatModel) -> ThreatModel:
 
 
 StorableThreat = Annotated[Threat, AfterValidator(_of_a_level)]
-"""A threat model that leaves an image stored in 8 bits something to change; see `attacks.threat.Threat`."""
+"""A threat model that leaves an image stored in 8 bits something to change; see `dermrobust.attacks.threat.Threat`."""

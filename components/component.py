@@ -10,9 +10,9 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict
 from pydantic.config import JsonDict
 
-from components.artifacts import Artifact, ArtifactType
-from components.beam_runtime import BeamRuntime
-from components.progress import Progress, Silent
+from dermrobust.components.artifacts import Artifact, ArtifactType
+from dermrobust.components.beam_runtime import BeamRuntime
+from dermrobust.components.progress import Progress, Silent
 
 NOT_IN_FINGERPRINT: JsonDict = {"fingerprint": False}
 """For `Field(json_schema_extra=...)`: a parameter that does not shape the result, such as where the images lie."""

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 from pydantic import BaseModel, ConfigDict
 
-from components.artifacts import Artifact
-from models.preprocessing import Preprocessing
+from dermrobust.components.artifacts import Artifact
+from dermrobust.models.preprocessing import Preprocessing
 
 SPEC = "examples.json"
 UNKNOWN = "unknown"

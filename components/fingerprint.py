@@ -12,10 +12,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from components.artifacts import Artifact
-from components.component import Component, Params
+from dermrobust.components.artifacts import Artifact
+from dermrobust.components.component import Component, Params
 
-_PROJECT_PACKAGES = frozenset({"attacks", "models", "components"})
+_PROJECT = "dermrobust"
+_LAYERS = frozenset({"attacks", "models", "components"})
 
 
 def fingerprint(component: Component, params: Params, inputs: Mapping[str, tuple[Artifact, ...]]) -> str:
@@ -61,8 +62,11 @@ def source_digest(module: str) -> str:
 
 def _source_path(module: str) -> Path | None:
     """Return a module's file without importing anything: to look a module up by Python's means imports its parents."""
-    package, *rest = module.split(".")
-    spec = importlib.util.find_spec(package)
+    # A layer's folder is where `package_dir` says, not below that of the project.
+    parts = module.split(".")
+    depth = 2 if parts[0] == _PROJECT else 1
+    rest = parts[depth:]
+    spec = importlib.util.find_spec(".".join(parts[:depth]))
     if spec is None or not spec.submodule_search_locations:
         return Path(spec.origin) if spec is not None and spec.origin and not rest else None
     base = Path(spec.submodule_search_locations[0], *rest)
@@ -98,7 +102,8 @@ def _project_imports(tree: ast.Module) -> Iterator[str]:
         else:
             continue
         for name in candidates:
-            if name.split(".")[0] in _PROJECT_PACKAGES and _is_module(name):
+            project, layer, *_ = *name.split("."), "", ""
+            if project == _PROJECT and layer in _LAYERS and _is_module(name):
                 yield name
 
 

@@ -7,11 +7,11 @@ import functools
 import keras
 from pydantic import BaseModel, ConfigDict
 
-from attacks.target import Precision, Target
-from components import storage
-from components.artifacts import Artifact
-from models.classifier import attack_target, compute_deterministically, load_network_bytes
-from models.preprocessing import Preprocessing
+from dermrobust.attacks.target import Precision, Target
+from dermrobust.components import storage
+from dermrobust.components.artifacts import Artifact
+from dermrobust.models.classifier import attack_target, compute_deterministically, load_network_bytes
+from dermrobust.models.preprocessing import Preprocessing
 
 NETWORK = "model.keras"
 SPEC = "model.json"

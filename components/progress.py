@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Protocol
 
-from components import storage
+from dermrobust.components import storage
 
 _POLL_SECONDS = 0.5
 

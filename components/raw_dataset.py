@@ -8,8 +8,8 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from components.artifacts import Artifact
-from components.examples import Split
+from dermrobust.components.artifacts import Artifact
+from dermrobust.components.examples import Split
 
 FOLDER_FILE = "tfds.json"
 """Names the folder of the prepared TFDS data set below the artifact."""

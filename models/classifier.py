@@ -14,8 +14,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from attacks.target import LogitsFn, Precision, Target
-from models.folding import foldable_pairs, folded_network, folded_weights, is_graph_of_layers
+from dermrobust.attacks.target import LogitsFn, Precision, Target
+from dermrobust.models.folding import foldable_pairs, folded_network, folded_weights, is_graph_of_layers
 
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 _loading = threading.Lock()

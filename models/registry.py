@@ -11,19 +11,19 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BeforeValidator, Discriminator, Field
 
-from models.objectives.cross_entropy import CrossEntropy
-from models.objectives.fast import Fast
-from models.objectives.mart import Mart
-from models.objectives.mixed import Mixed
-from models.objectives.objective import Objective
-from models.objectives.pgd import PGDTraining
-from models.objectives.trades import Trades
+from dermrobust.models.objectives.cross_entropy import CrossEntropy
+from dermrobust.models.objectives.fast import Fast
+from dermrobust.models.objectives.mart import Mart
+from dermrobust.models.objectives.mixed import Mixed
+from dermrobust.models.objectives.objective import Objective
+from dermrobust.models.objectives.pgd import PGDTraining
+from dermrobust.models.objectives.trades import Trades
 
 NETWORKS: Mapping[str, str] = {
-    "small_resnet": "models.networks:small_resnet",
-    "resnet": "models.networks:resnet",
+    "small_resnet": "dermrobust.models.networks:small_resnet",
+    "resnet": "dermrobust.models.networks:resnet",
 }
-"""`module:function` of type `models.networks.NetworkFn`."""
+"""`module:function` of type `dermrobust.models.networks.NetworkFn`."""
 
 _Objective = CrossEntropy | Fast | PGDTraining | Mixed | Trades | Mart
 OBJECTIVES: tuple[str, ...] = tuple(member.model_fields["objective"].default for member in get_args(_Objective))

@@ -7,21 +7,21 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from attacks.errors import UserError
-from attacks.registry import NamedAttacks, read_suite
-from attacks.threat import ThreatModel
-from components.audit.component import ADOPT_DATA, ADOPT_MODEL, AdoptDataParams, AdoptModelParams, ClassName
-from components.audit.labels import read_labels
-from components.component import Params
-from components.evaluate.component import EVALUATE, PREDICT, PROBE
-from components.evaluate.params import EvaluateParams, PredictParams, ProbeParams, Threats
-from components.evaluate.thresholds import Gate
-from components.progress import Progress
-from models.foreign.declared import check_image_shape, declared_input
-from models.foreign.spec import InputFormat, OutputKind
-from pipeline.config import PipelineConfig
-from pipeline.graph import Node, Output
-from pipeline.runner import RunResult, run_graph
+from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.registry import NamedAttacks, read_suite
+from dermrobust.attacks.threat import ThreatModel
+from dermrobust.components.audit.component import ADOPT_DATA, ADOPT_MODEL, AdoptDataParams, AdoptModelParams, ClassName
+from dermrobust.components.audit.labels import read_labels
+from dermrobust.components.component import Params
+from dermrobust.components.evaluate.component import EVALUATE, PREDICT, PROBE
+from dermrobust.components.evaluate.params import EvaluateParams, PredictParams, ProbeParams, Threats
+from dermrobust.components.evaluate.thresholds import Gate
+from dermrobust.components.progress import Progress
+from dermrobust.models.foreign.declared import check_image_shape, declared_input
+from dermrobust.models.foreign.spec import InputFormat, OutputKind
+from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.graph import Node, Output
+from dermrobust.pipeline.runner import RunResult, run_graph
 
 MODEL, CONTROL = "model", "control"
 """Names of the audited model and of an undefended one beside it."""
@@ -172,7 +172,7 @@ def _declared_size(path: Path, signature: str | None) -> int:
         UserError: it cannot be read, does not say, or takes no square colour images.
     """
     if path.is_dir():
-        from models.foreign.saved_models import read_signature
+        from dermrobust.models.foreign.saved_models import read_signature
 
         size = read_signature(path, signature).image_size
     else:
@@ -187,7 +187,7 @@ def _declared_size(path: Path, signature: str | None) -> int:
 def _keras_size(path: Path) -> int | None:
     shape = declared_input(path)
     if shape is None:
-        from models.foreign.networks import read_network
+        from dermrobust.models.foreign.networks import read_network
 
         # Whatever is wrong with the file is said here, before anything is written.
         shape = getattr(read_network(path), "input_shape", None)

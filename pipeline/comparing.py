@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attacks.errors import UserError
-from components.report.comparing import Compared, Side, compare, render_comparison
-from pipeline.config import PipelineConfig
-from pipeline.reporting import evaluated_run
+from dermrobust.attacks.errors import UserError
+from dermrobust.components.report.comparing import Compared, Side, compare, render_comparison
+from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.reporting import evaluated_run
 
 
 def compare_runs(config: PipelineConfig, first: str, second: str) -> Compared:

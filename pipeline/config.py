@@ -9,25 +9,25 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from attacks.cleverhans.fgsm import FGSM
-from attacks.cleverhans.pgd import PGD
-from attacks.errors import UserError
-from attacks.registry import NamedAttacks
-from attacks.target import Precision
-from attacks.threat import ThreatModel
-from components.augment.component import AugmentParams
-from components.beam_runtime import UNSAFE_RUNNERS
-from components.budgets import StorableThreat
-from components.component import Params
-from components.evaluate.params import EvaluateParams, PredictParams, ProbeParams, ProbeSizes, Reading
-from components.evaluate.thresholds import CLEAN, WORST_CASE, Gate, Threshold
-from components.export.component import ExportParams
-from components.gradient_precision import GRADIENT_PRECISION
-from components.ingest.component import IngestParams
-from components.preprocess.component import PreprocessParams
-from components.train.component import TrainParams
-from models.lesions import HAM10000_CLASSES
-from pipeline.config_errors import explain
+from dermrobust.attacks.cleverhans.fgsm import FGSM
+from dermrobust.attacks.cleverhans.pgd import PGD
+from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.registry import NamedAttacks
+from dermrobust.attacks.target import Precision
+from dermrobust.attacks.threat import ThreatModel
+from dermrobust.components.augment.component import AugmentParams
+from dermrobust.components.beam_runtime import UNSAFE_RUNNERS
+from dermrobust.components.budgets import StorableThreat
+from dermrobust.components.component import Params
+from dermrobust.components.evaluate.params import EvaluateParams, PredictParams, ProbeParams, ProbeSizes, Reading
+from dermrobust.components.evaluate.thresholds import CLEAN, WORST_CASE, Gate, Threshold
+from dermrobust.components.export.component import ExportParams
+from dermrobust.components.gradient_precision import GRADIENT_PRECISION
+from dermrobust.components.ingest.component import IngestParams
+from dermrobust.components.preprocess.component import PreprocessParams
+from dermrobust.components.train.component import TrainParams
+from dermrobust.models.lesions import HAM10000_CLASSES
+from dermrobust.pipeline.config_errors import explain
 
 BASELINE = "vanilla"
 """Name of the model that is trained on clean images."""

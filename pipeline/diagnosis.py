@@ -13,11 +13,11 @@ from pathlib import Path
 
 import psutil
 
-from attacks.errors import UserError
-from components.beam_runtime import BeamRuntime
-from components.progress import Silent
-from pipeline.config import PipelineConfig
-from pipeline.places import local_root
+from dermrobust.attacks.errors import UserError
+from dermrobust.components.beam_runtime import BeamRuntime
+from dermrobust.components.progress import Silent
+from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.places import local_root
 
 _LIBRARIES = (
     "tensorflow",
@@ -109,8 +109,8 @@ def _runner(config: PipelineConfig) -> Finding:
 
 def _self_test() -> Finding:
     """Run every stage on a few images in a temporary folder."""
-    from pipeline.runner import run_pipeline
-    from pipeline.stages import STAGES
+    from dermrobust.pipeline.runner import run_pipeline
+    from dermrobust.pipeline.stages import STAGES
 
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

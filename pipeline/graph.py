@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from components.augment.component import AUGMENT
-from components.component import Component, Params
-from components.evaluate.component import EVALUATE, PREDICT, PROBE
-from components.export.component import EXPORT, ExportParams
-from components.ingest.component import INGEST
-from components.preprocess.component import PREPROCESS
-from components.train.component import TRAIN
-from pipeline.config import BASELINE, PipelineConfig
-from pipeline.stages import STAGES
+from dermrobust.components.augment.component import AUGMENT
+from dermrobust.components.component import Component, Params
+from dermrobust.components.evaluate.component import EVALUATE, PREDICT, PROBE
+from dermrobust.components.export.component import EXPORT, ExportParams
+from dermrobust.components.ingest.component import INGEST
+from dermrobust.components.preprocess.component import PREPROCESS
+from dermrobust.components.train.component import TRAIN
+from dermrobust.pipeline.config import BASELINE, PipelineConfig
+from dermrobust.pipeline.stages import STAGES
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from attacks.errors import UserError
-from components.artifacts import ArtifactType
-from pipeline.config import PipelineConfig
-from pipeline.ledger import Ledger
-from pipeline.metrics_table import metric_rows
-from pipeline.places import ledger_path
+from dermrobust.attacks.errors import UserError
+from dermrobust.components.artifacts import ArtifactType
+from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.ledger import Ledger
+from dermrobust.pipeline.metrics_table import metric_rows
+from dermrobust.pipeline.places import ledger_path
 
 
 def _ledger(config: PipelineConfig) -> Ledger:

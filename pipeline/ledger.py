@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import Artifact
+from dermrobust.components.artifacts import Artifact
 
 _BUSY_SECONDS = 60.0
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from components import storage
-from components.evaluate.adaptive import AdaptiveLoss, AdaptiveLosses
-from components.evaluate.checks.check import Check, Checks
-from components.evaluate.files import ADAPTIVE, CHECKS, METRICS
+from dermrobust.components import storage
+from dermrobust.components.evaluate.adaptive import AdaptiveLoss, AdaptiveLosses
+from dermrobust.components.evaluate.checks.check import Check, Checks
+from dermrobust.components.evaluate.files import ADAPTIVE, CHECKS, METRICS
 
 
 def metric_rows(evaluation_uri: str) -> list[dict[str, Any]]:

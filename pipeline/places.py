@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components import storage
-from pipeline.config import PipelineConfig
+from dermrobust.components import storage
+from dermrobust.pipeline.config import PipelineConfig
 
 _BESIDE_REMOTE_ROOT = Path(".dermrobust")
 

@@ -11,19 +11,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from attacks.errors import UserError
-from components import storage
-from components.artifacts import MANIFEST, ArtifactType, Manifest
-from components.report import files
-from components.report.card import render_card
-from components.report.evaluation import Evaluation, read_evaluation
-from components.report.html import render_page
-from components.report.lineage import ArtifactRecord, DataRecord, Lineage, ModelRecord, NodeRecord
-from pipeline import places
-from pipeline.config import PipelineConfig
-from pipeline.ledger import Ledger
-from pipeline.stages import STAGES
-from pipeline.version import VERSION
+from dermrobust.attacks.errors import UserError
+from dermrobust.components import storage
+from dermrobust.components.artifacts import MANIFEST, ArtifactType, Manifest
+from dermrobust.components.report import files
+from dermrobust.components.report.card import render_card
+from dermrobust.components.report.evaluation import Evaluation, read_evaluation
+from dermrobust.components.report.html import render_page
+from dermrobust.components.report.lineage import ArtifactRecord, DataRecord, Lineage, ModelRecord, NodeRecord
+from dermrobust.pipeline import places
+from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.ledger import Ledger
+from dermrobust.pipeline.stages import STAGES
+from dermrobust.version import __version__
 
 REPORT = "report.html"
 CARD = "model_card.md"
@@ -175,7 +175,7 @@ def _lineage(
         started=record["started"],
         finished=record["finished"] or "",
         status=record["status"],
-        version=VERSION,
+        version=__version__,
         config=json.dumps(config, indent=1, sort_keys=True, ensure_ascii=False),
         commands=_commands(record["id"], root, config),
         nodes=tuple(
@@ -201,12 +201,12 @@ def _commands(run: str, root: str, config: Mapping[str, Any]) -> tuple[str, ...]
     if audit := config.get(_AUDIT):
         given = " ".join(f"--{name} {shlex.quote(str(audit[name]))}" for name in ("model", "data", "labels"))
         return (
-            f"# dermrobust {VERSION}; other options as the configuration below says",
+            f"# dermrobust {__version__}; other options as the configuration below says",
             f"dermrobust audit {given} --seed {audit['seed']} --output {shlex.quote(root)}",
             report,
         )
     return (
-        f"# dermrobust {VERSION}; save the configuration below as config.json",
+        f"# dermrobust {__version__}; save the configuration below as config.json",
         "dermrobust run --config config.json",
         report,
     )

@@ -21,19 +21,19 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from attacks.errors import UserError
-from components import storage
-from components.artifacts import Artifact, ArtifactStore, Provenance
-from components.beam_runtime import BeamRuntime
-from components.component import Context, Refused
-from components.export.publish import publish
-from components.fingerprint import fingerprint, library_versions
-from components.progress import Progress, Task
-from pipeline import places
-from pipeline.config import PipelineConfig, dump
-from pipeline.graph import Node, between, build_graph, needed
-from pipeline.ledger import Ledger
-from pipeline.locks import alone
+from dermrobust.attacks.errors import UserError
+from dermrobust.components import storage
+from dermrobust.components.artifacts import Artifact, ArtifactStore, Provenance
+from dermrobust.components.beam_runtime import BeamRuntime
+from dermrobust.components.component import Context, Refused
+from dermrobust.components.export.publish import publish
+from dermrobust.components.fingerprint import fingerprint, library_versions
+from dermrobust.components.progress import Progress, Task
+from dermrobust.pipeline import places
+from dermrobust.pipeline.config import PipelineConfig, dump
+from dermrobust.pipeline.graph import Node, between, build_graph, needed
+from dermrobust.pipeline.ledger import Ledger
+from dermrobust.pipeline.locks import alone
 
 DONE, CACHED, FAILED, SKIPPED, REFUSED = "done", "cached", "failed", "skipped", "refused"
 EXIT_CODES = {DONE: 0, CACHED: 0, SKIPPED: 0, FAILED: 1, REFUSED: 3}

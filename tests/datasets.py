@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
-from attacks.threat import Pixels
-from components.artifacts import Artifact, ArtifactType
-from components.component import Context
-from components.ingest.component import IngestParams, SplitParams
-from components.ingest.datasets.folder.source import FolderSource
-from models.lesions import HAM10000_CLASSES
+from dermrobust.attacks.threat import Pixels
+from dermrobust.components.artifacts import Artifact, ArtifactType
+from dermrobust.components.component import Context
+from dermrobust.components.ingest.component import IngestParams, SplitParams
+from dermrobust.components.ingest.datasets.folder.source import FolderSource
+from dermrobust.models.lesions import HAM10000_CLASSES
 
 COLUMNS = ("lesion_id", "image_id", "dx", "age", "sex", "localization")
 
@@ -147,7 +147,7 @@ def ingest(params: IngestParams, output: Path) -> Ingested:
     Raises:
         UserError: as the stage does; what it wrote until then is found by `Ingested(output)`.
     """
-    from components.ingest import executor
+    from dermrobust.components.ingest import executor
 
     types = (ArtifactType.DATASET, ArtifactType.STATISTICS, ArtifactType.QUARANTINE)
     outputs = {type_.value: str(output / type_) for type_ in types}

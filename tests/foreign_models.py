@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from models.foreign.spec import IMAGENET, InputFormat, InputRange
+from dermrobust.models.foreign.spec import IMAGENET, InputFormat, InputRange
 from tests.small_networks import CLASS_COUNT, colored_images, trained_network
 
 SIZE = 16

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import tensorflow as tf
 from keras import layers
 
-from attacks.problem import Labels
-from attacks.target import LogitsFn, Target
-from attacks.threat import Pixels
+from dermrobust.attacks.problem import Labels
+from dermrobust.attacks.target import LogitsFn, Target
+from dermrobust.attacks.threat import Pixels
 
 CLASS_COUNT = 7
 TINY = "tests.small_networks:tiny_network"

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FLOORS = ("attacks", "models", "components", "pipeline")
+FLOORS = ("dermrobust.attacks", "dermrobust.models", "dermrobust.components", "dermrobust.pipeline")
 """From the ground up: each may import those before it."""
 SLOW_LIBRARIES = ("tensorflow", "keras", "apache_beam", "pydantic", "numpy", "pyarrow", "tensorflow_datasets")
-HELP = "from pipeline.cli.main import main; main(['--help'], standalone_mode=False)"
+HELP = "from dermrobust.pipeline.cli.main import main; main(['--help'], standalone_mode=False)"
 HELP_SECONDS = 0.5
 
 
 def modules(package: str) -> list[Path]:
-    return sorted(ROOT.joinpath(*package.split(".")).rglob("*.py"))
+    """The files of a package, which lies at the top level under its name without `dermrobust`."""
+    return sorted(ROOT.joinpath(*package.removeprefix("dermrobust.").split(".")).rglob("*.py"))
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -48,8 +49,8 @@ def component_packages() -> list[str]:
 
 def test_the_scan_sees_the_project() -> None:
     assert len(component_packages()) >= 6
-    assert offences("pipeline", ("components",))  # upper floors do import lower ones
-    assert offences("attacks.cleverhans", ("tensorflow",))  # inside functions, too
+    assert offences("dermrobust.pipeline", ("dermrobust.components",))  # upper floors do import lower ones
+    assert offences("dermrobust.attacks.cleverhans", ("tensorflow",))  # inside functions, too
 
 
 @pytest.mark.parametrize("floor", FLOORS)
@@ -69,13 +70,13 @@ def test_only_the_pipeline_knows_the_command_line(floor: str) -> None:
 
 @pytest.mark.parametrize("package", component_packages())
 def test_a_component_never_imports_another(package: str) -> None:
-    others = tuple(f"components.{other}" for other in component_packages() if other != package)
+    others = tuple(f"dermrobust.components.{other}" for other in component_packages() if other != package)
 
-    assert offences(f"components.{package}", others) == []
+    assert offences(f"dermrobust.components.{package}", others) == []
 
 
 def test_what_components_share_imports_no_component() -> None:
-    names = tuple(f"components.{package}" for package in component_packages())
+    names = tuple(f"dermrobust.components.{package}" for package in component_packages())
     shared = [path.stem for path in (ROOT / "components").glob("*.py")]
 
     found = [
@@ -97,7 +98,7 @@ def python(*arguments: str) -> str:
 def test_help_imports_nothing_slow() -> None:
     loaded = python("-c", f"{HELP}; import sys; print(*sys.modules)").splitlines()[-1].split()
 
-    assert "pipeline.cli.main" in loaded
+    assert "dermrobust.pipeline.cli.main" in loaded
     assert [name for name in SLOW_LIBRARIES if name in loaded] == []
 
 

@@ -13,10 +13,10 @@ PAGE = ROOT / "docs" / "extending.md"
 TRY = """
 import json, sys
 import numpy as np
-from attacks.engine import attack_pixels
-from attacks.threat import ThreatModel
-from models.classifier import attack_target
-from pipeline.config import PipelineConfig
+from dermrobust.attacks.engine import attack_pixels
+from dermrobust.attacks.threat import ThreatModel
+from dermrobust.models.classifier import attack_target
+from dermrobust.pipeline.config import PipelineConfig
 from tests.small_networks import accuracy, colored_images, trained_network
 
 attack_config, objective_config = (json.loads(text) for text in sys.argv[1:])
@@ -34,7 +34,7 @@ assert accuracy(network, stored, labels) < accuracy(network, pixels, labels) - 0
 
 import keras
 import tensorflow as tf
-from components.train.step import compiled_step
+from dermrobust.components.train.step import compiled_step
 
 objective = PipelineConfig.model_validate(objective_config).defence_train("half_clean").objective
 optimizer = keras.optimizers.Adam(0.01)
@@ -55,23 +55,33 @@ def with_entry(registry: Path, entry: str, union: str) -> None:
     """Add the import at the top of the imports and the member to the union, as the page says."""
     added_import, member = (line for line in entry.splitlines() if line.strip())
     lines = registry.read_text(encoding="utf-8").replace(union, f"{union}{member.strip().removeprefix('| ')} | ")
-    first = re.search(r"^from (attacks|models)", lines, re.MULTILINE)
+    first = re.search(r"^from dermrobust", lines, re.MULTILINE)
     assert first is not None
     registry.write_text(f"{lines[: first.start()]}{added_import}\n{lines[first.start() :]}", encoding="utf-8")
 
 
+def copied_project(folder: Path) -> Path:
+    """Copy the project as it is installed, and its tests, to where Python looks first; return the package."""
+    package = folder / "dermrobust"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "dermrobust", package, ignore=ignored)
+    for layer in ("attacks", "models", "components", "pipeline"):
+        shutil.copytree(ROOT / layer, package / layer, ignore=ignored)
+    shutil.copytree(ROOT / "tests", folder / "tests", ignore=ignored)
+    shutil.copy(ROOT / "pipeline_config.json", package)
+    return package
+
+
 @pytest.mark.slow
 def test_the_worked_examples_of_the_page_work(tmp_path: Path) -> None:
-    for folder in ("attacks", "models", "components", "pipeline", "tests"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pipeline_config.json", tmp_path)
+    package = copied_project(tmp_path)
     attack, attack_entry, objective, objective_entry = blocks("python")
     paths = re.findall(r"^`((?:attacks|models)/\S+\.py)`:", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     for path, code in zip(paths, (attack, objective), strict=True):
-        tmp_path.joinpath(path).write_text(code, encoding="utf-8")
-    with_entry(tmp_path / "attacks/registry.py", attack_entry, "AttackUnion = (\n    ")
+        package.joinpath(path).write_text(code, encoding="utf-8")
+    with_entry(package / "attacks/registry.py", attack_entry, "AttackUnion = (\n    ")
     member = objective_entry.replace("_Objective = ", "").replace(" | CrossEntropy", "")
-    with_entry(tmp_path / "models/registry.py", member, "_Objective = ")
+    with_entry(package / "models/registry.py", member, "_Objective = ")
 
     tried = subprocess.run(
         [sys.executable, "-c", TRY, *blocks("json")], cwd=tmp_path, capture_output=True, text=True, timeout=300

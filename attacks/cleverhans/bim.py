@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from attacks.cleverhans.iterative import IterativeAttack
-from attacks.problem import Problem
-from attacks.threat import Images
+from dermrobust.attacks.cleverhans.iterative import IterativeAttack
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.threat import Images
 
 
 class BIM(IterativeAttack):
@@ -16,7 +16,7 @@ class BIM(IterativeAttack):
 
     def perturb(self, problem: Problem) -> Images:
         """See `Attack.perturb`; deterministic, so the seeds are not used."""
-        from attacks.cleverhans.gradient_step import gradient_steps
+        from dermrobust.attacks.cleverhans.gradient_step import gradient_steps
 
         return gradient_steps(
             problem, lambda part: part.images, step_size=self.step_length(problem.threat), steps=self.steps

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from attacks.attack import TargetedAttack
-from attacks.problem import Problem
-from attacks.threat import Images, Norm
+from dermrobust.attacks.attack import TargetedAttack
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.threat import Images, Norm
 
 
 class CarliniWagnerL2(TargetedAttack):
@@ -33,8 +33,8 @@ class CarliniWagnerL2(TargetedAttack):
         """See `Attack.perturb`."""
         import tensorflow as tf
 
-        from attacks.cleverhans.keras3 import LabelledCarliniWagner
-        from attacks.logits import compiled_logits, finite
+        from dermrobust.attacks.cleverhans.keras3 import LabelledCarliniWagner
+        from dermrobust.attacks.logits import compiled_logits, finite
 
         # The nearest error is where two classes are level: an approximation would put it on the wrong side.
         problem = problem.exactly()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from attacks.attack import TargetedAttack
-from attacks.problem import Problem
-from attacks.threat import Images
+from dermrobust.attacks.attack import TargetedAttack
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.threat import Images
 
 
 class FGSM(TargetedAttack):
@@ -16,6 +16,6 @@ class FGSM(TargetedAttack):
 
     def perturb(self, problem: Problem) -> Images:
         """See `Attack.perturb`; deterministic, so the seeds are not used."""
-        from attacks.cleverhans.gradient_step import gradient_steps
+        from dermrobust.attacks.cleverhans.gradient_step import gradient_steps
 
         return gradient_steps(problem, lambda part: part.images, step_size=problem.threat.radius, steps=1)

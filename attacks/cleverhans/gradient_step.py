@@ -15,13 +15,13 @@ import numpy as np
 import tensorflow as tf
 from cleverhans.tf2.utils import clip_eta, compute_gradient, optimize_linear
 
-from attacks.compiling import Shape, compile_step, per_image, scalars
-from attacks.errors import UserError
-from attacks.logits import succeeded
-from attacks.problem import Problem
-from attacks.stepping import Method, State, StepFn, run
-from attacks.target import LogitsFn
-from attacks.threat import Images, Norm
+from dermrobust.attacks.compiling import Shape, compile_step, per_image, scalars
+from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.logits import succeeded
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.stepping import Method, State, StepFn, run
+from dermrobust.attacks.target import LogitsFn
+from dermrobust.attacks.threat import Images, Norm
 
 
 def loss_gradient(

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from attacks.attack import TargetedAttack
-from attacks.threat import PIXEL_LEVELS, ThreatModel
+from dermrobust.attacks.attack import TargetedAttack
+from dermrobust.attacks.threat import PIXEL_LEVELS, ThreatModel
 
 
 class IterativeAttack(TargetedAttack):

@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from attacks.cleverhans.iterative import IterativeAttack
-from attacks.problem import Problem
-from attacks.threat import Images
+from dermrobust.attacks.cleverhans.iterative import IterativeAttack
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.threat import Images
 
 
 class MIM(IterativeAttack):
@@ -19,6 +19,6 @@ class MIM(IterativeAttack):
 
     def perturb(self, problem: Problem) -> Images:
         """See `Attack.perturb`; deterministic, so the seeds are not used."""
-        from attacks.cleverhans.gradient_step import momentum_steps
+        from dermrobust.attacks.cleverhans.gradient_step import momentum_steps
 
         return momentum_steps(problem, step_size=self.step_length(problem.threat), steps=self.steps, decay=self.decay)

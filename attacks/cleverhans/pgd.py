@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from attacks.cleverhans.iterative import IterativeAttack
-from attacks.problem import Problem
-from attacks.randomness import random_start
-from attacks.restarts import best_of_restarts
-from attacks.threat import Images
+from dermrobust.attacks.cleverhans.iterative import IterativeAttack
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.randomness import random_start
+from dermrobust.attacks.restarts import best_of_restarts
+from dermrobust.attacks.threat import Images
 
 
 class PGD(IterativeAttack):
@@ -28,7 +28,7 @@ class PGD(IterativeAttack):
         return best_of_restarts(problem, self._once, tries)
 
     def _once(self, problem: Problem) -> Images:
-        from attacks.cleverhans.gradient_step import gradient_steps
+        from dermrobust.attacks.cleverhans.gradient_step import gradient_steps
 
         start = random_start if self.random_start else lambda part: part.images
         return gradient_steps(problem, start, step_size=self.step_length(problem.threat), steps=self.steps)

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from attacks.attack import TargetedAttack
-from attacks.problem import Problem
-from attacks.threat import Images, Norm
+from dermrobust.attacks.attack import TargetedAttack
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.threat import Images, Norm
 
 _random = threading.Lock()
 """CleverHans draws from TensorFlow's global generator: one image at a time may seed it."""
@@ -46,8 +46,8 @@ class SPSA(TargetedAttack):
         import tensorflow as tf
         from cleverhans.tf2.attacks.spsa import margin_logit_loss, projected_optimization
 
-        from attacks.cleverhans.keras3 import SPSAAdam
-        from attacks.logits import compiled_logits, finite
+        from dermrobust.attacks.cleverhans.keras3 import SPSAAdam
+        from dermrobust.attacks.logits import compiled_logits, finite
 
         threat, bounds = problem.threat, problem.threat.bounds
         forward, weights = compiled_logits(problem.target.logits), problem.target.weights

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from components.artifacts import ArtifactType
-from components.component import NOT_IN_FINGERPRINT, Component, Params
-from models.foreign.spec import InputFormat, OutputKind
+from dermrobust.components.artifacts import ArtifactType
+from dermrobust.components.component import NOT_IN_FINGERPRINT, Component, Params
+from dermrobust.models.foreign.spec import InputFormat, OutputKind
 
 ClassName = Annotated[str, StringConstraints(min_length=1, to_lower=True, strip_whitespace=True)]
 
@@ -42,8 +42,8 @@ ADOPT_DATA = Component(
     params=AdoptDataParams,
     inputs={},
     outputs={"examples": ArtifactType.EXAMPLES},
-    executor="components.audit.data:run",
-    external_content="components.audit.content:data_digest",
+    executor="dermrobust.components.audit.data:run",
+    external_content="dermrobust.components.audit.content:data_digest",
     libraries=("tensorflow", "pillow"),
 )
 
@@ -52,7 +52,7 @@ ADOPT_MODEL = Component(
     params=AdoptModelParams,
     inputs={"examples": ArtifactType.EXAMPLES},
     outputs={"model": ArtifactType.MODEL},
-    executor="components.audit.model:run",
-    external_content="components.audit.content:model_digest",
+    executor="dermrobust.components.audit.model:run",
+    external_content="dermrobust.components.audit.content:model_digest",
     libraries=("tensorflow", "keras"),
 )

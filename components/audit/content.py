@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from attacks.errors import UserError
-from components.audit.component import AdoptDataParams, AdoptModelParams
-from components.audit.matching import image_files
-from components.component import Params
+from dermrobust.attacks.errors import UserError
+from dermrobust.components.audit.component import AdoptDataParams, AdoptModelParams
+from dermrobust.components.audit.matching import image_files
+from dermrobust.components.component import Params
 
 
 def data_digest(params: Params) -> str:

@@ -14,16 +14,16 @@ import apache_beam as beam
 import tensorflow as tf
 from PIL import Image
 
-from attacks.errors import UserError
-from components import storage
-from components.audit.component import AdoptDataParams
-from components.audit.labels import OPTIONAL, LabelledImage, read_labels
-from components.audit.matching import image_files, matched
-from components.component import Context
-from components.examples import SPEC, ExamplesSpec, Split, age_group, encode, encode_pixels, shard_name
-from components.foreign_files import ADOPTION
-from components.progress import watch_files
-from models.preprocessing import Preprocessing, from_encoded
+from dermrobust.attacks.errors import UserError
+from dermrobust.components import storage
+from dermrobust.components.audit.component import AdoptDataParams
+from dermrobust.components.audit.labels import OPTIONAL, LabelledImage, read_labels
+from dermrobust.components.audit.matching import image_files, matched
+from dermrobust.components.component import Context
+from dermrobust.components.examples import SPEC, ExamplesSpec, Split, age_group, encode, encode_pixels, shard_name
+from dermrobust.components.foreign_files import ADOPTION
+from dermrobust.components.progress import watch_files
+from dermrobust.models.preprocessing import Preprocessing, from_encoded
 
 _MOST_FILE_BYTES = 64 << 20
 _MOST_PIXELS = 50_000_000

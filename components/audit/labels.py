@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from attacks.errors import UserError
-from models.lesions import HAM10000_CLASSES
+from dermrobust.attacks.errors import UserError
+from dermrobust.models.lesions import HAM10000_CLASSES
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 OPTIONAL = ("lesion_id", "age", "sex", "localization")

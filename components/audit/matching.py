@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from attacks.errors import UserError
-from components.audit.labels import IMAGE_SUFFIXES, LabelledImage, Labels, some
+from dermrobust.attacks.errors import UserError
+from dermrobust.components.audit.labels import IMAGE_SUFFIXES, LabelledImage, Labels, some
 
 
 def image_files(folder: Path) -> dict[str, Path]:

@@ -13,22 +13,30 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from attacks.engine import to_images
-from attacks.errors import UserError
-from attacks.problem import Labels
-from attacks.threat import Images
-from components import storage
-from components.artifacts import Artifact
-from components.audit.component import AdoptModelParams
-from components.component import Context
-from components.examples import ExamplesSpec, Split, first_records, read_shard, shard_uris
-from components.foreign_files import ADOPTION, FOREIGN, SAVED_MODEL
-from components.model_files import NETWORK, SPEC, ModelSpec
-from models.classifier import save_network
-from models.foreign import networks, saved_models
-from models.foreign.detection import balanced_accuracy, doubt, find_input
-from models.foreign.outputs import MASKS_GRADIENTS, as_logits, check_differentiable, class_count, kind_of
-from models.foreign.spec import CANDIDATES, Adoption, Finding, ForeignSpec, InputFormat, OutputKind, Signature
+from dermrobust.attacks.engine import to_images
+from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.problem import Labels
+from dermrobust.attacks.threat import Images
+from dermrobust.components import storage
+from dermrobust.components.artifacts import Artifact
+from dermrobust.components.audit.component import AdoptModelParams
+from dermrobust.components.component import Context
+from dermrobust.components.examples import ExamplesSpec, Split, first_records, read_shard, shard_uris
+from dermrobust.components.foreign_files import ADOPTION, FOREIGN, SAVED_MODEL
+from dermrobust.components.model_files import NETWORK, SPEC, ModelSpec
+from dermrobust.models.classifier import save_network
+from dermrobust.models.foreign import networks, saved_models
+from dermrobust.models.foreign.detection import balanced_accuracy, doubt, find_input
+from dermrobust.models.foreign.outputs import MASKS_GRADIENTS, as_logits, check_differentiable, class_count, kind_of
+from dermrobust.models.foreign.spec import (
+    CANDIDATES,
+    Adoption,
+    Finding,
+    ForeignSpec,
+    InputFormat,
+    OutputKind,
+    Signature,
+)
 
 _MOST_IMAGES = 512
 """That detection measures on."""

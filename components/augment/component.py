@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from attacks.cleverhans.fgsm import FGSM
-from attacks.registry import AnyAttack
-from attacks.target import Precision
-from attacks.threat import ThreatModel
-from components.artifacts import ArtifactType
-from components.budgets import StorableThreat
-from components.component import Component, Params
-from components.gradient_precision import GRADIENT_PRECISION
+from dermrobust.attacks.cleverhans.fgsm import FGSM
+from dermrobust.attacks.registry import AnyAttack
+from dermrobust.attacks.target import Precision
+from dermrobust.attacks.threat import ThreatModel
+from dermrobust.components.artifacts import ArtifactType
+from dermrobust.components.budgets import StorableThreat
+from dermrobust.components.component import Component, Params
+from dermrobust.components.gradient_precision import GRADIENT_PRECISION
 
 
 class AugmentParams(Params):
@@ -31,6 +31,6 @@ AUGMENT = Component(
     params=AugmentParams,
     inputs={"examples": ArtifactType.EXAMPLES, "model": ArtifactType.MODEL},
     outputs={"adversarial": ArtifactType.ADVERSARIAL_EXAMPLES},
-    executor="components.augment.executor:run",
+    executor="dermrobust.components.augment.executor:run",
     libraries=("tensorflow", "keras", "cleverhans"),
 )

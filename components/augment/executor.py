@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 
-from components import storage
-from components.adversarial_shard import Crafting, write_records
-from components.adversarial_spec import SPEC, AdversarialSpec
-from components.artifacts import Artifact
-from components.augment.component import AugmentParams
-from components.component import Context
-from components.examples import ExamplesSpec, Split, read_shard, shard_name, shard_uris
-from components.model_files import load_target
-from components.progress import watch_files
+from dermrobust.components import storage
+from dermrobust.components.adversarial_shard import Crafting, write_records
+from dermrobust.components.adversarial_spec import SPEC, AdversarialSpec
+from dermrobust.components.artifacts import Artifact
+from dermrobust.components.augment.component import AugmentParams
+from dermrobust.components.component import Context
+from dermrobust.components.examples import ExamplesSpec, Split, read_shard, shard_name, shard_uris
+from dermrobust.components.model_files import load_target
+from dermrobust.components.progress import watch_files
 
 
 def run(context: Context) -> None:

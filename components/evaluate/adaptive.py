@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from components.evaluate.table import OVERALL
-from components.evaluate.thresholds import WORST_CASE
+from dermrobust.components.evaluate.table import OVERALL
+from dermrobust.components.evaluate.thresholds import WORST_CASE
 
 
 class AdaptiveLoss(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 
-from attacks.attack import Attack
+from dermrobust.attacks.attack import Attack
 
 
 class Kind(enum.StrEnum):

@@ -10,7 +10,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components import storage
+from dermrobust.components import storage
 
 
 def write_table(uri: str, table: pa.Table) -> None:

@@ -14,10 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy import stats
 
-from components.evaluate.intervals import SAMPLES, Clusters, lesion_weights
-from components.evaluate.joining import CLUSTER, predictions_feature
-from components.evaluate.table import OVERALL
-from components.evaluate.thresholds import canonical_epsilon
+from dermrobust.components.evaluate.intervals import SAMPLES, Clusters, lesion_weights
+from dermrobust.components.evaluate.joining import CLUSTER, predictions_feature
+from dermrobust.components.evaluate.table import OVERALL
+from dermrobust.components.evaluate.thresholds import canonical_epsilon
 
 SCHEMA = pa.schema(
     [

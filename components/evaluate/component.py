@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from components.artifacts import ArtifactType
-from components.component import Component
-from components.evaluate.params import EvaluateParams, PredictParams, ProbeParams
+from dermrobust.components.artifacts import ArtifactType
+from dermrobust.components.component import Component
+from dermrobust.components.evaluate.params import EvaluateParams, PredictParams, ProbeParams
 
 PREDICT = Component(
     name="predict",
     params=PredictParams,
     inputs={"examples": ArtifactType.EXAMPLES, "model": ArtifactType.MODEL, "surrogates": ArtifactType.MODEL},
     outputs={"predictions": ArtifactType.PREDICTIONS},
-    executor="components.evaluate.predict:run",
+    executor="dermrobust.components.evaluate.predict:run",
     libraries=("tensorflow", "keras", "cleverhans", "pyarrow"),
 )
 
@@ -25,7 +25,7 @@ PROBE = Component(
         "predictions": ArtifactType.PREDICTIONS,
     },
     outputs={"probes": ArtifactType.PROBES},
-    executor="components.evaluate.probe:run",
+    executor="dermrobust.components.evaluate.probe:run",
     libraries=("tensorflow", "keras", "cleverhans", "pyarrow", "pillow"),
 )
 
@@ -38,6 +38,6 @@ EVALUATE = Component(
         "probes": ArtifactType.PROBES,
     },
     outputs={"evaluation": ArtifactType.EVALUATION, "blessing": ArtifactType.BLESSING},
-    executor="components.evaluate.executor:run",
+    executor="dermrobust.components.evaluate.executor:run",
     libraries=("tensorflow-model-analysis", "tfx-bsl", "pyarrow", "apache-beam", "scipy"),
 )

@@ -10,9 +10,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.evaluate import weighted
-from components.evaluate.intervals import mean_of_rates_interval, percentile_interval, resampled, wilson_interval
-from components.evaluate.joining import clusters
+from dermrobust.components.evaluate import weighted
+from dermrobust.components.evaluate.intervals import (
+    mean_of_rates_interval,
+    percentile_interval,
+    resampled,
+    wilson_interval,
+)
+from dermrobust.components.evaluate.joining import clusters
 
 SCHEMA = pa.schema(
     [

@@ -9,29 +9,29 @@ import apache_beam as beam
 import pyarrow as pa
 from pydantic import BaseModel
 
-from attacks.errors import UserError
-from components import storage
-from components.artifacts import MANIFEST, Artifact, Manifest
-from components.component import Context
-from components.evaluate import comparisons, files, stored
-from components.evaluate.about import About
-from components.evaluate.adaptive import AdaptiveLosses, adaptive_losses
-from components.evaluate.attack_kinds import Kind, named
-from components.evaluate.checks.check import Checks
-from components.evaluate.checks.evidence import Evidence
-from components.evaluate.checks.registry import run_checks
-from components.evaluate.collecting import WriteTable, read_tables, write_table
-from components.evaluate.corrupted import corruptions_table
-from components.evaluate.gate import judge
-from components.evaluate.leakage import find_leakage
-from components.evaluate.metrics import MELANOMA
-from components.evaluate.params import EvaluateParams
-from components.evaluate.predict import prediction_uris
-from components.evaluate.probe import CORRUPTED, HEALTH, PROBES, probe_uris
-from components.evaluate.table import metrics_table, unknown_groups
-from components.evaluate.tfma_run import build_eval_config, joined_batches, run_tfma
-from components.evaluate.thresholds import CLEAN
-from components.examples import ExamplesSpec, Split, shard_uris
+from dermrobust.attacks.errors import UserError
+from dermrobust.components import storage
+from dermrobust.components.artifacts import MANIFEST, Artifact, Manifest
+from dermrobust.components.component import Context
+from dermrobust.components.evaluate import comparisons, files, stored
+from dermrobust.components.evaluate.about import About
+from dermrobust.components.evaluate.adaptive import AdaptiveLosses, adaptive_losses
+from dermrobust.components.evaluate.attack_kinds import Kind, named
+from dermrobust.components.evaluate.checks.check import Checks
+from dermrobust.components.evaluate.checks.evidence import Evidence
+from dermrobust.components.evaluate.checks.registry import run_checks
+from dermrobust.components.evaluate.collecting import WriteTable, read_tables, write_table
+from dermrobust.components.evaluate.corrupted import corruptions_table
+from dermrobust.components.evaluate.gate import judge
+from dermrobust.components.evaluate.leakage import find_leakage
+from dermrobust.components.evaluate.metrics import MELANOMA
+from dermrobust.components.evaluate.params import EvaluateParams
+from dermrobust.components.evaluate.predict import prediction_uris
+from dermrobust.components.evaluate.probe import CORRUPTED, HEALTH, PROBES, probe_uris
+from dermrobust.components.evaluate.table import metrics_table, unknown_groups
+from dermrobust.components.evaluate.tfma_run import build_eval_config, joined_batches, run_tfma
+from dermrobust.components.evaluate.thresholds import CLEAN
+from dermrobust.components.examples import ExamplesSpec, Split, shard_uris
 
 
 def run(context: Context) -> None:

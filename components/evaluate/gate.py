@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict
 from tensorflow_model_analysis.proto import config_pb2, validation_result_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
 
-from components.evaluate.checks.check import Check, Status
-from components.evaluate.table import OVERALL
-from components.evaluate.tfma_run import TOLERANCE, metric_thresholds, slicing_spec
-from components.evaluate.thresholds import Gate, Threshold, canonical_epsilon
+from dermrobust.components.evaluate.checks.check import Check, Status
+from dermrobust.components.evaluate.table import OVERALL
+from dermrobust.components.evaluate.tfma_run import TOLERANCE, metric_thresholds, slicing_spec
+from dermrobust.components.evaluate.thresholds import Gate, Threshold, canonical_epsilon
 
 
 class Verdict(BaseModel):

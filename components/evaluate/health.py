@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from attacks.logits import compiled_logits, logits_of
-from attacks.target import Target
-from attacks.threat import Images
+from dermrobust.attacks.logits import compiled_logits, logits_of
+from dermrobust.attacks.target import Target
+from dermrobust.attacks.threat import Images
 
 Floats = npt.NDArray[np.float32]
 

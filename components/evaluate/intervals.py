@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from components.evaluate.weighted import Labels, Scores, Values, Weights
+from dermrobust.components.evaluate.weighted import Labels, Scores, Values, Weights
 
 SAMPLES = 400
 _Z_95 = NormalDist().inv_cdf(0.975)

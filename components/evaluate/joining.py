@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 
-from components.evaluate.thresholds import CLEAN, WORST_CASE
+from dermrobust.components.evaluate.thresholds import CLEAN, WORST_CASE
 
 ROW_KEY = ("attack", "epsilon", "image_id")
 GROUPS = ("dx", "age_group", "sex", "localization", "skin_tone")

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from components.examples import Batch, Split, read_shard
+from dermrobust.components.examples import Batch, Split, read_shard
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -112,7 +112,7 @@ def find_leakage(shards_by_split: Mapping[Split, Sequence[str]]) -> Leakage:
     """Compare the images of each split with those of the others.
 
     Args:
-        shards_by_split: for each split its shards of examples, as `components.examples.shard_uris` names them.
+        shards_by_split: for each split its shards of examples, as `examples.shard_uris` names them.
     """
     fingerprints = {split: Fingerprints() for split in shards_by_split}
     for split, uris in shards_by_split.items():

@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from attacks.target import Precision, Target
-from components import storage
-from components.artifacts import Artifact
-from components.component import Context
-from components.evaluate.params import PredictParams
-from components.foreign_files import FOREIGN, SAVED_MODEL
-from components.model_files import NETWORK, load_classifier, load_target
-from models.classifier import compute_deterministically
-from models.foreign.saved_models import saved_model_target
-from models.foreign.spec import ForeignSpec, OutputKind
+from dermrobust.attacks.target import Precision, Target
+from dermrobust.components import storage
+from dermrobust.components.artifacts import Artifact
+from dermrobust.components.component import Context
+from dermrobust.components.evaluate.params import PredictParams
+from dermrobust.components.foreign_files import FOREIGN, SAVED_MODEL
+from dermrobust.components.model_files import NETWORK, load_classifier, load_target
+from dermrobust.models.classifier import compute_deterministically
+from dermrobust.models.foreign.saved_models import saved_model_target
+from dermrobust.models.foreign.spec import ForeignSpec, OutputKind
 
 
 def classifier_of(model: Artifact) -> Target:

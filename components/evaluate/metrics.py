@@ -17,8 +17,8 @@ import numpy.typing as npt
 from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.metrics import metric_types
 
-from components.evaluate import weighted
-from components.evaluate.intervals import (
+from dermrobust.components.evaluate import weighted
+from dermrobust.components.evaluate.intervals import (
     Clusters,
     Interval,
     Metric,
@@ -27,7 +27,7 @@ from components.evaluate.intervals import (
     resampled,
     wilson_interval,
 )
-from components.evaluate.joining import CLUSTER, clean_feature
+from dermrobust.components.evaluate.joining import CLUSTER, clean_feature
 
 EXAMPLE_COUNT = "example_count"
 ATTACK_SUCCESS_RATE = "attack_success_rate"

@@ -9,13 +9,13 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from attacks.registry import NamedAttacks, read_suite
-from attacks.target import Precision
-from attacks.threat import Norm, ThreatModel
-from components.budgets import StorableThreat
-from components.component import Params
-from components.evaluate.thresholds import Gate
-from components.gradient_precision import GRADIENT_PRECISION
+from dermrobust.attacks.registry import NamedAttacks, read_suite
+from dermrobust.attacks.target import Precision
+from dermrobust.attacks.threat import Norm, ThreatModel
+from dermrobust.components.budgets import StorableThreat
+from dermrobust.components.component import Params
+from dermrobust.components.evaluate.thresholds import Gate
+from dermrobust.components.gradient_precision import GRADIENT_PRECISION
 
 
 def _comparable(threats: tuple[ThreatModel, ...]) -> tuple[ThreatModel, ...]:

@@ -14,20 +14,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 
-from attacks.engine import fit_universal, record_seeds, to_images
-from attacks.logits import logits_of
-from attacks.threat import ThreatModel
-from attacks.universal import Universal
-from components import storage
-from components.adversarial_shard import Crafting
-from components.artifacts import Artifact
-from components.component import Context
-from components.evaluate.loading import Attacked, classifier_of
-from components.evaluate.params import PredictParams
-from components.evaluate.skin_tone import skin_tone, typology_angles
-from components.evaluate.thresholds import CLEAN
-from components.examples import Batch, ExamplesSpec, Split, first_records, read_shard, shard_name, shard_uris
-from components.progress import watch_files
+from dermrobust.attacks.engine import fit_universal, record_seeds, to_images
+from dermrobust.attacks.logits import logits_of
+from dermrobust.attacks.threat import ThreatModel
+from dermrobust.attacks.universal import Universal
+from dermrobust.components import storage
+from dermrobust.components.adversarial_shard import Crafting
+from dermrobust.components.artifacts import Artifact
+from dermrobust.components.component import Context
+from dermrobust.components.evaluate.loading import Attacked, classifier_of
+from dermrobust.components.evaluate.params import PredictParams
+from dermrobust.components.evaluate.skin_tone import skin_tone, typology_angles
+from dermrobust.components.evaluate.thresholds import CLEAN
+from dermrobust.components.examples import Batch, ExamplesSpec, Split, first_records, read_shard, shard_name, shard_uris
+from dermrobust.components.progress import watch_files
 
 PREDICTIONS = "predictions"
 ADVERSARIAL = "adversarial"

@@ -17,30 +17,30 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attacks.attack import Attack
-from attacks.cleverhans.pgd import PGD
-from attacks.cleverhans.spsa import SPSA
-from attacks.engine import to_images
-from attacks.logits import logits_of
-from attacks.noise import Noise
-from attacks.square import Square
-from attacks.target import Target
-from attacks.threat import Norm, ThreatModel
-from attacks.transfer import Transfer
-from components import storage
-from components.adversarial_shard import Crafting
-from components.artifacts import Artifact
-from components.component import Context
-from components.evaluate.attack_kinds import WHITE_BOX, Kind, kind_of, named
-from components.evaluate.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from components.evaluate.health import examine
-from components.evaluate.joining import read_columns
-from components.evaluate.loading import Attacked, classifier_of, has_only_probabilities
-from components.evaluate.params import ProbeParams
-from components.evaluate.predict import prediction_uris, softmax
-from components.evaluate.thresholds import CLEAN
-from components.examples import Batch, ExamplesSpec, Split, read_shard, shard_uris
-from components.progress import watch_files
+from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.cleverhans.pgd import PGD
+from dermrobust.attacks.cleverhans.spsa import SPSA
+from dermrobust.attacks.engine import to_images
+from dermrobust.attacks.logits import logits_of
+from dermrobust.attacks.noise import Noise
+from dermrobust.attacks.square import Square
+from dermrobust.attacks.target import Target
+from dermrobust.attacks.threat import Norm, ThreatModel
+from dermrobust.attacks.transfer import Transfer
+from dermrobust.components import storage
+from dermrobust.components.adversarial_shard import Crafting
+from dermrobust.components.artifacts import Artifact
+from dermrobust.components.component import Context
+from dermrobust.components.evaluate.attack_kinds import WHITE_BOX, Kind, kind_of, named
+from dermrobust.components.evaluate.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from dermrobust.components.evaluate.health import examine
+from dermrobust.components.evaluate.joining import read_columns
+from dermrobust.components.evaluate.loading import Attacked, classifier_of, has_only_probabilities
+from dermrobust.components.evaluate.params import ProbeParams
+from dermrobust.components.evaluate.predict import prediction_uris, softmax
+from dermrobust.components.evaluate.thresholds import CLEAN
+from dermrobust.components.examples import Batch, ExamplesSpec, Split, read_shard, shard_uris
+from dermrobust.components.progress import watch_files
 
 PROBES, HEALTH, CORRUPTED = "probes", "health", "corrupted"
 

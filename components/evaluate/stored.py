@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from attacks.threat import Norm, Pixels, ThreatModel
-from components import storage
-from components.evaluate.joining import read_columns
-from components.evaluate.predict import ADVERSARIAL, folder_name
-from components.evaluate.thresholds import CLEAN
-from components.examples import FEATURES, Split, shard_name
+from dermrobust.attacks.threat import Norm, Pixels, ThreatModel
+from dermrobust.components import storage
+from dermrobust.components.evaluate.joining import read_columns
+from dermrobust.components.evaluate.predict import ADVERSARIAL, folder_name
+from dermrobust.components.evaluate.thresholds import CLEAN
+from dermrobust.components.examples import FEATURES, Split, shard_name
 
 FLIPS_SCHEMA = pa.schema(
     [

@@ -8,9 +8,9 @@ import pyarrow as pa
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.slicer import slicer_lib
 
-from components.evaluate.joining import GROUPS
-from components.evaluate.metrics import DENOMINATORS, lower_bound, upper_bound
-from components.evaluate.thresholds import CLEAN, canonical_epsilon
+from dermrobust.components.evaluate.joining import GROUPS
+from dermrobust.components.evaluate.metrics import DENOMINATORS, lower_bound, upper_bound
+from dermrobust.components.evaluate.thresholds import CLEAN, canonical_epsilon
 
 OVERALL = "overall"
 UNKNOWN = "unknown"

@@ -22,10 +22,10 @@ from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
 from tensorflow_model_analysis.writers import eval_config_writer, metrics_plots_and_validations_writer
 
-from attacks.errors import UserError
-from components.evaluate import metrics
-from components.evaluate.joining import GROUPS, JoinShards, predictions_feature
-from components.evaluate.thresholds import Gate, Threshold, canonical_epsilon
+from dermrobust.attacks.errors import UserError
+from dermrobust.components.evaluate import metrics
+from dermrobust.components.evaluate.joining import GROUPS, JoinShards, predictions_feature
+from dermrobust.components.evaluate.thresholds import Gate, Threshold, canonical_epsilon
 
 SLICINGS = (("attack", "epsilon"), *(("attack", "epsilon", group) for group in GROUPS))
 """The features that each slicing fixes. None mixes attacks or budgets: a mean over them says nothing."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from attacks.threat import ThreatModel
+from dermrobust.attacks.threat import ThreatModel
 
 CLEAN = "none"
 """Value of the column `attack` on images that nobody attacked; their epsilon is 0."""

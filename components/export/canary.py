@@ -1,11 +1,10 @@
 """The canary: a fresh process loads the SavedModel and answers for test images, as a server would.
 
-Run as `python -m components.export.canary SAVED_MODEL REQUESTS ANSWERS`.
+Run as `python -m dermrobust.components.export.canary SAVED_MODEL REQUESTS ANSWERS`.
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -26,12 +25,15 @@ def ask(saved_model: Path, encoded: Sequence[bytes], folder: Path) -> np.ndarray
     requests, answers = folder / "requests.npz", folder / "answers.npy"
     lengths = np.asarray([len(image) for image in encoded])
     np.savez(requests, content=np.frombuffer(b"".join(encoded), np.uint8), lengths=lengths)
-    root = str(Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-m", "components.export.canary", str(saved_model), str(requests), str(answers)]
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False
-    )
+    command = [
+        sys.executable,
+        "-m",
+        "dermrobust.components.export.canary",
+        str(saved_model),
+        str(requests),
+        str(answers),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"export: a fresh process could not serve the SavedModel:\n{done.stderr[-4000:]}")
     return np.asarray(np.load(answers, allow_pickle=False))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from components.artifacts import ArtifactType
-from components.component import Component, Params
+from dermrobust.components.artifacts import ArtifactType
+from dermrobust.components.component import Component, Params
 
 
 class ExportParams(Params):
@@ -26,6 +26,6 @@ EXPORT = Component(
         "examples": ArtifactType.EXAMPLES,
     },
     outputs={"exported_model": ArtifactType.EXPORTED_MODEL},
-    executor="components.export.executor:run",
+    executor="dermrobust.components.export.executor:run",
     libraries=("tensorflow", "keras", "tensorflow-serving-api"),
 )

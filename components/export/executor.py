@@ -12,13 +12,13 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
-from components import model_files, raw_dataset, storage
-from components.component import Context, Refused
-from components.examples import ExamplesSpec, Split, read_batches, shard_uris
-from components.export import canary
-from components.export.component import ExportParams
-from components.export.saved_files import PROVENANCE, SAVED_MODEL, WARMUP
-from components.export.signatures import ServedClassifier
+from dermrobust.components import model_files, raw_dataset, storage
+from dermrobust.components.component import Context, Refused
+from dermrobust.components.examples import ExamplesSpec, Split, read_batches, shard_uris
+from dermrobust.components.export import canary
+from dermrobust.components.export.component import ExportParams
+from dermrobust.components.export.saved_files import PROVENANCE, SAVED_MODEL, WARMUP
+from dermrobust.components.export.signatures import ServedClassifier
 
 _BLESSING = "blessing.json"
 

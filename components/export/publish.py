@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import uuid
 
-from components import storage
-from components.artifacts import Artifact
-from components.export.saved_files import ORIGIN, SAVED_MODEL
+from dermrobust.components import storage
+from dermrobust.components.artifacts import Artifact
+from dermrobust.components.export.saved_files import ORIGIN, SAVED_MODEL
 
 
 def publish(exported: Artifact, directory: str) -> str:

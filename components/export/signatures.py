@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from models.preprocessing import Preprocessing, from_encoded, to_network_input
+from dermrobust.models.preprocessing import Preprocessing, from_encoded, to_network_input
 
 PIXELS = "pixels"
 """Name of the second signature; the first is `serving_default`."""

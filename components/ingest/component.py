@@ -9,11 +9,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from attacks.errors import UserError
-from components.artifacts import ArtifactType
-from components.component import NOT_IN_FINGERPRINT, Component, Params
-from components.ingest.datasets.folder.source import FolderSource
-from components.ingest.datasets.synthetic.source import SyntheticSource
+from dermrobust.attacks.errors import UserError
+from dermrobust.components.artifacts import ArtifactType
+from dermrobust.components.component import NOT_IN_FINGERPRINT, Component, Params
+from dermrobust.components.ingest.datasets.folder.source import FolderSource
+from dermrobust.components.ingest.datasets.synthetic.source import SyntheticSource
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
@@ -75,7 +75,7 @@ INGEST = Component(
         "statistics": ArtifactType.STATISTICS,
         "quarantine": ArtifactType.QUARANTINE,
     },
-    executor="components.ingest.executor:run",
-    external_content="components.ingest.raw_content:digest",
+    executor="dermrobust.components.ingest.executor:run",
+    external_content="dermrobust.components.ingest.raw_content:digest",
     libraries=("tensorflow", "tensorflow-datasets", "tensorflow-metadata", "numpy", "pillow"),
 )

@@ -9,21 +9,21 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from components import storage
-from components.component import Context
-from components.examples import Split
-from components.ingest import quarantine, statistics
-from components.ingest.component import IngestParams, raw_folder
-from components.ingest.datasets.builder import LesionBuilder, LesionConfig
-from components.ingest.datasets.folder.builder import Folder
-from components.ingest.datasets.ham10000.builder import Ham10000
-from components.ingest.datasets.synthetic.builder import Synthetic
-from components.ingest.quarantine import QuarantinedRecord
-from components.ingest.records import SplitFractions
-from components.ingest.statistics import ShardCounts
-from components.ingest.validation import Reason
-from components.progress import watch_files
-from components.raw_dataset import FOLDER_FILE
+from dermrobust.components import storage
+from dermrobust.components.component import Context
+from dermrobust.components.examples import Split
+from dermrobust.components.ingest import quarantine, statistics
+from dermrobust.components.ingest.component import IngestParams, raw_folder
+from dermrobust.components.ingest.datasets.builder import LesionBuilder, LesionConfig
+from dermrobust.components.ingest.datasets.folder.builder import Folder
+from dermrobust.components.ingest.datasets.ham10000.builder import Ham10000
+from dermrobust.components.ingest.datasets.synthetic.builder import Synthetic
+from dermrobust.components.ingest.quarantine import QuarantinedRecord
+from dermrobust.components.ingest.records import SplitFractions
+from dermrobust.components.ingest.statistics import ShardCounts
+from dermrobust.components.ingest.validation import Reason
+from dermrobust.components.progress import watch_files
+from dermrobust.components.raw_dataset import FOLDER_FILE
 
 _BUILDERS: dict[str, type[LesionBuilder]] = {"ham10000": Ham10000, "folder": Folder, "synthetic": Synthetic}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from components.ingest.datasets.builder import ImageReader
-from components.ingest.image_sources import read_image
-from components.ingest.records import LesionRecord
+from dermrobust.components.ingest.datasets.builder import ImageReader
+from dermrobust.components.ingest.image_sources import read_image
+from dermrobust.components.ingest.records import LesionRecord
 
 
 @dataclass(frozen=True)

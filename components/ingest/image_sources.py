@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from attacks.errors import UserError
-from components.ingest.validation import MAX_FILE_BYTES, BadRecord, Reason
+from dermrobust.attacks.errors import UserError
+from dermrobust.components.ingest.validation import MAX_FILE_BYTES, BadRecord, Reason
 
 _SEPARATOR = "::"
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError)

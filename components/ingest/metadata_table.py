@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from attacks.errors import UserError
+from dermrobust.attacks.errors import UserError
 
 _MISSING = {"", "na", "n/a", "nan", "none", "null", "unknown"}
 _SEXES = {"m": "male", "male": "male", "f": "female", "female": "female"}

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attacks.errors import UserError
-from components import storage
-from components.ingest.validation import Reason
+from dermrobust.attacks.errors import UserError
+from dermrobust.components import storage
+from dermrobust.components.ingest.validation import Reason
 
 FILE = "quarantine.parquet"
 _SCHEMA = pa.schema([("id", pa.string()), ("reason", pa.string()), ("detail", pa.string())])

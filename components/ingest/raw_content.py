@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from components.component import Params
-from components.ingest.component import IngestParams, raw_folder
-from components.ingest.datasets.folder import source as folder_files
-from components.ingest.datasets.ham10000 import release
+from dermrobust.components.component import Params
+from dermrobust.components.ingest.component import IngestParams, raw_folder
+from dermrobust.components.ingest.datasets.folder import source as folder_files
+from dermrobust.components.ingest.datasets.ham10000 import release
 
 
 def digest(params: Params) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 
-from components.examples import Split
+from dermrobust.components.examples import Split
 
 _UNKNOWN = "unknown"
 

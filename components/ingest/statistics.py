@@ -11,11 +11,11 @@ from typing import Any
 from google.protobuf import json_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
-from attacks.errors import UserError
-from components import storage
-from components.examples import Split
-from components.ingest.records import LesionRecord
-from components.ingest.validation import ImageSize
+from dermrobust.attacks.errors import UserError
+from dermrobust.components import storage
+from dermrobust.components.examples import Split
+from dermrobust.components.ingest.records import LesionRecord
+from dermrobust.components.ingest.validation import ImageSize
 
 _SEXES = ("male", "female", "unknown")
 _NUMERIC = ("age", "image/height", "image/width")

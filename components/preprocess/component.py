@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from components.artifacts import ArtifactType
-from components.component import Component, Params
+from dermrobust.components.artifacts import ArtifactType
+from dermrobust.components.component import Component, Params
 
 
 class PreprocessParams(Params):
@@ -24,6 +24,6 @@ PREPROCESS = Component(
     params=PreprocessParams,
     inputs={"dataset": ArtifactType.DATASET},
     outputs={"examples": ArtifactType.EXAMPLES},
-    executor="components.preprocess.executor:run",
+    executor="dermrobust.components.preprocess.executor:run",
     libraries=("tensorflow", "tensorflow-datasets"),
 )

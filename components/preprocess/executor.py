@@ -9,12 +9,12 @@ from typing import Any
 import apache_beam as beam
 import tensorflow as tf
 
-from components import raw_dataset, storage
-from components.component import Context
-from components.examples import METADATA, SPEC, ExamplesSpec, Split, encode, shard_name
-from components.preprocess.component import PreprocessParams
-from components.progress import watch_files
-from models.preprocessing import Preprocessing, from_encoded
+from dermrobust.components import raw_dataset, storage
+from dermrobust.components.component import Context
+from dermrobust.components.examples import METADATA, SPEC, ExamplesSpec, Split, encode, shard_name
+from dermrobust.components.preprocess.component import PreprocessParams
+from dermrobust.components.progress import watch_files
+from dermrobust.models.preprocessing import Preprocessing, from_encoded
 
 
 def run(context: Context) -> None:

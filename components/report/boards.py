@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from components.report import wording
-from components.report.evaluation import Evaluation, Figure
+from dermrobust.components.report import wording
+from dermrobust.components.report.evaluation import Evaluation, Figure
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from components.report import fairness, wording
-from components.report.evaluation import CLEAN, WORST_CASE, Evaluation, Figure
-from components.report.headline import headline
-from components.report.lineage import Lineage, ModelRecord
+from dermrobust.components.report import fairness, wording
+from dermrobust.components.report.evaluation import CLEAN, WORST_CASE, Evaluation, Figure
+from dermrobust.components.report.headline import headline
+from dermrobust.components.report.lineage import Lineage, ModelRecord
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _METRICS = ("accuracy", "balanced_accuracy", "macro_auc")

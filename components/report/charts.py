@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from components.report import wording
+from dermrobust.components.report import wording
 
 COLORS = ("#0072b2", "#b34700", "#00795a", "#a6437f", "#1a2433", "#6b5b00")
 """After Okabe and Ito (2008), darkened to a contrast of 4.5 or more on white."""

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from components.report import wording
-from components.report.boards import Board, Choice, Heading, Option, Panel, Row, combinations, key, model_choice
-from components.report.evaluation import CLEAN, WORST_CASE, Evaluation
+from dermrobust.components.report import wording
+from dermrobust.components.report.boards import (
+    Board,
+    Choice,
+    Heading,
+    Option,
+    Panel,
+    Row,
+    combinations,
+    key,
+    model_choice,
+)
+from dermrobust.components.report.evaluation import CLEAN, WORST_CASE, Evaluation
 
 METRICS = ("melanoma_sensitivity", "malignant_to_benign", "benign_to_malignant", "ece")
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from components.report import wording
-from components.report.evaluation import OVERALL, Evaluation, Figure, Place
-from components.report.html import render
-from components.report.lineage import Lineage
+from dermrobust.components.report import wording
+from dermrobust.components.report.evaluation import OVERALL, Evaluation, Figure, Place
+from dermrobust.components.report.html import render
+from dermrobust.components.report.lineage import Lineage
 
 
 @dataclass(frozen=True)

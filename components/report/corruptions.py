@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from components.report import wording
-from components.report.boards import (
+from dermrobust.components.report import wording
+from dermrobust.components.report.boards import (
     Board,
     Choice,
     Heading,
@@ -20,8 +20,8 @@ from components.report.boards import (
     metric_choice,
     model_choice,
 )
-from components.report.charts import LineChart, Point, Series, line_chart
-from components.report.evaluation import CLEAN, Corruption, Evaluation, Figure
+from dermrobust.components.report.charts import LineChart, Point, Series, line_chart
+from dermrobust.components.report.evaluation import CLEAN, Corruption, Evaluation, Figure
 
 MEAN = "mean"
 _Found = dict[tuple[str, str, int, str], Figure]

@@ -9,9 +9,9 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from attacks.errors import UserError
-from components import storage
-from components.report import files
+from dermrobust.attacks.errors import UserError
+from dermrobust.components import storage
+from dermrobust.components.report import files
 
 CLEAN = "none"
 WORST_CASE = "worst_case"

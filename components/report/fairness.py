@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from components.report import wording
-from components.report.boards import Board, Heading, Panel, Row, combinations, key, metric_choice, model_choice
-from components.report.evaluation import CLEAN, OVERALL, WORST_CASE, Evaluation
+from dermrobust.components.report import wording
+from dermrobust.components.report.boards import (
+    Board,
+    Heading,
+    Panel,
+    Row,
+    combinations,
+    key,
+    metric_choice,
+    model_choice,
+)
+from dermrobust.components.report.evaluation import CLEAN, OVERALL, WORST_CASE, Evaluation
 
 _METRICS = ("accuracy", "balanced_accuracy", "macro_auc", "melanoma_sensitivity")
 

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attacks.errors import UserError
-from components import storage
+from dermrobust.attacks.errors import UserError
+from dermrobust.components import storage
 
 METRICS = "metrics.parquet"
 CORRUPTIONS = "corruptions.parquet"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from components.report.boards import Choice, Option
-from components.report.evaluation import Evaluation, Flip
-from components.report.images import Triptych, triptych
+from dermrobust.components.report.boards import Choice, Option
+from dermrobust.components.report.evaluation import Evaluation, Flip
+from dermrobust.components.report.images import Triptych, triptych
 
 BUDGET = 3_000_000
 """Characters that all images of a page may take; a report is to stay below 5 MB."""

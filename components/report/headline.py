@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from components.report import wording
-from components.report.evaluation import CLEAN, WORST_CASE, Check, Evaluation, Figure
+from dermrobust.components.report import wording
+from dermrobust.components.report.evaluation import CLEAN, WORST_CASE, Check, Evaluation, Figure
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from components.report import wording
-from components.report.boards import (
+from dermrobust.components.report import wording
+from dermrobust.components.report.boards import (
     Board,
     Choice,
     Heading,
@@ -14,8 +14,8 @@ from components.report.boards import (
     epsilon_choice,
     model_choice,
 )
-from components.report.evaluation import Evaluation
-from components.report.matrix import attack_columns
+from dermrobust.components.report.evaluation import Evaluation
+from dermrobust.components.report.matrix import attack_columns
 
 _LABELS = {"accuracy": "Recall", "attack_success_rate": "Attack success"}
 """Within one class accuracy is the recall of that class."""

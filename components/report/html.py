@@ -10,17 +10,17 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from components.report import boards, charts, colors, wording
-from components.report.clinic import clinic
-from components.report.corruptions import corruption_board, corruption_charts, severity_choice
-from components.report.evaluation import Check, Evaluation
-from components.report.fairness import fairness, gaps
-from components.report.gallery import gallery
-from components.report.headline import headline
-from components.report.heatmap import heatmap
-from components.report.lineage import Lineage
-from components.report.matrix import matrix
-from components.report.robustness import robustness_chart, robustness_choices, robustness_table
+from dermrobust.components.report import boards, charts, colors, wording
+from dermrobust.components.report.clinic import clinic
+from dermrobust.components.report.corruptions import corruption_board, corruption_charts, severity_choice
+from dermrobust.components.report.evaluation import Check, Evaluation
+from dermrobust.components.report.fairness import fairness, gaps
+from dermrobust.components.report.gallery import gallery
+from dermrobust.components.report.headline import headline
+from dermrobust.components.report.heatmap import heatmap
+from dermrobust.components.report.lineage import Lineage
+from dermrobust.components.report.matrix import matrix
+from dermrobust.components.report.robustness import robustness_chart, robustness_choices, robustness_table
 
 TEMPLATES = Path(__file__).parent / "templates"
 _ORDER = {"fail": 0, "warn": 1, "pass": 2}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from components.report import wording
-from components.report.boards import Board, Heading, Panel, Row, combinations, epsilon_choice, metric_choice
-from components.report.evaluation import OVERALL, Evaluation
+from dermrobust.components.report import wording
+from dermrobust.components.report.boards import Board, Heading, Panel, Row, combinations, epsilon_choice, metric_choice
+from dermrobust.components.report.evaluation import OVERALL, Evaluation
 
 
 def matrix(evaluation: Evaluation) -> Board:

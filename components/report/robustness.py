@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from components.report import wording
-from components.report.boards import Board, Choice, Heading, Option, Panel, Row, key, metric_choice
-from components.report.charts import LineChart, Point, Series, line_chart
-from components.report.evaluation import CLEAN, OVERALL, WORST_CASE, Evaluation, Figure
+from dermrobust.components.report import wording
+from dermrobust.components.report.boards import Board, Choice, Heading, Option, Panel, Row, key, metric_choice
+from dermrobust.components.report.charts import LineChart, Point, Series, line_chart
+from dermrobust.components.report.evaluation import CLEAN, OVERALL, WORST_CASE, Evaluation, Figure
 
 
 def robustness_choices(evaluation: Evaluation) -> tuple[Choice, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.report.evaluation import CLEAN, WORST_CASE, Figure
+from dermrobust.components.report.evaluation import CLEAN, WORST_CASE, Figure
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from components.artifacts import ArtifactType
-from components.component import Component, Params
-from models.objectives.cross_entropy import CrossEntropy
-from models.registry import NETWORKS, AnyObjective, checked_name
+from dermrobust.components.artifacts import ArtifactType
+from dermrobust.components.component import Component, Params
+from dermrobust.models.objectives.cross_entropy import CrossEntropy
+from dermrobust.models.registry import NETWORKS, AnyObjective, checked_name
 
 
 def _network_name(name: str) -> str:
@@ -86,6 +86,6 @@ TRAIN = Component(
     params=TrainParams,
     inputs={"examples": ArtifactType.EXAMPLES, "adversarial": ArtifactType.ADVERSARIAL_EXAMPLES},
     outputs={"model": ArtifactType.MODEL},
-    executor="components.train.executor:run",
+    executor="dermrobust.components.train.executor:run",
     libraries=("tensorflow", "keras", "cleverhans"),
 )

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from components.examples import FEATURES, parse_pixels
-from components.train.augmentation import Augmentation
-from models.preprocessing import to_network_input
+from dermrobust.components.examples import FEATURES, parse_pixels
+from dermrobust.components.train.augmentation import Augmentation
+from dermrobust.models.preprocessing import to_network_input
 
 _FILES_AT_ONCE = 8
 _SEEDS_A_STEP = 16

@@ -9,24 +9,24 @@ from pathlib import Path
 
 import keras
 
-from components import model_files, storage
-from components.adversarial_spec import AdversarialSpec
-from components.adversarial_spec import shard_uris as adversarial_uris
-from components.artifacts import LOGS, Artifact
-from components.component import Context
-from components.examples import ExamplesSpec, Split, shard_uris
-from components.train.augmentation import AUGMENTATIONS
-from components.train.checkpoint import TrainingState
-from components.train.class_balance import balanced_weights, sampling_rates
-from components.train.component import TrainParams
-from components.train.data import TrainingData
-from components.train.loop import Training, train
-from components.train.robust_validation import RobustCheck, robust_validator
-from components.train.stopping import Stop, score_name, stopped_by
-from components.train.validation import validator
-from models.classifier import compute_deterministically, save_network
-from models.objectives.adversarial import AdversarialObjective
-from models.registry import NETWORKS, resolve
+from dermrobust.components import model_files, storage
+from dermrobust.components.adversarial_spec import AdversarialSpec
+from dermrobust.components.adversarial_spec import shard_uris as adversarial_uris
+from dermrobust.components.artifacts import LOGS, Artifact
+from dermrobust.components.component import Context
+from dermrobust.components.examples import ExamplesSpec, Split, shard_uris
+from dermrobust.components.train.augmentation import AUGMENTATIONS
+from dermrobust.components.train.checkpoint import TrainingState
+from dermrobust.components.train.class_balance import balanced_weights, sampling_rates
+from dermrobust.components.train.component import TrainParams
+from dermrobust.components.train.data import TrainingData
+from dermrobust.components.train.loop import Training, train
+from dermrobust.components.train.robust_validation import RobustCheck, robust_validator
+from dermrobust.components.train.stopping import Stop, score_name, stopped_by
+from dermrobust.components.train.validation import validator
+from dermrobust.models.classifier import compute_deterministically, save_network
+from dermrobust.models.objectives.adversarial import AdversarialObjective
+from dermrobust.models.registry import NETWORKS, resolve
 
 
 def run(context: Context) -> None:

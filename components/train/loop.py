@@ -11,14 +11,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components.progress import Task
-from components.train import checkpoint
-from components.train.averaging import WeightAverage
-from components.train.checkpoint import TrainingState
-from components.train.component import TrainParams
-from components.train.data import TrainingData
-from components.train.step import StepFn, compiled_step
-from components.train.stopping import score_name, stopped_by
+from dermrobust.components.progress import Task
+from dermrobust.components.train import checkpoint
+from dermrobust.components.train.averaging import WeightAverage
+from dermrobust.components.train.checkpoint import TrainingState
+from dermrobust.components.train.component import TrainParams
+from dermrobust.components.train.data import TrainingData
+from dermrobust.components.train.step import StepFn, compiled_step
+from dermrobust.components.train.stopping import score_name, stopped_by
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from attacks.threat import ThreatModel
-from components.examples import parse_pixels
-from components.train.validation import BATCH, balanced_accuracy
-from models.objectives.crafting import Ball, ascend
-from models.preprocessing import to_network_input
+from dermrobust.attacks.threat import ThreatModel
+from dermrobust.components.examples import parse_pixels
+from dermrobust.components.train.validation import BATCH, balanced_accuracy
+from dermrobust.models.objectives.crafting import Ball, ascend
+from dermrobust.models.preprocessing import to_network_input
 
 
 @dataclass(frozen=True)
@@ -78,5 +78,5 @@ def _worst_predictions(
         clean, moved = (tf.argmax(network(each, training=False), axis=-1) for each in (images, attacked))
         return tf.where(clean == labels, moved, clean)
 
-    # Not under XLA; see `components.train.step.compiled_step`.
+    # Not under XLA; see `dermrobust.components.train.step.compiled_step`.
     return tf.function(predict, autograph=False)

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components.train.averaging import WeightAverage
-from components.train.weight_perturbation import perturbed_weights
-from models.objectives.objective import Objective
+from dermrobust.components.train.averaging import WeightAverage
+from dermrobust.components.train.weight_perturbation import perturbed_weights
+from dermrobust.models.objectives.objective import Objective
 
 StepFn = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 """(images float32 [batch, height, width, 3] in [0, 1], labels int64 [batch], radius float32, seed int32 [2]) -> loss;

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import enum
 
-from components.train.checkpoint import TrainingState
-from components.train.component import TrainParams
+from dermrobust.components.train.checkpoint import TrainingState
+from dermrobust.components.train.component import TrainParams
 
 _COLLAPSED = 0.5
 

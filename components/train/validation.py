@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components.examples import parse_pixels
-from models.preprocessing import to_network_input
+from dermrobust.components.examples import parse_pixels
+from dermrobust.models.preprocessing import to_network_input
 
 BATCH = 256
 """Images that are evaluated at a time."""

@@ -6,7 +6,7 @@ import json
 import zipfile
 from pathlib import Path
 
-from attacks.errors import UserError
+from dermrobust.attacks.errors import UserError
 
 InputShape = tuple[int | None, ...]
 """(batch, height, width, channels); None where a side is free."""

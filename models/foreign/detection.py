@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from attacks.errors import UserError
-from attacks.problem import Labels
-from attacks.threat import Images
-from models.foreign.spec import CANDIDATES, Finding, InputFormat, InputRange
+from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.problem import Labels
+from dermrobust.attacks.threat import Images
+from dermrobust.models.foreign.spec import CANDIDATES, Finding, InputFormat, InputRange
 
 LogitsIn = Callable[[Images, InputFormat], npt.NDArray[np.float32]]
 """(images float32 [count, size, size, 3] in [0, 1], how the model takes them) -> logits [count, class_count]."""

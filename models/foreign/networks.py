@@ -15,11 +15,11 @@ from keras import layers
 from keras.src.models.functional import Functional
 from keras.src.ops.nn import Sigmoid, Softmax
 
-from attacks.errors import UserError
-from models.classifier import load_network
-from models.foreign.declared import check_image_shape
-from models.foreign.outputs import as_logits
-from models.foreign.spec import InputFormat, InputRange, OutputKind
+from dermrobust.attacks.errors import UserError
+from dermrobust.models.classifier import load_network
+from dermrobust.models.foreign.declared import check_image_shape
+from dermrobust.models.foreign.outputs import as_logits
+from dermrobust.models.foreign.spec import InputFormat, InputRange, OutputKind
 
 _TYPICAL = {(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)}
 """Ranges that networks compute on."""

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import tensorflow as tf
 from keras import ops
 
-from attacks.doors import are_probabilities
-from attacks.errors import UserError
-from attacks.threat import Images
-from models.foreign.spec import OutputKind
+from dermrobust.attacks.doors import are_probabilities
+from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.threat import Images
+from dermrobust.models.foreign.spec import OutputKind
 
 LEAST_PROBABILITY = 1e-30
 """Smaller ones count as this: their logarithm and its gradient stay finite in float32."""

@@ -12,10 +12,10 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
-from attacks.errors import UserError
-from attacks.target import Target
-from models.foreign.outputs import as_logits
-from models.foreign.spec import ForeignSpec, Signature
+from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.target import Target
+from dermrobust.models.foreign.outputs import as_logits
+from dermrobust.models.foreign.spec import ForeignSpec, Signature
 
 FILE = "saved_model.pb"
 _FLOATS = (types_pb2.DT_FLOAT, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16, types_pb2.DT_DOUBLE)

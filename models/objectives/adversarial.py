@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from attacks.threat import Threat, ThreatModel
-from models.objectives.objective import Objective
+from dermrobust.attacks.threat import Threat, ThreatModel
+from dermrobust.models.objectives.objective import Objective
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-    from models.objectives.crafting import Ball
+    from dermrobust.models.objectives.crafting import Ball
 
 
 class AdversarialObjective(Objective):
@@ -40,7 +40,7 @@ class AdversarialObjective(Objective):
 
     def ball(self, images: tf.Tensor, radius: tf.Tensor) -> Ball:
         """Return the images within a radius of clean ones, in the norm of the threat model."""
-        from models.objectives.crafting import Ball
+        from dermrobust.models.objectives.crafting import Ball
 
         return Ball(images, radius, self.epsilon.norm.order)
 
@@ -54,7 +54,7 @@ class AdversarialObjective(Objective):
         seed: tf.Tensor,
     ) -> tf.Tensor:
         """Return the class-weighted cross-entropy on the adversarial images; see `Objective.loss`."""
-        from models.objectives.losses import cross_entropy, weighted_mean
+        from dermrobust.models.objectives.losses import cross_entropy, weighted_mean
 
         del images, seed
         return weighted_mean(cross_entropy(labels, network(adversarial, training=True)), labels, class_weights)
@@ -81,7 +81,7 @@ class IterativeObjective(AdversarialObjective):
         self, network: keras.Model, images: tf.Tensor, labels: tf.Tensor, radius: tf.Tensor, seed: tf.Tensor
     ) -> tf.Tensor:
         """See `Objective.craft`."""
-        from models.objectives.crafting import ascend
+        from dermrobust.models.objectives.crafting import ascend
 
         ball, length = self.ball(images, radius), self.step_length(radius)
         return ascend(network, ball, ball.random_point(seed), labels, step_length=length, steps=self.steps)

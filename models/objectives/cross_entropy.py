@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from models.objectives.objective import Objective
+from dermrobust.models.objectives.objective import Objective
 
 if TYPE_CHECKING:
     import keras
@@ -28,7 +28,7 @@ class CrossEntropy(Objective):
         seed: tf.Tensor,
     ) -> tf.Tensor:
         """See `Objective.loss`."""
-        from models.objectives import losses
+        from dermrobust.models.objectives import losses
 
         del adversarial, seed
         return losses.weighted_mean(losses.cross_entropy(labels, network(images, training=True)), labels, class_weights)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from models.objectives.adversarial import AdversarialObjective
+from dermrobust.models.objectives.adversarial import AdversarialObjective
 
 if TYPE_CHECKING:
     import keras
@@ -28,7 +28,7 @@ class Fast(AdversarialObjective):
         self, network: keras.Model, images: tf.Tensor, labels: tf.Tensor, radius: tf.Tensor, seed: tf.Tensor
     ) -> tf.Tensor:
         """See `Objective.craft`."""
-        from models.objectives.crafting import ascend
+        from dermrobust.models.objectives.crafting import ascend
 
         ball = self.ball(images, radius)
         return ascend(network, ball, ball.random_point(seed), labels, step_length=STEP * radius, steps=1)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from models.objectives.adversarial import IterativeObjective
+from dermrobust.models.objectives.adversarial import IterativeObjective
 
 if TYPE_CHECKING:
     import keras
@@ -36,7 +36,7 @@ class Mart(IterativeObjective):
         """See `Objective.loss`."""
         import tensorflow as tf
 
-        from models.objectives import losses
+        from dermrobust.models.objectives import losses
 
         del seed
         clean, moved = losses.logits_of_both(network, images, adversarial)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from models.objectives.adversarial import IterativeObjective
+from dermrobust.models.objectives.adversarial import IterativeObjective
 
 if TYPE_CHECKING:
     import keras
@@ -28,7 +28,7 @@ class Mixed(IterativeObjective):
         """See `Objective.craft`."""
         import tensorflow as tf
 
-        from models.objectives.crafting import ascend
+        from dermrobust.models.objectives.crafting import ascend
 
         half = tf.shape(images)[0] // 2
         once, often = self.ball(images[:half], radius), self.ball(images[half:], radius)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from models.objectives.adversarial import IterativeObjective
+from dermrobust.models.objectives.adversarial import IterativeObjective
 
 
 class PGDTraining(IterativeObjective):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from models.objectives.adversarial import IterativeObjective
+from dermrobust.models.objectives.adversarial import IterativeObjective
 
 if TYPE_CHECKING:
     import keras
@@ -31,7 +31,7 @@ class Trades(IterativeObjective):
         """Return images whose predictions diverge from those of the clean ones; see `Objective.craft`."""
         import tensorflow as tf
 
-        from models.objectives.crafting import ascend
+        from dermrobust.models.objectives.crafting import ascend
 
         del labels
         ball = self.ball(images, radius)
@@ -56,7 +56,7 @@ class Trades(IterativeObjective):
         seed: tf.Tensor,
     ) -> tf.Tensor:
         """See `Objective.loss`."""
-        from models.objectives import losses
+        from dermrobust.models.objectives import losses
 
         del seed
         clean, moved = losses.logits_of_both(network, images, adversarial)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.options import json_option, user_errors
+from dermrobust.pipeline.cli.options import json_option, user_errors
 
 if TYPE_CHECKING:
-    from pipeline.audit import Audit
-    from pipeline.runner import RunResult
+    from dermrobust.pipeline.audit import Audit
+    from dermrobust.pipeline.runner import RunResult
 
 _there = click.Path(path_type=Path, exists=False)
 
@@ -53,15 +53,15 @@ def audit(as_json: bool, force: bool, **options: Any) -> None:
     """
     from rich.console import Console
 
-    from pipeline.cli.progress import progress_on
-    from pipeline.cli.quiet import chatter_to
-    from pipeline.config import PipelineConfig
-    from pipeline.places import library_log
+    from dermrobust.pipeline.cli.progress import progress_on
+    from dermrobust.pipeline.cli.quiet import chatter_to
+    from dermrobust.pipeline.config import PipelineConfig
+    from dermrobust.pipeline.places import library_log
 
     wanted = _audit(options)
     config = PipelineConfig(root=wanted.root)
     with chatter_to(library_log(config)) as stderr:
-        from pipeline.audit import run_audit
+        from dermrobust.pipeline.audit import run_audit
 
         result = run_audit(wanted, progress_on(Console(file=stderr)), force=force)
     for node in result.nodes:
@@ -79,9 +79,9 @@ def _audit(options: dict[str, Any]) -> Audit:
     """
     from pydantic import ValidationError
 
-    from attacks.errors import UserError
-    from pipeline.audit import Audit
-    from pipeline.config_errors import explain
+    from dermrobust.attacks.errors import UserError
+    from dermrobust.pipeline.audit import Audit
+    from dermrobust.pipeline.config_errors import explain
 
     values = {
         **{name: options[name] for name in ("model", "data", "labels", "control", "root", "batch_size", "seed")},
@@ -110,7 +110,7 @@ def _input(options: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
-    from attacks.errors import UserError
+    from dermrobust.attacks.errors import UserError
 
     try:
         return None if text is None else tuple(float(part) for part in text.split(","))
@@ -128,7 +128,7 @@ def _words(text: str | None) -> tuple[str, ...] | None:
 
 def _classes(text: str | None) -> tuple[str, ...] | None:
     """Return class names of a list with commas, or of a JSON file."""
-    from attacks.errors import UserError
+    from dermrobust.attacks.errors import UserError
 
     if text is None or not text.endswith(".json"):
         return _words(text)
@@ -142,10 +142,10 @@ def _classes(text: str | None) -> tuple[str, ...] | None:
 
 
 def _print(config: Any, wanted: Audit, result: RunResult, as_json: bool) -> None:
-    from components.foreign_files import ADOPTION, FOREIGN
-    from models.foreign.spec import Adoption
-    from pipeline.audit import ADOPTED, DATA
-    from pipeline.cli.results import print_places, print_summary, report_of, run_summary
+    from dermrobust.components.foreign_files import ADOPTION, FOREIGN
+    from dermrobust.models.foreign.spec import Adoption
+    from dermrobust.pipeline.audit import ADOPTED, DATA
+    from dermrobust.pipeline.cli.results import print_places, print_summary, report_of, run_summary
 
     outputs = {name: result.output(ADOPTED.format(name), "model") for name in wanted.models()}
     models = {name: artifact for name, artifact in outputs.items() if artifact is not None}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
+from dermrobust.pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
 
 
 @click.group()
@@ -30,6 +30,6 @@ def validate(config_path: Path | None, overrides: tuple[str, ...], as_json: bool
 @user_errors
 def schema() -> None:
     """Print the JSON schema of the config: every key with its default, bounds and meaning."""
-    from pipeline.config import PipelineConfig
+    from dermrobust.pipeline.config import PipelineConfig
 
     click.echo(json.dumps(PipelineConfig.model_json_schema(), indent=1))

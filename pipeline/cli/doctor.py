@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
+from dermrobust.pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
 
 
 @click.command()
@@ -20,12 +20,12 @@ from pipeline.cli.options import config_from, config_option, json_option, set_op
 def doctor(config_path: Path | None, overrides: tuple[str, ...], quick: bool, as_json: bool) -> None:
     """Check versions, memory, disk and the Beam runner, and run a small pipeline as a self-test."""
     config = config_from(config_path, overrides)
-    from pipeline.cli.quiet import chatter_to
-    from pipeline.places import library_log
+    from dermrobust.pipeline.cli.quiet import chatter_to
+    from dermrobust.pipeline.places import library_log
 
     findings = []
     with chatter_to(library_log(config)):
-        from pipeline.diagnosis import diagnose
+        from dermrobust.pipeline.diagnosis import diagnose
 
         for finding in diagnose(config, self_test=not quick):
             findings.append(finding)

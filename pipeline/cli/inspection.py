@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
+from dermrobust.pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
 
 
 @click.command()
@@ -19,7 +19,7 @@ from pipeline.cli.options import config_from, config_option, json_option, set_op
 def runs(config_path: Path | None, overrides: tuple[str, ...], limit: int, as_json: bool) -> None:
     """List the latest runs and what became of each stage."""
     config = config_from(config_path, overrides)
-    from pipeline.history import recent_runs
+    from dermrobust.pipeline.history import recent_runs
 
     listed = recent_runs(config, limit)
     if as_json:
@@ -27,7 +27,7 @@ def runs(config_path: Path | None, overrides: tuple[str, ...], limit: int, as_js
     else:
         from rich.console import Console
 
-        from pipeline.cli.results import runs_table
+        from dermrobust.pipeline.cli.results import runs_table
 
         Console().print(runs_table(listed))
 
@@ -49,7 +49,7 @@ def metrics(
 ) -> None:
     """Print metrics by model, attack and slice."""
     config = config_from(config_path, overrides)
-    from pipeline.history import evaluation_rows
+    from dermrobust.pipeline.history import evaluation_rows
 
     rows = evaluation_rows(config, run_id)
     if slices:
@@ -59,6 +59,6 @@ def metrics(
     else:
         from rich.console import Console
 
-        from pipeline.cli.results import metrics_listing
+        from dermrobust.pipeline.cli.results import metrics_listing
 
         Console().print(metrics_listing(rows))

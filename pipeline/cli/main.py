@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from pipeline.cli import auditing, configuration, doctor, inspection, reporting, running
-from pipeline.cli.quiet import silence_libraries
-from pipeline.version import VERSION
+from dermrobust.pipeline.cli import auditing, configuration, doctor, inspection, reporting, running
+from dermrobust.pipeline.cli.quiet import silence_libraries
+from dermrobust.version import __version__
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(VERSION, prog_name="dermrobust")
+@click.version_option(__version__, prog_name="dermrobust")
 def main() -> None:
     """Tell how far a skin-lesion classifier can be trusted under attack; harden it; ship it only if it holds.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from pipeline.config import PipelineConfig
+    from dermrobust.pipeline.config import PipelineConfig
 
 config_option = click.option(
     "--config",
@@ -30,7 +30,7 @@ def user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        from attacks.errors import UserError
+        from dermrobust.attacks.errors import UserError
 
         try:
             return command(*args, **kwargs)
@@ -43,6 +43,6 @@ def user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def config_from(path: Path | None, overrides: tuple[str, ...]) -> PipelineConfig:
     """Read the config that the options name."""
-    from pipeline.config import load_config
+    from dermrobust.pipeline.config import load_config
 
     return load_config(path, overrides)

@@ -21,8 +21,8 @@ from rich.progress import (
 from rich.progress import Task as RichTask
 from rich.text import Text
 
-from components.progress import Progress as ProgressProtocol
-from components.progress import Task
+from dermrobust.components.progress import Progress as ProgressProtocol
+from dermrobust.components.progress import Task
 
 _LINE_SECONDS = 15.0
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
+from dermrobust.pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from components.report.comparing import Compared
-    from components.report.evaluation import Figure
+    from dermrobust.components.report.comparing import Compared
+    from dermrobust.components.report.evaluation import Figure
 
 _output = click.Path(path_type=Path, dir_okay=False)
 _SHOWN = ("accuracy", "balanced_accuracy")
@@ -29,7 +29,7 @@ _SHOWN = ("accuracy", "balanced_accuracy")
 def report(config_path: Path | None, overrides: tuple[str, ...], run_id: str | None, output: Path | None) -> None:
     """Write the report of a run as one HTML page, and a model card beside it."""
     config = config_from(config_path, overrides)
-    from pipeline.reporting import REPORT, report_folder, write_report
+    from dermrobust.pipeline.reporting import REPORT, report_folder, write_report
 
     page = output or report_folder(config) / REPORT
     for path in write_report(config, run_id, page.parent, page.name):
@@ -57,7 +57,7 @@ def compare(
     FIRST and SECOND are ids of runs; ROOT:ID names a run of another root, and a root by itself its latest evaluation.
     """
     config = config_from(config_path, overrides)
-    from pipeline.comparing import compare_runs, write_comparison
+    from dermrobust.pipeline.comparing import compare_runs, write_comparison
 
     compared = compare_runs(config, first, second)
     if output is not None:
@@ -101,7 +101,7 @@ def _table(compared: Compared, metric: str) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from components.report import wording
+    from dermrobust.components.report import wording
 
     title = f"{wording.metric(metric).label} of all test images; change: second minus first"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)

@@ -11,15 +11,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.metrics_table import adaptive_rows, check_rows, metric_rows
+from dermrobust.pipeline.metrics_table import adaptive_rows, check_rows, metric_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from components.evaluate.adaptive import AdaptiveLoss
-    from components.evaluate.checks.check import Check
-    from pipeline.config import PipelineConfig
-    from pipeline.runner import RunResult
+    from dermrobust.components.evaluate.adaptive import AdaptiveLoss
+    from dermrobust.components.evaluate.checks.check import Check
+    from dermrobust.pipeline.config import PipelineConfig
+    from dermrobust.pipeline.runner import RunResult
 
 _Place = tuple[str, str, float]
 _SHOWN = ("accuracy", "balanced_accuracy")
@@ -122,7 +122,7 @@ def _with_interval(row: dict[str, Any]) -> str:
 
 def report_of(config: PipelineConfig, result: RunResult) -> Path | None:
     """Write the report of a run that evaluated something, and return the page."""
-    from pipeline.reporting import report_folder, write_report
+    from dermrobust.pipeline.reporting import report_folder, write_report
 
     if result.output("evaluate", "evaluation") is None:
         return None

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
-from pipeline.stages import STAGES
+from dermrobust.pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
+from dermrobust.pipeline.stages import STAGES
 
 _ABOUT = {
     "ingest": "Read images and metadata, split them by lesion, set aside what cannot be used.",
@@ -61,19 +61,19 @@ def _stage_command(stage: str) -> click.Command:
 def _run(
     config_path: Path | None, overrides: tuple[str, ...], first: str, last: str, force: bool, as_json: bool
 ) -> None:
-    from attacks.errors import UserError
+    from dermrobust.attacks.errors import UserError
 
     if STAGES.index(first) > STAGES.index(last):
         raise UserError(f"--from {first} comes after --to {last}; the stages are {', '.join(STAGES)}")
     config = config_from(config_path, overrides)
     from rich.console import Console
 
-    from pipeline.cli.progress import progress_on
-    from pipeline.cli.quiet import chatter_to
-    from pipeline.places import library_log
+    from dermrobust.pipeline.cli.progress import progress_on
+    from dermrobust.pipeline.cli.quiet import chatter_to
+    from dermrobust.pipeline.places import library_log
 
     with chatter_to(library_log(config)) as stderr:
-        from pipeline.runner import run_pipeline
+        from dermrobust.pipeline.runner import run_pipeline
 
         progress = progress_on(Console(file=stderr))
         result = run_pipeline(config, progress, first=first, last=last, force=force)
@@ -85,7 +85,7 @@ def _run(
 
 
 def _print_result(config: Any, result: Any, as_json: bool) -> None:
-    from pipeline.cli.results import print_places, print_summary, report_of, run_summary
+    from dermrobust.pipeline.cli.results import print_places, print_summary, report_of, run_summary
 
     page = report_of(config, result)
     if as_json:

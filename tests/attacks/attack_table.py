@@ -6,21 +6,21 @@ from dataclasses import dataclass
 
 import pytest
 
-from attacks.apgd import APGDCE, APGDDLR, APGDTargeted
-from attacks.attack import Attack, TargetedAttack
-from attacks.auto import Auto
-from attacks.cleverhans.bim import BIM
-from attacks.cleverhans.carlini_wagner import CarliniWagnerL2
-from attacks.cleverhans.fgsm import FGSM
-from attacks.cleverhans.mim import MIM
-from attacks.cleverhans.pgd import PGD
-from attacks.cleverhans.spsa import SPSA
-from attacks.ensemble import Ensemble
-from attacks.noise import Noise
-from attacks.square import Square
-from attacks.threat import Norm, ThreatModel
-from attacks.transfer import Transfer
-from attacks.universal import Universal
+from dermrobust.attacks.apgd import APGDCE, APGDDLR, APGDTargeted
+from dermrobust.attacks.attack import Attack, TargetedAttack
+from dermrobust.attacks.auto import Auto
+from dermrobust.attacks.cleverhans.bim import BIM
+from dermrobust.attacks.cleverhans.carlini_wagner import CarliniWagnerL2
+from dermrobust.attacks.cleverhans.fgsm import FGSM
+from dermrobust.attacks.cleverhans.mim import MIM
+from dermrobust.attacks.cleverhans.pgd import PGD
+from dermrobust.attacks.cleverhans.spsa import SPSA
+from dermrobust.attacks.ensemble import Ensemble
+from dermrobust.attacks.noise import Noise
+from dermrobust.attacks.square import Square
+from dermrobust.attacks.threat import Norm, ThreatModel
+from dermrobust.attacks.transfer import Transfer
+from dermrobust.attacks.universal import Universal
 from tests.attacks.conftest import SURROGATE
 
 

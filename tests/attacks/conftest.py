@@ -12,12 +12,12 @@ import numpy.typing as npt
 import pytest
 from hypothesis import settings
 
-from attacks.attack import Attack
-from attacks.engine import attack_images, attack_pixels, record_seeds, to_images
-from attacks.problem import Labels, Problem, Seeds
-from attacks.target import Target
-from attacks.threat import Images, Pixels, ThreatModel
-from models.classifier import attack_target
+from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.engine import attack_images, attack_pixels, record_seeds, to_images
+from dermrobust.attacks.problem import Labels, Problem, Seeds
+from dermrobust.attacks.target import Target
+from dermrobust.attacks.threat import Images, Pixels, ThreatModel
+from dermrobust.models.classifier import attack_target
 from tests.small_networks import colored_images, trained_network
 
 SURROGATE = "other"

@@ -11,17 +11,17 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attacks import losses
-from attacks.apgd import APGDCE, APGDDLR, APGDTargeted
-from attacks.apgd_schedule import checkpoints
-from attacks.apgd_step import auto_pgd
-from attacks.attack import Attack
-from attacks.auto import Auto
-from attacks.errors import UserError
-from attacks.problem import Problem
-from attacks.randomness import on_the_sphere
-from attacks.target import Target
-from attacks.threat import Images, Norm, ThreatModel
+from dermrobust.attacks import losses
+from dermrobust.attacks.apgd import APGDCE, APGDDLR, APGDTargeted
+from dermrobust.attacks.apgd_schedule import checkpoints
+from dermrobust.attacks.apgd_step import auto_pgd
+from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.auto import Auto
+from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.randomness import on_the_sphere
+from dermrobust.attacks.target import Target
+from dermrobust.attacks.threat import Images, Norm, ThreatModel
 from tests.attacks.conftest import Victim, seeds_of
 from tests.small_networks import CLASS_COUNT, linear_target
 
@@ -252,7 +252,7 @@ def test_where_the_ratio_is_not_defined_auto_raises_the_margin(
 ) -> None:
     used: list[losses.LossFn] = []
     monkeypatch.setattr(
-        "attacks.apgd_step.auto_pgd", lambda problem, loss, steps: used.append(loss) or problem.images.copy()
+        "dermrobust.attacks.apgd_step.auto_pgd", lambda problem, loss, steps: used.append(loss) or problem.images.copy()
     )
 
     Auto(steps=4, targets=1, queries=0).perturb(problem_with(class_count))  # all images stand
@@ -272,7 +272,7 @@ def test_targeted_apgd_aims_at_the_likeliest_wrong_classes_in_turn(
         seen.append(problem.goals)
         return problem.images
 
-    monkeypatch.setattr("attacks.apgd_step.auto_pgd", recorded)
+    monkeypatch.setattr("dermrobust.attacks.apgd_step.auto_pgd", recorded)
     APGDTargeted(steps=1, targets=3).perturb(few.problem(BUDGETS[Norm.LINF]))
 
     logits = few.logits(few.images)
@@ -284,7 +284,7 @@ def test_targeted_apgd_aims_at_the_likeliest_wrong_classes_in_turn(
 
 def test_by_default_all_wrong_classes_are_aimed_at(few: Victim, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    monkeypatch.setattr("attacks.apgd_step.auto_pgd", lambda problem, *_: calls.append(1) or problem.images)
+    monkeypatch.setattr("dermrobust.attacks.apgd_step.auto_pgd", lambda problem, *_: calls.append(1) or problem.images)
 
     APGDTargeted(steps=1).perturb(few.problem(BUDGETS[Norm.LINF]))
     assert len(calls) == CLASS_COUNT - 1

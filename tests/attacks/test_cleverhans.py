@@ -18,18 +18,18 @@ from cleverhans.tf2.attacks.spsa import spsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attacks.attack import Attack, TargetedAttack
-from attacks.cleverhans.bim import BIM
-from attacks.cleverhans.carlini_wagner import CarliniWagnerL2
-from attacks.cleverhans.fgsm import FGSM
-from attacks.cleverhans.keras3 import LabelledCarliniWagner, PerImageConstant, SPSAAdam, VariableAdam
-from attacks.cleverhans.mim import MIM
-from attacks.cleverhans.pgd import PGD
-from attacks.cleverhans.spsa import SPSA
-from attacks.problem import Problem
-from attacks.randomness import on_the_sphere, random_start
-from attacks.threat import Bounds, Images, Norm, ThreatModel
-from models.classifier import attack_target
+from dermrobust.attacks.attack import Attack, TargetedAttack
+from dermrobust.attacks.cleverhans.bim import BIM
+from dermrobust.attacks.cleverhans.carlini_wagner import CarliniWagnerL2
+from dermrobust.attacks.cleverhans.fgsm import FGSM
+from dermrobust.attacks.cleverhans.keras3 import LabelledCarliniWagner, PerImageConstant, SPSAAdam, VariableAdam
+from dermrobust.attacks.cleverhans.mim import MIM
+from dermrobust.attacks.cleverhans.pgd import PGD
+from dermrobust.attacks.cleverhans.spsa import SPSA
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.randomness import on_the_sphere, random_start
+from dermrobust.attacks.threat import Bounds, Images, Norm, ThreatModel
+from dermrobust.models.classifier import attack_target
 from tests.attacks.conftest import Victim
 from tests.small_networks import CLASS_COUNT, linear_target, mean_loss
 

@@ -10,24 +10,24 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from attacks.apgd import APGDCE, APGDDLR, APGDTargeted
-from attacks.attack import Attack
-from attacks.auto import Auto
-from attacks.cleverhans.carlini_wagner import CarliniWagnerL2
-from attacks.cleverhans.fgsm import FGSM
-from attacks.cleverhans.mim import MIM
-from attacks.cleverhans.pgd import PGD
-from attacks.cleverhans.spsa import SPSA
-from attacks.engine import attack_images, attack_pixels, fit_universal
-from attacks.ensemble import Ensemble
-from attacks.errors import AttackError, UserError
-from attacks.noise import Noise
-from attacks.problem import Problem
-from attacks.square import Square
-from attacks.target import Target
-from attacks.threat import Bounds, Images, Norm, ThreatModel
-from attacks.transfer import Transfer
-from attacks.universal import Universal
+from dermrobust.attacks.apgd import APGDCE, APGDDLR, APGDTargeted
+from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.auto import Auto
+from dermrobust.attacks.cleverhans.carlini_wagner import CarliniWagnerL2
+from dermrobust.attacks.cleverhans.fgsm import FGSM
+from dermrobust.attacks.cleverhans.mim import MIM
+from dermrobust.attacks.cleverhans.pgd import PGD
+from dermrobust.attacks.cleverhans.spsa import SPSA
+from dermrobust.attacks.engine import attack_images, attack_pixels, fit_universal
+from dermrobust.attacks.ensemble import Ensemble
+from dermrobust.attacks.errors import AttackError, UserError
+from dermrobust.attacks.noise import Noise
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.square import Square
+from dermrobust.attacks.target import Target
+from dermrobust.attacks.threat import Bounds, Images, Norm, ThreatModel
+from dermrobust.attacks.transfer import Transfer
+from dermrobust.attacks.universal import Universal
 from tests.attacks.conftest import SURROGATE, Victim, seeds_of
 from tests.small_networks import counting_images, linear_target
 

@@ -10,19 +10,19 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attacks.apgd import APGDCE
-from attacks.attack import Attack
-from attacks.cleverhans.bim import BIM
-from attacks.cleverhans.carlini_wagner import CarliniWagnerL2
-from attacks.cleverhans.fgsm import FGSM
-from attacks.cleverhans.pgd import PGD
-from attacks.engine import attack_pixels, record_seeds, to_images
-from attacks.ensemble import Ensemble
-from attacks.noise import Noise
-from attacks.problem import Problem
-from attacks.square import Square
-from attacks.target import Target
-from attacks.threat import Images, Norm, ThreatModel
+from dermrobust.attacks.apgd import APGDCE
+from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.cleverhans.bim import BIM
+from dermrobust.attacks.cleverhans.carlini_wagner import CarliniWagnerL2
+from dermrobust.attacks.cleverhans.fgsm import FGSM
+from dermrobust.attacks.cleverhans.pgd import PGD
+from dermrobust.attacks.engine import attack_pixels, record_seeds, to_images
+from dermrobust.attacks.ensemble import Ensemble
+from dermrobust.attacks.noise import Noise
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.square import Square
+from dermrobust.attacks.target import Target
+from dermrobust.attacks.threat import Images, Norm, ThreatModel
 from tests.attacks.conftest import Victim
 from tests.small_networks import CLASS_COUNT, counting_images
 

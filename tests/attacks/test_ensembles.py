@@ -8,23 +8,23 @@ import numpy.typing as npt
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from attacks.apgd import APGDCE
-from attacks.attack import Attack
-from attacks.auto import Auto
-from attacks.cleverhans.bim import BIM
-from attacks.cleverhans.fgsm import FGSM
-from attacks.cleverhans.mim import MIM
-from attacks.cleverhans.pgd import PGD
-from attacks.ensemble import Ensemble
-from attacks.logits import logits_of, margins
-from attacks.noise import Noise
-from attacks.problem import Problem
-from attacks.registry import NamedAttacks, read_attack, read_suite
-from attacks.restarts import worst_of
-from attacks.square import Square
-from attacks.suites import SUITES
-from attacks.threat import Images, Norm, ThreatModel
-from attacks.transfer import Transfer
+from dermrobust.attacks.apgd import APGDCE
+from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.auto import Auto
+from dermrobust.attacks.cleverhans.bim import BIM
+from dermrobust.attacks.cleverhans.fgsm import FGSM
+from dermrobust.attacks.cleverhans.mim import MIM
+from dermrobust.attacks.cleverhans.pgd import PGD
+from dermrobust.attacks.ensemble import Ensemble
+from dermrobust.attacks.logits import logits_of, margins
+from dermrobust.attacks.noise import Noise
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.registry import NamedAttacks, read_attack, read_suite
+from dermrobust.attacks.restarts import worst_of
+from dermrobust.attacks.square import Square
+from dermrobust.attacks.suites import SUITES
+from dermrobust.attacks.threat import Images, Norm, ThreatModel
+from dermrobust.attacks.transfer import Transfer
 from tests.attacks.conftest import SURROGATE, Victim
 
 BUDGETS = {Norm.LINF: ThreatModel(8), Norm.L2: ThreatModel(80, Norm.L2)}

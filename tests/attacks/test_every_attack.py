@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from attacks.attack import TargetedAttack
-from attacks.registry import ATTACKS, read_attack
-from attacks.threat import Norm, Pixels
+from dermrobust.attacks.attack import TargetedAttack
+from dermrobust.attacks.registry import ATTACKS, read_attack
+from dermrobust.attacks.threat import Norm, Pixels
 from tests.attacks.attack_table import BUDGETS, CASES, TABLE, TARGETED, WIDE_BUDGETS, every_attack, every_case
 from tests.attacks.conftest import Victim
 from tests.small_networks import CLASS_COUNT

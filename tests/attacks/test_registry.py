@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from attacks.apgd import APGDCE
-from attacks.cleverhans.pgd import PGD
-from attacks.registry import ATTACKS, AnyAttack, read_attack
+from dermrobust.attacks.apgd import APGDCE
+from dermrobust.attacks.cleverhans.pgd import PGD
+from dermrobust.attacks.registry import ATTACKS, AnyAttack, read_attack
 
 config = TypeAdapter(AnyAttack)
 
 
 def test_names_of_attacks_are_not_slow_to_learn() -> None:
     """The command line reads configs and answers at once: TensorFlow takes seconds to load."""
-    script = "import sys, attacks.registry; print({'tensorflow', 'keras', 'cleverhans'} & set(sys.modules))"
+    script = "import sys, dermrobust.attacks.registry; print({'tensorflow', 'keras', 'cleverhans'} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
     )

@@ -11,16 +11,16 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attacks.apgd import APGDCE
-from attacks.attack import Attack
-from attacks.cleverhans.pgd import PGD
-from attacks.errors import UserError
-from attacks.logits import logits_of, margins
-from attacks.problem import Problem
-from attacks.square import Square
-from attacks.square_step import _squares, _uniform, sides
-from attacks.target import Target
-from attacks.threat import Images, ThreatModel
+from dermrobust.attacks.apgd import APGDCE
+from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.cleverhans.pgd import PGD
+from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.logits import logits_of, margins
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.square import Square
+from dermrobust.attacks.square_step import _squares, _uniform, sides
+from dermrobust.attacks.target import Target
+from dermrobust.attacks.threat import Images, ThreatModel
 from tests.attacks.conftest import Victim
 from tests.small_networks import counting_images
 
@@ -144,7 +144,7 @@ def test_the_margin_never_grows_with_more_queries(few: Victim) -> None:
 def test_the_loss_never_falls_from_query_to_query(
     few: Victim, goal: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from attacks import square_step
+    from dermrobust.attacks import square_step
 
     seen: list[npt.NDArray[np.float32]] = []
     original = square_step.run

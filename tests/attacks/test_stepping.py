@@ -11,18 +11,18 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attacks.apgd import APGDCE
-from attacks.attack import Attack
-from attacks.cleverhans.bim import BIM
-from attacks.cleverhans.fgsm import FGSM
-from attacks.cleverhans.mim import MIM
-from attacks.cleverhans.pgd import PGD
-from attacks.problem import Problem
-from attacks.square import Square
-from attacks.stepping import Method, run
-from attacks.target import Target
-from attacks.threat import Images, Norm, ThreatModel
-from models.classifier import attack_target
+from dermrobust.attacks.apgd import APGDCE
+from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.cleverhans.bim import BIM
+from dermrobust.attacks.cleverhans.fgsm import FGSM
+from dermrobust.attacks.cleverhans.mim import MIM
+from dermrobust.attacks.cleverhans.pgd import PGD
+from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.square import Square
+from dermrobust.attacks.stepping import Method, run
+from dermrobust.attacks.target import Target
+from dermrobust.attacks.threat import Images, Norm, ThreatModel
+from dermrobust.models.classifier import attack_target
 from tests.attacks.conftest import Victim
 from tests.small_networks import CLASS_COUNT, counting_calls, counting_images, linear_target, tiny_network
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pydantic import TypeAdapter, ValidationError
 
-from attacks.errors import AttackError
-from attacks.threat import Bounds, Images, Norm, Pixels, Threat, ThreatModel
+from dermrobust.attacks.errors import AttackError
+from dermrobust.attacks.threat import Bounds, Images, Norm, Pixels, Threat, ThreatModel
 
 SHAPE = (2, 3, 3, 3)
 config = TypeAdapter(Threat)

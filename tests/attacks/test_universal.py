@@ -5,14 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from attacks.attack import Attack
-from attacks.cleverhans.bim import BIM
-from attacks.engine import fit_universal
-from attacks.noise import Noise
-from attacks.target import Target
-from attacks.threat import Images, Norm, Pixels, ThreatModel
-from attacks.transfer import Transfer
-from attacks.universal import FixedPerturbation, Universal
+from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.cleverhans.bim import BIM
+from dermrobust.attacks.engine import fit_universal
+from dermrobust.attacks.noise import Noise
+from dermrobust.attacks.target import Target
+from dermrobust.attacks.threat import Images, Norm, Pixels, ThreatModel
+from dermrobust.attacks.transfer import Transfer
+from dermrobust.attacks.universal import FixedPerturbation, Universal
 from tests.attacks.conftest import SURROGATE, Victim
 from tests.small_networks import linear_target
 

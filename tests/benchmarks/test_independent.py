@@ -9,24 +9,24 @@ import keras
 import numpy as np
 import pytest
 
-from attacks.cleverhans.pgd import PGD
-from attacks.engine import attack_images
-from attacks.errors import AttackError
-from attacks.noise import Noise
-from attacks.problem import Labels
-from attacks.registry import read_suite
-from attacks.threat import Images, ThreatModel
 from benchmarks import independent
 from benchmarks.independent import ATTACKERS, Attacker, Effort, Subject, main, measured, trained_subjects, withstanding
-from components.adversarial_shard import write_records
-from components.artifacts import Artifact, ArtifactStore, ArtifactType, Provenance
-from components.examples import SPEC, ExamplesSpec, Split, encode, encode_pixels, shard_name
-from components.model_files import NETWORK
-from models.classifier import attack_target, save_network
-from models.preprocessing import Preprocessing
-from pipeline.config import PipelineConfig
-from pipeline.ledger import Ledger
-from pipeline.places import ledger_path
+from dermrobust.attacks.cleverhans.pgd import PGD
+from dermrobust.attacks.engine import attack_images
+from dermrobust.attacks.errors import AttackError
+from dermrobust.attacks.noise import Noise
+from dermrobust.attacks.problem import Labels
+from dermrobust.attacks.registry import read_suite
+from dermrobust.attacks.threat import Images, ThreatModel
+from dermrobust.components.adversarial_shard import write_records
+from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType, Provenance
+from dermrobust.components.examples import SPEC, ExamplesSpec, Split, encode, encode_pixels, shard_name
+from dermrobust.components.model_files import NETWORK
+from dermrobust.models.classifier import attack_target, save_network
+from dermrobust.models.preprocessing import Preprocessing
+from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.ledger import Ledger
+from dermrobust.pipeline.places import ledger_path
 from tests.small_networks import CLASS_COUNT, accuracy, colored_images, trained_network
 
 SIZE, COUNT = 8, 96

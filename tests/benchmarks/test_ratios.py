@@ -11,16 +11,16 @@ import pytest
 import tensorflow as tf
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from attacks.attack import Attack
-from attacks.cleverhans.fgsm import FGSM
-from attacks.cleverhans.pgd import PGD
-from attacks.engine import attack_images, to_images
-from attacks.ensemble import Ensemble
-from attacks.problem import Labels
-from attacks.threat import Images, ThreatModel
 from benchmarks import peers, training_steps
-from models.classifier import attack_target
-from models.networks import small_resnet
+from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.cleverhans.fgsm import FGSM
+from dermrobust.attacks.cleverhans.pgd import PGD
+from dermrobust.attacks.engine import attack_images, to_images
+from dermrobust.attacks.ensemble import Ensemble
+from dermrobust.attacks.problem import Labels
+from dermrobust.attacks.threat import Images, ThreatModel
+from dermrobust.models.classifier import attack_target
+from dermrobust.models.networks import small_resnet
 from tests.small_networks import CLASS_COUNT, colored_images
 
 SIZE, STEPS = 28, 20

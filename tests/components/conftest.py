@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from components.artifacts import Artifact, ArtifactStore, ArtifactType, Provenance
-from components.component import Component, Context, Params
-from components.fingerprint import library_versions
-from components.ingest.component import INGEST, IngestParams
-from components.ingest.datasets.synthetic.source import SyntheticSource
-from components.preprocess.component import PREPROCESS, PreprocessParams
-from components.progress import Progress, Silent
-from components.train.component import TRAIN, TrainParams
-from models.registry import NETWORKS
+from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType, Provenance
+from dermrobust.components.component import Component, Context, Params
+from dermrobust.components.fingerprint import library_versions
+from dermrobust.components.ingest.component import INGEST, IngestParams
+from dermrobust.components.ingest.datasets.synthetic.source import SyntheticSource
+from dermrobust.components.preprocess.component import PREPROCESS, PreprocessParams
+from dermrobust.components.progress import Progress, Silent
+from dermrobust.components.train.component import TRAIN, TrainParams
+from dermrobust.models.registry import NETWORKS
 from tests.small_networks import TINY
 
 IMAGE_SIZE = 16

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import storage
-from components.artifacts import (
+from dermrobust.components import storage
+from dermrobust.components.artifacts import (
     MANIFEST,
     Artifact,
     ArtifactStore,
@@ -18,7 +18,7 @@ from components.artifacts import (
     Provenance,
     content_digest,
 )
-from components.storage import FileEntry
+from dermrobust.components.storage import FileEntry
 
 MODEL = ArtifactType.MODEL
 ORIGIN = Provenance("train[pgd]", {"epochs": 3}, {}, {"keras": "3"})
@@ -171,12 +171,12 @@ def test_a_run_that_is_overtaken_gets_the_artifact_of_the_faster_one(
     real = storage.move
 
     def overtaken(source: str, target: str) -> None:
-        monkeypatch.setattr("components.storage.move", real)
-        monkeypatch.setattr("components.storage.remove", lambda uri: pytest.fail(f"{uri} was removed"))
+        monkeypatch.setattr("dermrobust.components.storage.move", real)
+        monkeypatch.setattr("dermrobust.components.storage.remove", lambda uri: pytest.fail(f"{uri} was removed"))
         faster.append(published(store))
         real(source, target)
 
-    monkeypatch.setattr("components.storage.move", overtaken)
+    monkeypatch.setattr("dermrobust.components.storage.move", overtaken)
 
     artifact = published(store, {**FILES, "model.keras": content})
 

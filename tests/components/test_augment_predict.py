@@ -12,20 +12,20 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from attacks.cleverhans.fgsm import FGSM
-from attacks.cleverhans.pgd import PGD
-from attacks.registry import AnyAttack, read_attack
-from attacks.threat import Norm, ThreatModel
-from components import storage
-from components.adversarial_spec import AdversarialSpec, shard_uris
-from components.artifacts import Artifact
-from components.augment.component import AUGMENT, AugmentParams
-from components.evaluate.component import PREDICT
-from components.evaluate.params import PredictParams
-from components.evaluate.predict import ADVERSARIAL, PREDICTIONS, prediction_uris
-from components.examples import FEATURES, METADATA, ExamplesSpec, Split, read_batches
-from components.examples import shard_uris as example_uris
-from components.model_files import load_network
+from dermrobust.attacks.cleverhans.fgsm import FGSM
+from dermrobust.attacks.cleverhans.pgd import PGD
+from dermrobust.attacks.registry import AnyAttack, read_attack
+from dermrobust.attacks.threat import Norm, ThreatModel
+from dermrobust.components import storage
+from dermrobust.components.adversarial_spec import AdversarialSpec, shard_uris
+from dermrobust.components.artifacts import Artifact
+from dermrobust.components.augment.component import AUGMENT, AugmentParams
+from dermrobust.components.evaluate.component import PREDICT
+from dermrobust.components.evaluate.params import PredictParams
+from dermrobust.components.evaluate.predict import ADVERSARIAL, PREDICTIONS, prediction_uris
+from dermrobust.components.examples import FEATURES, METADATA, ExamplesSpec, Split, read_batches
+from dermrobust.components.examples import shard_uris as example_uris
+from dermrobust.components.model_files import load_network
 from tests.components.conftest import Workshop
 from tests.small_networks import CLASS_COUNT
 

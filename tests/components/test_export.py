@@ -13,13 +13,13 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow_serving.apis import prediction_log_pb2
 
-from components import raw_dataset, storage
-from components.artifacts import Artifact, ArtifactType
-from components.component import Refused
-from components.examples import ExamplesSpec, Split, read_batches, shard_uris
-from components.export.component import EXPORT, ExportParams
-from components.export.publish import publish
-from components.model_files import load_network
+from dermrobust.components import raw_dataset, storage
+from dermrobust.components.artifacts import Artifact, ArtifactType
+from dermrobust.components.component import Refused
+from dermrobust.components.examples import ExamplesSpec, Split, read_batches, shard_uris
+from dermrobust.components.export.component import EXPORT, ExportParams
+from dermrobust.components.export.publish import publish
+from dermrobust.components.model_files import load_network
 from tests.components.conftest import IMAGE_SIZE, Workshop
 from tests.small_networks import CLASS_COUNT
 
@@ -208,7 +208,7 @@ def test_a_server_that_answers_otherwise_stops_the_export(
         answers[-1, 3] += shift
         return answers
 
-    monkeypatch.setattr("components.export.canary.ask", ask)
+    monkeypatch.setattr("dermrobust.components.export.canary.ask", ask)
     inputs = {"model": model, "blessing": blessed, "dataset": dataset, "examples": examples}
 
     exports_nothing(workshop, tmp_path, PARAMS, RuntimeError, "Nothing was exported", **inputs)
@@ -226,7 +226,9 @@ def test_the_canary_is_asked_for_as_many_test_images_as_there_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[Sequence[bytes]] = []
-    monkeypatch.setattr("components.export.canary.ask", lambda _, encoded, __: (asked.append(encoded), expected)[1])
+    monkeypatch.setattr(
+        "dermrobust.components.export.canary.ask", lambda _, encoded, __: (asked.append(encoded), expected)[1]
+    )
     params = ExportParams(canary_images=10_000)
 
     Workshop(tmp_path).make(EXPORT, params, "all", model=model, blessing=blessed, dataset=dataset, examples=examples)
@@ -236,7 +238,7 @@ def test_the_canary_is_asked_for_as_many_test_images_as_there_are(
 
 @pytest.mark.slow
 def test_a_saved_model_that_cannot_be_loaded_is_an_error_that_says_why(tmp_path: Path) -> None:
-    from components.export import canary
+    from dermrobust.components.export import canary
 
     with pytest.raises(RuntimeError, match=r"could not serve[\s\S]*SavedModel file does not exist"):
         canary.ask(tmp_path / "nothing_here", [b"image"], tmp_path)
@@ -285,11 +287,11 @@ def test_a_version_that_another_run_takes_meanwhile_stays_as_it_is(
     real = storage.move
 
     def overtaken(source: str, target: str) -> None:
-        monkeypatch.setattr("components.storage.move", real)
+        monkeypatch.setattr("dermrobust.components.storage.move", real)
         publish(two_models[theirs], str(tmp_path))
         real(source, target)
 
-    monkeypatch.setattr("components.storage.move", overtaken)
+    monkeypatch.setattr("dermrobust.components.storage.move", overtaken)
 
     published = publish(two_models[0], str(tmp_path))
 
@@ -308,7 +310,7 @@ def test_a_failed_copy_leaves_no_version_and_no_partial_folder(
             raise OSError("the disk is full")
         real(uri, content)
 
-    monkeypatch.setattr("components.storage.write_bytes", fail_at_the_second)
+    monkeypatch.setattr("dermrobust.components.storage.write_bytes", fail_at_the_second)
 
     with pytest.raises(OSError, match="disk is full"):
         publish(two_models[0], str(tmp_path))

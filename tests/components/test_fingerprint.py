@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
-from components import fingerprint as fingerprints
-from components.artifacts import Artifact, ArtifactType
-from components.augment.component import AUGMENT
-from components.component import NOT_IN_FINGERPRINT, Component, Params
-from components.evaluate.component import EVALUATE, PREDICT
-from components.export.component import EXPORT
-from components.fingerprint import fingerprint, library_versions, source_digest
-from components.ingest.component import INGEST, IngestParams
-from components.preprocess.component import PREPROCESS
-from components.train.component import TRAIN, TrainParams
+from dermrobust.components import fingerprint as fingerprints
+from dermrobust.components.artifacts import Artifact, ArtifactType
+from dermrobust.components.augment.component import AUGMENT
+from dermrobust.components.component import NOT_IN_FINGERPRINT, Component, Params
+from dermrobust.components.evaluate.component import EVALUATE, PREDICT
+from dermrobust.components.export.component import EXPORT
+from dermrobust.components.fingerprint import fingerprint, library_versions, source_digest
+from dermrobust.components.ingest.component import INGEST, IngestParams
+from dermrobust.components.preprocess.component import PREPROCESS
+from dermrobust.components.train.component import TRAIN, TrainParams
 
 Edit = Callable[[str, str, str], None]
 REAL = (INGEST, PREPROCESS, TRAIN, AUGMENT, PREDICT, EVALUATE, EXPORT)
@@ -30,7 +30,7 @@ class Settings(Params):
     place: str = Field("here", json_schema_extra=NOT_IN_FINGERPRINT)
 
 
-def component(name: str = "sample", executor: str = "components.storage:exists") -> Component:
+def component(name: str = "sample", executor: str = "dermrobust.components.storage:exists") -> Component:
     return Component(name, Settings, {}, {}, executor, libraries=("pydantic",))
 
 
@@ -132,7 +132,7 @@ def test_it_changes_with_the_component() -> None:
 
 def test_it_changes_with_what_is_read_besides_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
     before = fingerprint(INGEST, IngestParams(), {})
-    monkeypatch.setattr("components.ingest.raw_content.digest", lambda params: "other files")
+    monkeypatch.setattr("dermrobust.components.ingest.raw_content.digest", lambda params: "other files")
 
     assert fingerprint(INGEST, IngestParams(), {}) != before
 
@@ -154,17 +154,29 @@ def test_every_library_that_a_component_names_is_installed(real: Component) -> N
 @pytest.mark.parametrize(
     ("executor", "module", "change"),
     [
-        ("components.train.executor", "components.train.executor", "def run"),
-        ("components.train.executor", "components.train.loop", "def train"),
-        ("components.train.executor", "components.storage", "_CHUNK = "),
-        ("components.train.executor", "models.networks", "def small_resnet"),  # named as text in the registry
-        ("components.train.executor", "models.objectives.cross_entropy", "class CrossEntropy"),
-        ("components.augment.executor", "attacks.cleverhans.pgd", "class PGD"),
-        ("components.augment.executor", "attacks.cleverhans.gradient_step", "def gradient_steps"),  # imported late
-        ("components.evaluate.predict", "models.classifier", "def attack_target"),
-        ("components.preprocess.executor", "models.preprocessing", "def decode"),
-        ("components.ingest.executor", "components.ingest.datasets.synthetic.lesion", "import numpy"),
-        ("components.export.executor", "components.export.canary", "def ask"),
+        ("dermrobust.components.train.executor", "dermrobust.components.train.executor", "def run"),
+        ("dermrobust.components.train.executor", "dermrobust.components.train.loop", "def train"),
+        ("dermrobust.components.train.executor", "dermrobust.components.storage", "_CHUNK = "),
+        (
+            "dermrobust.components.train.executor",
+            "dermrobust.models.networks",
+            "def small_resnet",
+        ),  # named as text in the registry
+        ("dermrobust.components.train.executor", "dermrobust.models.objectives.cross_entropy", "class CrossEntropy"),
+        ("dermrobust.components.augment.executor", "dermrobust.attacks.cleverhans.pgd", "class PGD"),
+        (
+            "dermrobust.components.augment.executor",
+            "dermrobust.attacks.cleverhans.gradient_step",
+            "def gradient_steps",
+        ),  # imported late
+        ("dermrobust.components.evaluate.predict", "dermrobust.models.classifier", "def attack_target"),
+        ("dermrobust.components.preprocess.executor", "dermrobust.models.preprocessing", "def decode"),
+        (
+            "dermrobust.components.ingest.executor",
+            "dermrobust.components.ingest.datasets.synthetic.lesion",
+            "import numpy",
+        ),
+        ("dermrobust.components.export.executor", "dermrobust.components.export.canary", "def ask"),
     ],
 )
 def test_it_changes_with_the_code_of_every_module_that_takes_part(
@@ -178,14 +190,19 @@ def test_it_changes_with_the_code_of_every_module_that_takes_part(
 
 
 @pytest.mark.parametrize(
-    "module", ["components.evaluate.metrics", "components.export.signatures", "components.train.loop"]
+    "module",
+    [
+        "dermrobust.components.evaluate.metrics",
+        "dermrobust.components.export.signatures",
+        "dermrobust.components.train.loop",
+    ],
 )
 def test_it_does_not_change_with_the_code_of_other_components(module: str, edit: Edit) -> None:
-    before = source_digest("components.preprocess.executor")
+    before = source_digest("dermrobust.components.preprocess.executor")
 
     edit(module, "import ", "edited = 1\nimport ")
 
-    assert source_digest("components.preprocess.executor") == before
+    assert source_digest("dermrobust.components.preprocess.executor") == before
 
 
 @pytest.mark.parametrize(
@@ -199,27 +216,27 @@ def test_it_does_not_change_with_the_code_of_other_components(module: str, edit:
     ids=["docstring of a module", "docstring of a function", "docstring of a class", "comments and layout"],
 )
 def test_comments_layout_and_docstrings_are_no_change(change: str, replacement: str, edit: Edit) -> None:
-    before = source_digest("components.storage")
+    before = source_digest("dermrobust.components.storage")
 
-    edit("components.storage", change, replacement)
+    edit("dermrobust.components.storage", change, replacement)
 
-    assert source_digest("components.storage") == before
+    assert source_digest("dermrobust.components.storage") == before
 
 
 def test_the_docstring_of_a_constant_is_no_change(edit: Edit) -> None:
-    before = source_digest("components.examples")
+    before = source_digest("dermrobust.components.examples")
 
-    edit("components.examples", '"""Of every record;', '"""Of each record;')
+    edit("dermrobust.components.examples", '"""Of every record;', '"""Of each record;')
 
-    assert source_digest("components.examples") == before
+    assert source_digest("dermrobust.components.examples") == before
 
 
 def test_the_first_statement_of_a_function_without_a_docstring_counts(edit: Edit) -> None:
-    before = source_digest("components.storage")
+    before = source_digest("dermrobust.components.storage")
 
-    edit("components.storage", '    return "://" not in uri', '    return "//" not in uri')
+    edit("dermrobust.components.storage", '    return "://" not in uri', '    return "//" not in uri')
 
-    assert source_digest("components.storage") != before
+    assert source_digest("dermrobust.components.storage") != before
 
 
 @pytest.mark.parametrize("real", REAL, ids=lambda real: real.name)

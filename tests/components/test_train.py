@@ -12,18 +12,18 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attacks.threat import ThreatModel
-from components import storage
-from components.adversarial_spec import AdversarialSpec
-from components.artifacts import MANIFEST, Artifact, ArtifactType
-from components.examples import ExamplesSpec, Split, shard_name, shard_uris
-from components.model_files import HISTORY, METRICS, NETWORK, ModelSpec, load_network
-from components.progress import Silent, Task
-from components.train import augmentation
-from components.train.class_balance import class_weights
-from components.train.component import TRAIN, TrainParams
-from components.train.data import TrainingData
-from components.train.loop import Training, train
+from dermrobust.attacks.threat import ThreatModel
+from dermrobust.components import storage
+from dermrobust.components.adversarial_spec import AdversarialSpec
+from dermrobust.components.artifacts import MANIFEST, Artifact, ArtifactType
+from dermrobust.components.examples import ExamplesSpec, Split, shard_name, shard_uris
+from dermrobust.components.model_files import HISTORY, METRICS, NETWORK, ModelSpec, load_network
+from dermrobust.components.progress import Silent, Task
+from dermrobust.components.train import augmentation
+from dermrobust.components.train.class_balance import class_weights
+from dermrobust.components.train.component import TRAIN, TrainParams
+from dermrobust.components.train.data import TrainingData
+from dermrobust.components.train.loop import Training, train
 from tests.components.conftest import Outputs, Workshop
 from tests.small_networks import CLASS_COUNT, tiny_network
 
@@ -139,7 +139,7 @@ def test_a_model_comes_with_its_history_and_figures(
 
 def test_the_figures_are_those_of_the_saved_network(model: Artifact, examples: Artifact) -> None:
     """The network that is kept is the one of the best epoch, with the weights that were validated."""
-    from components.train.validation import validator
+    from dermrobust.components.train.validation import validator
 
     spec = ExamplesSpec.read(examples)
     network = load_network(model.uri, model.digest)

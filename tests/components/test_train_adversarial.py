@@ -11,23 +11,23 @@ import pytest
 import tensorflow as tf
 from pydantic import PrivateAttr
 
-from attacks.threat import Norm, ThreatModel
-from components import storage
-from components.artifacts import Artifact
-from components.examples import ExamplesSpec, Split, read_batches, shard_uris
-from components.model_files import HISTORY, METRICS, NETWORK, load_network
-from components.progress import Silent, Task
-from components.train.component import TRAIN, TrainParams
-from components.train.loop import train
-from components.train.robust_validation import RobustCheck, robust_validator
-from components.train.step import compiled_step
-from models.objectives.cross_entropy import CrossEntropy
-from models.objectives.fast import Fast
-from models.objectives.mart import Mart
-from models.objectives.mixed import Mixed
-from models.objectives.objective import Objective
-from models.objectives.pgd import PGDTraining
-from models.objectives.trades import Trades
+from dermrobust.attacks.threat import Norm, ThreatModel
+from dermrobust.components import storage
+from dermrobust.components.artifacts import Artifact
+from dermrobust.components.examples import ExamplesSpec, Split, read_batches, shard_uris
+from dermrobust.components.model_files import HISTORY, METRICS, NETWORK, load_network
+from dermrobust.components.progress import Silent, Task
+from dermrobust.components.train.component import TRAIN, TrainParams
+from dermrobust.components.train.loop import train
+from dermrobust.components.train.robust_validation import RobustCheck, robust_validator
+from dermrobust.components.train.step import compiled_step
+from dermrobust.models.objectives.cross_entropy import CrossEntropy
+from dermrobust.models.objectives.fast import Fast
+from dermrobust.models.objectives.mart import Mart
+from dermrobust.models.objectives.mixed import Mixed
+from dermrobust.models.objectives.objective import Objective
+from dermrobust.models.objectives.pgd import PGDTraining
+from dermrobust.models.objectives.trades import Trades
 from tests.components.conftest import IMAGE_SIZE, Workshop
 from tests.components.test_train import changed, training
 from tests.models.robust_training import BUDGET, images_and_labels, robust_accuracy, seed_of, untrained
@@ -258,7 +258,7 @@ def test_robust_figures_may_be_of_the_first_images_only(
     count = ExamplesSpec.read(examples).counts[Split.VALIDATION]
     one = robust_figures(network, examples, 3, 1)
     whole = robust_figures(network, examples, 3)
-    monkeypatch.setattr("components.train.robust_validation.BATCH", 5)
+    monkeypatch.setattr("dermrobust.components.train.robust_validation.BATCH", 5)
 
     assert one["robust_accuracy"] in (0, 1)
     # A last batch that is not full is filled up; what it is filled with does not count.
@@ -270,7 +270,9 @@ def test_robust_figures_may_be_of_the_first_images_only(
 def test_an_image_that_is_wrong_already_is_not_robust(examples: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even where what the attack makes of it happens to be classified correctly."""
     network = trained_network(*colored_images(32, image_size=IMAGE_SIZE))
-    monkeypatch.setattr("components.train.robust_validation.ascend", lambda network, ball, *_, **__: 1 - ball.clean)
+    monkeypatch.setattr(
+        "dermrobust.components.train.robust_validation.ascend", lambda network, ball, *_, **__: 1 - ball.clean
+    )
     spec = ExamplesSpec.read(examples)
     batches = [batch for uri in shard_uris(examples, spec, Split.VALIDATION) for batch in read_batches(uri, 64)]
     labels = np.concatenate([batch.labels for batch in batches])
@@ -304,7 +306,7 @@ def test_training_stops_when_robustness_is_lost_all_of_a_sudden(
     train_params: TrainParams,
     tmp_path: Path,
 ) -> None:
-    from components.train.stopping import stopped_by
+    from dermrobust.components.train.stopping import stopped_by
 
     network = tiny_network(IMAGE_SIZE, CLASS_COUNT, 0)
     validated: list[list[np.ndarray[Any, Any]]] = []
@@ -369,7 +371,7 @@ def test_each_step_has_random_numbers_of_its_own(
         seeds.append(tuple(seed.numpy()))
         return tf.zeros(())
 
-    monkeypatch.setattr("components.train.loop.compiled_step", lambda *_, **__: step)
+    monkeypatch.setattr("dermrobust.components.train.loop.compiled_step", lambda *_, **__: step)
     network = tiny_network(IMAGE_SIZE, CLASS_COUNT, 0)
     started = training(examples, tmp_path, network, train_params, lambda: {"balanced_accuracy": 0.5})
 
@@ -387,7 +389,7 @@ def test_a_loss_of_robustness_is_told_and_recorded(
     def validate() -> dict[str, float]:
         return dict(zip(("robust_accuracy", "robust_balanced_accuracy"), next(figures), strict=True))
 
-    monkeypatch.setattr("components.train.executor.robust_validator", lambda *_: validate)
+    monkeypatch.setattr("dermrobust.components.train.executor.robust_validator", lambda *_: validate)
     lines: list[str] = []
     progress = Silent()
     monkeypatch.setattr(progress, "line", lines.append)

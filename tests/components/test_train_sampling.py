@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.artifacts import Artifact
-from components.examples import ExamplesSpec, Split, shard_uris
-from components.model_files import HISTORY
-from components.train import augmentation
-from components.train.class_balance import balanced_weights, sampling_rates
-from components.train.component import TRAIN, TrainParams
-from components.train.data import TrainingData
+from dermrobust.components.artifacts import Artifact
+from dermrobust.components.examples import ExamplesSpec, Split, shard_uris
+from dermrobust.components.model_files import HISTORY
+from dermrobust.components.train import augmentation
+from dermrobust.components.train.class_balance import balanced_weights, sampling_rates
+from dermrobust.components.train.component import TRAIN, TrainParams
+from dermrobust.components.train.data import TrainingData
 from tests.components.conftest import IMAGE_SIZE, Workshop
 from tests.components.test_train import changed
 

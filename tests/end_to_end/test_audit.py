@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from models.lesions import HAM10000_CLASSES
-from pipeline.cli.main import main
+from dermrobust.models.lesions import HAM10000_CLASSES
+from dermrobust.pipeline.cli.main import main
 from tests.datasets import encoded, write_files, write_table
 from tests.foreign_models import BYTES, SIZE, exported, learned, taking
 from tests.small_networks import colored_images

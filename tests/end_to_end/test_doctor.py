@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipeline.cli.main import main
+from dermrobust.pipeline.cli.main import main
 
 
 @pytest.mark.slow

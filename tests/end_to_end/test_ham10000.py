@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipeline.cli.main import main
+from dermrobust.pipeline.cli.main import main
 
 HERE = Path(__file__).resolve()
 DATA = Path(os.environ.get("HAM10000_DIR") or HERE.parents[2].parent / "shared" / "data" / "ham10000")

@@ -15,7 +15,7 @@ import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from click.testing import CliRunner, Result
 
-from pipeline.cli.main import main
+from dermrobust.pipeline.cli.main import main
 
 pytestmark = pytest.mark.slow
 
@@ -108,7 +108,7 @@ def test_two_runs_stand_side_by_side(first_run: Result, command: Command) -> Non
 
 
 def test_progress_goes_to_stderr_and_chatter_nowhere(tmp_path: Path) -> None:
-    program = [sys.executable, "-c", "from pipeline.cli.main import main; main()"]
+    program = [sys.executable, "-c", "from dermrobust.pipeline.cli.main import main; main()"]
     arguments = [
         "run",
         "--to",

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from attacks.problem import Labels
-from attacks.threat import Images, ThreatModel
-from models.objectives.crafting import Ball, ascend
-from models.objectives.objective import Objective
+from dermrobust.attacks.problem import Labels
+from dermrobust.attacks.threat import Images, ThreatModel
+from dermrobust.models.objectives.crafting import Ball, ascend
+from dermrobust.models.objectives.objective import Objective
 from tests.small_networks import CLASS_COUNT, colored_images, tiny_network
 
 BUDGET = ThreatModel(10)

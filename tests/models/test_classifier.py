@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from attacks.logits import compiled_logits
-from models.classifier import attack_target, load_network, load_network_bytes, save_network
+from dermrobust.attacks.logits import compiled_logits
+from dermrobust.models.classifier import attack_target, load_network, load_network_bytes, save_network
 from tests.small_networks import CLASS_COUNT, tiny_network
 
 SIZE = 8
@@ -38,7 +38,7 @@ def test_equal_networks_are_saved_as_equal_bytes(tmp_path: Path, monkeypatch: py
 @pytest.mark.slow
 def test_another_process_saves_the_same_bytes(tmp_path: Path) -> None:
     script = (
-        "import sys, pathlib, models.classifier as c, tests.small_networks as s;"
+        "import sys, pathlib, dermrobust.models.classifier as c, tests.small_networks as s;"
         f"c.save_network(s.tiny_network({SIZE}, {CLASS_COUNT}, 0), pathlib.Path(sys.argv[1]))"
     )
     root = Path(__file__).parents[2]

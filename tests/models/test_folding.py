@@ -9,14 +9,14 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from attacks.apgd import APGDCE
-from attacks.cleverhans.pgd import PGD
-from attacks.engine import attack_pixels, record_seeds, to_images
-from attacks.logits import compiled_logits
-from attacks.target import Precision, Target
-from attacks.threat import ThreatModel
-from models.classifier import attack_target
-from models.folding import Passed, foldable_pairs, folded_network, is_graph_of_layers
+from dermrobust.attacks.apgd import APGDCE
+from dermrobust.attacks.cleverhans.pgd import PGD
+from dermrobust.attacks.engine import attack_pixels, record_seeds, to_images
+from dermrobust.attacks.logits import compiled_logits
+from dermrobust.attacks.target import Precision, Target
+from dermrobust.attacks.threat import ThreatModel
+from dermrobust.models.classifier import attack_target
+from dermrobust.models.folding import Passed, foldable_pairs, folded_network, is_graph_of_layers
 from tests.small_networks import colored_images, trained_network
 
 SIZE = 8

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from models.registry import NETWORKS, checked_name, resolve
+from dermrobust.models.registry import NETWORKS, checked_name, resolve
 
 CLASS_COUNT = 7
 SIZES = (16, 20)  # the second leaves odd sizes on the way down

@@ -13,16 +13,16 @@ import tensorflow as tf
 from keras import layers
 from pydantic import TypeAdapter, ValidationError
 
-from attacks.threat import Norm, ThreatModel
-from models.objectives.adversarial import AdversarialObjective, IterativeObjective
-from models.objectives.cross_entropy import CrossEntropy
-from models.objectives.fast import Fast
-from models.objectives.mart import Mart
-from models.objectives.mixed import Mixed
-from models.objectives.objective import Objective
-from models.objectives.pgd import PGDTraining
-from models.objectives.trades import Trades
-from models.registry import OBJECTIVES, AnyObjective
+from dermrobust.attacks.threat import Norm, ThreatModel
+from dermrobust.models.objectives.adversarial import AdversarialObjective, IterativeObjective
+from dermrobust.models.objectives.cross_entropy import CrossEntropy
+from dermrobust.models.objectives.fast import Fast
+from dermrobust.models.objectives.mart import Mart
+from dermrobust.models.objectives.mixed import Mixed
+from dermrobust.models.objectives.objective import Objective
+from dermrobust.models.objectives.pgd import PGDTraining
+from dermrobust.models.objectives.trades import Trades
+from dermrobust.models.registry import OBJECTIVES, AnyObjective
 from tests.models.robust_training import images_and_labels, seed_of, untrained
 from tests.small_networks import CLASS_COUNT
 
@@ -100,10 +100,10 @@ def test_the_schema_offers_names_and_parameters_with_their_documentation() -> No
 
 
 def test_a_config_is_read_without_tensorflow() -> None:
-    code = "import models.registry, components.train.component, sys; print(*sys.modules)"
+    code = "import dermrobust.models.registry, dermrobust.components.train.component, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
-    assert "models.objectives.trades" in loaded.split()
+    assert "dermrobust.models.objectives.trades" in loaded.split()
     assert {"tensorflow", "keras", "cleverhans"} & set(loaded.split()) == set()
 
 

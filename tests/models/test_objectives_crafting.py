@@ -9,15 +9,15 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attacks.threat import Norm, ThreatModel
-from models.objectives.adversarial import AdversarialObjective, IterativeObjective
-from models.objectives.crafting import Ball
-from models.objectives.cross_entropy import CrossEntropy
-from models.objectives.fast import STEP, Fast
-from models.objectives.mart import Mart
-from models.objectives.mixed import Mixed
-from models.objectives.pgd import PGDTraining
-from models.objectives.trades import Trades
+from dermrobust.attacks.threat import Norm, ThreatModel
+from dermrobust.models.objectives.adversarial import AdversarialObjective, IterativeObjective
+from dermrobust.models.objectives.crafting import Ball
+from dermrobust.models.objectives.cross_entropy import CrossEntropy
+from dermrobust.models.objectives.fast import STEP, Fast
+from dermrobust.models.objectives.mart import Mart
+from dermrobust.models.objectives.mixed import Mixed
+from dermrobust.models.objectives.pgd import PGDTraining
+from dermrobust.models.objectives.trades import Trades
 from tests.models.robust_training import craft, images_and_labels, seed_of, untrained
 from tests.small_networks import CLASS_COUNT, colored_images, mean_loss, trained_network
 

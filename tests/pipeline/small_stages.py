@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from components import storage
-from components.artifacts import ArtifactType
-from components.component import Component, Context, Params
-from pipeline.graph import Node, Output
+from dermrobust.components import storage
+from dermrobust.components.artifacts import ArtifactType
+from dermrobust.components.component import Component, Context, Params
+from dermrobust.pipeline.graph import Node, Output
 
 TEXT = "text.txt"
 

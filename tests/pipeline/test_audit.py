@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from components.artifacts import ArtifactType
-from components.audit.component import AdoptDataParams, AdoptModelParams
-from components.evaluate.params import EvaluateParams, PredictParams
-from models.foreign.spec import InputFormat
-from pipeline.audit import Audit, audit_graph
-from pipeline.cli.main import main
-from pipeline.graph import Node
+from dermrobust.components.artifacts import ArtifactType
+from dermrobust.components.audit.component import AdoptDataParams, AdoptModelParams
+from dermrobust.components.evaluate.params import EvaluateParams, PredictParams
+from dermrobust.models.foreign.spec import InputFormat
+from dermrobust.pipeline.audit import Audit, audit_graph
+from dermrobust.pipeline.cli.main import main
+from dermrobust.pipeline.graph import Node
 from tests.datasets import write_table
 from tests.foreign_models import SIZE, learned
 
@@ -136,7 +136,7 @@ def test_how_the_input_is_said(
         heard.append(audit)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipeline.audit.run_audit", listen)
+    monkeypatch.setattr("dermrobust.pipeline.audit.run_audit", listen)
 
     command(given, tmp_path, *options, "--epsilon", "2", "--epsilon", "linf:4/255")
 

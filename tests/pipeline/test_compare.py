@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 from selenium.webdriver.common.by import By
 
-from components.report.comparing import Pair
-from components.report.evaluation import Figure, Place
-from pipeline.cli.main import main
+from dermrobust.components.report.comparing import Pair
+from dermrobust.components.report.evaluation import Figure, Place
+from dermrobust.pipeline.cli.main import main
 from tests.components.report.browser import chromium, set_width
 from tests.components.report.evaluations import ATTACKS, DrawnRoot
 

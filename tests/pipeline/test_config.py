@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attacks.cleverhans.pgd import PGD
-from attacks.errors import UserError
-from components.ingest.component import IngestParams
-from pipeline.config import PipelineConfig, dump, load_config
-from pipeline.graph import build_graph
+from dermrobust.attacks.cleverhans.pgd import PGD
+from dermrobust.attacks.errors import UserError
+from dermrobust.components.ingest.component import IngestParams
+from dermrobust.pipeline.config import PipelineConfig, dump, load_config
+from dermrobust.pipeline.graph import build_graph
 
 REPOSITORY = Path(__file__).parents[2]
 Values = dict[str, Any]
@@ -399,7 +399,7 @@ def described(value: Values, definitions: Values) -> bool:
 def test_reading_a_config_imports_no_heavy_library() -> None:
     """A mistake in a config is told in a moment, not after the seconds that TensorFlow takes to import."""
     code = (
-        "import sys; from pipeline.config import load_config; load_config(None); "
+        "import sys; from dermrobust.pipeline.config import load_config; load_config(None); "
         "print([name for name in ('tensorflow', 'apache_beam', 'tensorflow_datasets', 'keras') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from components.artifacts import ArtifactType
-from pipeline.cli.main import main
-from pipeline.ledger import Ledger
-from pipeline.places import ledger_path
-from pipeline.reporting import evaluated_run, write_report
+from dermrobust.components.artifacts import ArtifactType
+from dermrobust.pipeline.cli.main import main
+from dermrobust.pipeline.ledger import Ledger
+from dermrobust.pipeline.places import ledger_path
+from dermrobust.pipeline.reporting import evaluated_run, write_report
 from tests.components.report.evaluations import DrawnRoot
 
 RUN = "20261122T100000-aaaaaa"
@@ -158,7 +158,7 @@ def test_a_run_that_did_not_end_well_says_so(drawn: DrawnRoot) -> None:
 def test_it_needs_neither_tensorflow_nor_beam(drawn: DrawnRoot, root: Path) -> None:
     drawn.run(RUN)
     program = (
-        "import sys; from pipeline.cli.main import main;"
+        "import sys; from dermrobust.pipeline.cli.main import main;"
         f"main(['report', '--set', 'root={root}'], standalone_mode=False);"
         "print(*(n for n in ('tensorflow', 'apache_beam', 'tensorflow_model_analysis') if n in sys.modules), '.')"
     )

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from attacks.errors import UserError
-from components.artifacts import ArtifactType
-from components.component import Refused
-from components.progress import Silent
-from pipeline import places
-from pipeline.config import PipelineConfig
-from pipeline.ledger import Ledger
-from pipeline.runner import RunResult, run_pipeline
+from dermrobust.attacks.errors import UserError
+from dermrobust.components.artifacts import ArtifactType
+from dermrobust.components.component import Refused
+from dermrobust.components.progress import Silent
+from dermrobust.pipeline import places
+from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.ledger import Ledger
+from dermrobust.pipeline.runner import RunResult, run_pipeline
 from tests.pipeline import small_stages
 from tests.pipeline.small_stages import TEXT, executed, graph, trouble
 
@@ -48,7 +48,7 @@ def run(config: PipelineConfig, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run
         first: str = "ingest", last: str = "export", *, force: bool = False, progress: Any = None, **texts: str
     ) -> RunResult:
         executed.clear()
-        monkeypatch.setattr("pipeline.runner.build_graph", lambda config: graph(**texts))
+        monkeypatch.setattr("dermrobust.pipeline.runner.build_graph", lambda config: graph(**texts))
         return run_pipeline(config, progress or Silent(), first=first, last=last, force=force)
 
     yield run

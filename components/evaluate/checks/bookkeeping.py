@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 
-from components.evaluate.checks.check import Check, Status
-from components.evaluate.checks.evidence import Evidence
-from components.evaluate.thresholds import CLEAN, WORST_CASE
-from components.examples import Split
+from dermrobust.components.evaluate.checks.check import Check, Status
+from dermrobust.components.evaluate.checks.evidence import Evidence
+from dermrobust.components.evaluate.thresholds import CLEAN, WORST_CASE
+from dermrobust.components.examples import Split
 
 _PARAMETERS = ("attacks", "epsilons", "seed", "gradient_precision", "stop_at_success")
 _VERSIONS = ("python", "tensorflow", "keras", "cleverhans")

@@ -9,14 +9,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from attacks.attack import Attack
-from attacks.threat import ThreatModel
-from components.artifacts import Manifest
-from components.evaluate.adaptive import AdaptiveLoss
-from components.evaluate.attack_kinds import Kind, named
-from components.evaluate.leakage import Leakage
-from components.evaluate.table import OVERALL
-from components.evaluate.thresholds import CLEAN, WORST_CASE
+from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.threat import ThreatModel
+from dermrobust.components.artifacts import Manifest
+from dermrobust.components.evaluate.adaptive import AdaptiveLoss
+from dermrobust.components.evaluate.attack_kinds import Kind, named
+from dermrobust.components.evaluate.leakage import Leakage
+from dermrobust.components.evaluate.table import OVERALL
+from dermrobust.components.evaluate.thresholds import CLEAN, WORST_CASE
 
 
 @dataclass(frozen=True)

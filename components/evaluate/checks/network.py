@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from components.evaluate.checks.check import Check, Status
-from components.evaluate.checks.evidence import Evidence
+from dermrobust.components.evaluate.checks.check import Check, Status
+from dermrobust.components.evaluate.checks.evidence import Evidence
 
 FEW, MANY = 0.01, 0.1
 ROUNDING, RANDOM = 1e-4, 1e-3

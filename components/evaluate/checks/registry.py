@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from components.evaluate.checks import bookkeeping, network, strength
-from components.evaluate.checks.check import Check, Checks
-from components.evaluate.checks.evidence import Evidence
+from dermrobust.components.evaluate.checks import bookkeeping, network, strength
+from dermrobust.components.evaluate.checks.check import Check, Checks
+from dermrobust.components.evaluate.checks.evidence import Evidence
 
 CHECKS: tuple[Callable[[Evidence], Iterator[Check]], ...] = (
     bookkeeping.all_is_recorded,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from components.evaluate.attack_kinds import WHITE_BOX, Kind, named
-from components.evaluate.checks.check import Check, Figure, Status
-from components.evaluate.checks.evidence import Evidence, Tried
-from components.evaluate.intervals import wilson_interval
-from components.evaluate.probe import LARGE, MORE_RESTARTS, MORE_STEPS
+from dermrobust.components.evaluate.attack_kinds import WHITE_BOX, Kind, named
+from dermrobust.components.evaluate.checks.check import Check, Figure, Status
+from dermrobust.components.evaluate.checks.evidence import Evidence, Tried
+from dermrobust.components.evaluate.intervals import wilson_interval
+from dermrobust.components.evaluate.probe import LARGE, MORE_RESTARTS, MORE_STEPS
 
 POINTS = 0.005
 """Differences in accuracy below half a point are noise."""

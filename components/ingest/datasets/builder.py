@@ -15,12 +15,12 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from components import storage
-from components.examples import Split, age_group
-from components.ingest.quarantine import QuarantinedRecord
-from components.ingest.records import LesionRecord, SplitFractions, unit_hash
-from components.ingest.statistics import ShardCounts
-from components.ingest.validation import BadRecord, ImageSize, Reason, check_image
+from dermrobust.components import storage
+from dermrobust.components.examples import Split, age_group
+from dermrobust.components.ingest.quarantine import QuarantinedRecord
+from dermrobust.components.ingest.records import LesionRecord, SplitFractions, unit_hash
+from dermrobust.components.ingest.statistics import ShardCounts
+from dermrobust.components.ingest.validation import BadRecord, ImageSize, Reason, check_image
 
 _SHARD_IMAGES = 512
 _READERS = 2

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from components.ingest import metadata_table
-from components.ingest.datasets.builder import Listing
-from components.ingest.file_images import FileImages
-from components.ingest.quarantine import QuarantinedRecord
-from components.ingest.records import LesionRecord
-from components.ingest.validation import Reason
+from dermrobust.components.ingest import metadata_table
+from dermrobust.components.ingest.datasets.builder import Listing
+from dermrobust.components.ingest.file_images import FileImages
+from dermrobust.components.ingest.quarantine import QuarantinedRecord
+from dermrobust.components.ingest.records import LesionRecord
+from dermrobust.components.ingest.validation import Reason
 
 
 def listing_of(rows: list[dict[str, str]], locators: dict[str, str]) -> Listing:

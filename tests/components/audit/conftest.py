@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from components.artifacts import Artifact
-from components.audit.component import ADOPT_DATA, AdoptDataParams
-from models.lesions import HAM10000_CLASSES
+from dermrobust.components.artifacts import Artifact
+from dermrobust.components.audit.component import ADOPT_DATA, AdoptDataParams
+from dermrobust.models.lesions import HAM10000_CLASSES
 from tests.components.conftest import Workshop
 from tests.datasets import Row, encoded, write_files, write_table
 from tests.foreign_models import SIZE

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attacks.errors import UserError
-from components.artifacts import Artifact
-from components.audit.component import ADOPT_DATA
-from components.component import Component, Params
-from components.examples import ExamplesSpec, Split, read_shard, shard_uris
-from components.fingerprint import fingerprint
-from models.lesions import HAM10000_CLASSES
+from dermrobust.attacks.errors import UserError
+from dermrobust.components.artifacts import Artifact
+from dermrobust.components.audit.component import ADOPT_DATA
+from dermrobust.components.component import Component, Params
+from dermrobust.components.examples import ExamplesSpec, Split, read_shard, shard_uris
+from dermrobust.components.fingerprint import fingerprint
+from dermrobust.models.lesions import HAM10000_CLASSES
 from tests.components.audit.conftest import COUNT, data_params, write_photos
 from tests.components.conftest import Workshop
 from tests.datasets import Row, draw, encoded, png_claiming, write_table

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from attacks.engine import to_images
-from attacks.errors import UserError
-from attacks.logits import logits_of
-from components.artifacts import Artifact
-from components.audit.component import ADOPT_MODEL, AdoptModelParams
-from components.evaluate.loading import classifier_of, has_only_probabilities
-from components.fingerprint import fingerprint
-from components.foreign_files import ADOPTION, FOREIGN
-from components.model_files import ModelSpec, load_classifier
-from models.foreign.outputs import MASKS_GRADIENTS
-from models.foreign.spec import CANDIDATES, Adoption, ForeignSpec, InputFormat, OutputKind
-from models.lesions import HAM10000_CLASSES
+from dermrobust.attacks.engine import to_images
+from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.logits import logits_of
+from dermrobust.components.artifacts import Artifact
+from dermrobust.components.audit.component import ADOPT_MODEL, AdoptModelParams
+from dermrobust.components.evaluate.loading import classifier_of, has_only_probabilities
+from dermrobust.components.fingerprint import fingerprint
+from dermrobust.components.foreign_files import ADOPTION, FOREIGN
+from dermrobust.components.model_files import ModelSpec, load_classifier
+from dermrobust.models.foreign.outputs import MASKS_GRADIENTS
+from dermrobust.models.foreign.spec import CANDIDATES, Adoption, ForeignSpec, InputFormat, OutputKind
+from dermrobust.models.lesions import HAM10000_CLASSES
 from tests.components.conftest import Workshop
 from tests.foreign_models import BYTES, SIGNED, SIZE, UNIT, exported, learned, taking
 from tests.small_networks import colored_images

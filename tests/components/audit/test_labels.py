@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from attacks.errors import UserError
-from components.audit.labels import LabelledImage, in_order, read_labels
-from components.audit.matching import image_files, matched
-from models.lesions import HAM10000_CLASSES
+from dermrobust.attacks.errors import UserError
+from dermrobust.components.audit.labels import LabelledImage, in_order, read_labels
+from dermrobust.components.audit.matching import image_files, matched
+from dermrobust.models.lesions import HAM10000_CLASSES
 from tests.datasets import write_files
 
 TWO = "image_id,dx\na,mel\nb,nv\n"

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from components.evaluate.thresholds import Gate
+from dermrobust.components.evaluate.thresholds import Gate
 
 CLASS_NAMES = ("bkl", "mel", "nv", "vasc")
 CONDITIONS = (("none", 0.0), ("fgsm", 0.3), ("pgd", 0.3), ("fgsm", 4.0), ("pgd", 4.0))
@@ -91,7 +91,7 @@ def make_shards() -> Callable[..., Shards]:
 @pytest.fixture(scope="session")
 def evaluate(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str, float], Gate | None], Evaluated]:
     """A function that predicts with models of given skill and runs TFMA with a gate."""
-    from components.evaluate import tfma_run
+    from dermrobust.components.evaluate import tfma_run
 
     def run(skill: Mapping[str, float], gate: Gate | None) -> Evaluated:
         root = tmp_path_factory.mktemp("evaluation")

@@ -6,17 +6,17 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from attacks.registry import read_attack
-from attacks.threat import ThreatModel
-from components.artifacts import ArtifactType, Manifest
-from components.evaluate.adaptive import AdaptiveLoss
-from components.evaluate.attack_kinds import Kind
-from components.evaluate.checks.check import Check
-from components.evaluate.checks.evidence import Evidence
-from components.evaluate.checks.registry import run_checks
-from components.evaluate.leakage import Leakage, NearDuplicate
-from components.evaluate.probe import HEALTH_SCHEMA, LARGE, MORE_RESTARTS, MORE_STEPS, PROBES_SCHEMA
-from components.examples import Split
+from dermrobust.attacks.registry import read_attack
+from dermrobust.attacks.threat import ThreatModel
+from dermrobust.components.artifacts import ArtifactType, Manifest
+from dermrobust.components.evaluate.adaptive import AdaptiveLoss
+from dermrobust.components.evaluate.attack_kinds import Kind
+from dermrobust.components.evaluate.checks.check import Check
+from dermrobust.components.evaluate.checks.evidence import Evidence
+from dermrobust.components.evaluate.checks.registry import run_checks
+from dermrobust.components.evaluate.leakage import Leakage, NearDuplicate
+from dermrobust.components.evaluate.probe import HEALTH_SCHEMA, LARGE, MORE_RESTARTS, MORE_STEPS, PROBES_SCHEMA
+from dermrobust.components.examples import Split
 
 IMAGES = 400
 ATTACKS = {"fgsm": read_attack("fgsm"), "pgd": read_attack("pgd")}

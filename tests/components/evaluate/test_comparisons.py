@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from components.evaluate.comparisons import Outcomes, comparisons_table, holm, mcnemar
+from dermrobust.components.evaluate.comparisons import Outcomes, comparisons_table, holm, mcnemar
 
 
 def outcomes(right: dict[str, Any], classes: int = 3, seed: int = 0) -> Outcomes:

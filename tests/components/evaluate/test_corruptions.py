@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from attacks.threat import Pixels
-from components.evaluate.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from dermrobust.attacks.threat import Pixels
+from dermrobust.components.evaluate.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from tests.datasets import draw
 
 MARKS = ("marker", "bubble")

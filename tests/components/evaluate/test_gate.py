@@ -10,13 +10,13 @@ from pydantic import ValidationError
 from tensorflow_model_analysis.evaluators import metrics_validator
 from tensorflow_model_analysis.metrics import metric_types
 
-from attacks.errors import UserError
-from components.evaluate import comparisons
-from components.evaluate.checks.check import Check, Status
-from components.evaluate.gate import Blessing, Verdict, bless, judge
-from components.evaluate.table import metrics_table
-from components.evaluate.tfma_run import build_eval_config
-from components.evaluate.thresholds import Gate, Threshold
+from dermrobust.attacks.errors import UserError
+from dermrobust.components.evaluate import comparisons
+from dermrobust.components.evaluate.checks.check import Check, Status
+from dermrobust.components.evaluate.gate import Blessing, Verdict, bless, judge
+from dermrobust.components.evaluate.table import metrics_table
+from dermrobust.components.evaluate.tfma_run import build_eval_config
+from dermrobust.components.evaluate.thresholds import Gate, Threshold
 
 SKILL = {"vanilla": 1.0, "robust": 1.5, "same": 1.5}
 NO_COMPARISONS = comparisons.SCHEMA.empty_table()
@@ -216,7 +216,7 @@ def test_names_are_checked_before_anything_runs() -> None:
 
 
 def test_reading_a_configuration_does_not_load_tensorflow() -> None:
-    code = "import sys, components.evaluate.thresholds; print(*sys.modules)"
+    code = "import sys, dermrobust.components.evaluate.thresholds; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"tensorflow", "tensorflow_model_analysis", "apache_beam"} & set(loaded)
 

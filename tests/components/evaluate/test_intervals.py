@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.evaluate import weighted
-from components.evaluate.intervals import (
+from dermrobust.components.evaluate import weighted
+from dermrobust.components.evaluate.intervals import (
     SAMPLES,
     lesion_weights,
     mean_of_rates_interval,
@@ -81,7 +81,7 @@ def test_many_rows_are_resampled_in_blocks_with_the_same_result(monkeypatch: pyt
     scores = np.random.default_rng(1).dirichlet(np.ones(3), 100).astype(np.float32)
     metrics = {"auc": weighted.macro_auc, "error": weighted.calibration_error}
     whole = resampled(metrics, labels, scores, lesions(100))
-    monkeypatch.setattr("components.evaluate.intervals._BLOCK", 1000)
+    monkeypatch.setattr("dermrobust.components.evaluate.intervals._BLOCK", 1000)
     blocks = resampled(metrics, labels, scores, lesions(100))
     for name, samples in whole.items():
         np.testing.assert_allclose(blocks[name], samples, rtol=1e-6)

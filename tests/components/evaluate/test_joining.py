@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from components.evaluate import joining
-from components.evaluate.thresholds import CLEAN, WORST_CASE
+from dermrobust.components.evaluate import joining
+from dermrobust.components.evaluate.thresholds import CLEAN, WORST_CASE
 
 SKILL = {"vanilla": 1.5, "robust": 1.0}
 IMAGES, CLASSES = 6, 3

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from attacks.threat import Pixels
-from components.evaluate import leakage
-from components.evaluate.leakage import (
+from dermrobust.attacks.threat import Pixels
+from dermrobust.components.evaluate import leakage
+from dermrobust.components.evaluate.leakage import (
     MIN_CORRELATION,
     Fingerprints,
     correlations,
@@ -27,7 +27,7 @@ from components.evaluate.leakage import (
     perceptual_hashes,
     thumbnails,
 )
-from components.examples import Batch, Split, encode, encode_pixels
+from dermrobust.components.examples import Batch, Split, encode, encode_pixels
 from tests.datasets import draw
 
 HAM10000 = Path(os.environ.get("HAM10000_DIR") or Path(__file__).resolve().parents[4] / "shared" / "data" / "ham10000")

@@ -16,8 +16,8 @@ from sklearn import metrics as reference
 from tensorflow_model_analysis.metrics import metric_specs, metric_types
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluate import metrics, weighted
-from components.evaluate.joining import CLUSTER, clean_feature
+from dermrobust.components.evaluate import metrics, weighted
+from dermrobust.components.evaluate.joining import CLUSTER, clean_feature
 
 CLASSES = 4
 MALIGNANT, MELANOMA = [1, 2], 1
@@ -47,7 +47,7 @@ def element(labels: Any, scores: Any, clean: Any) -> metric_types.StandardMetric
 def computation() -> metric_types.MetricComputation:
     config = config_pb2.MetricConfig(
         class_name="RobustnessMetrics",
-        module="components.evaluate.metrics",
+        module="dermrobust.components.evaluate.metrics",
         config=json.dumps({"class_count": CLASSES, "malignant": MALIGNANT, "melanoma": MELANOMA, "specificity": 0.8}),
     )
     rebuilt = metric_specs.metric_instance(config)

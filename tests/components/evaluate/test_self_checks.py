@@ -11,22 +11,22 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from attacks.errors import UserError
-from attacks.registry import read_attack
-from attacks.threat import ThreatModel
-from components.artifacts import Artifact, ArtifactType
-from components.augment.component import AUGMENT, AugmentParams
-from components.evaluate.component import EVALUATE, PREDICT, PROBE
-from components.evaluate.params import EvaluateParams, PredictParams, ProbeParams
-from components.evaluate.thresholds import Gate
-from components.examples import encode_pixels
-from components.ingest.component import INGEST, IngestParams
-from components.ingest.datasets.synthetic.source import SyntheticSource
-from components.model_files import NETWORK, SPEC, ModelSpec, load_network
-from components.preprocess.component import PREPROCESS, PreprocessParams
-from components.train.component import TRAIN, TrainParams
-from models.classifier import save_network
-from models.lesions import HAM10000_CLASSES
+from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.registry import read_attack
+from dermrobust.attacks.threat import ThreatModel
+from dermrobust.components.artifacts import Artifact, ArtifactType
+from dermrobust.components.augment.component import AUGMENT, AugmentParams
+from dermrobust.components.evaluate.component import EVALUATE, PREDICT, PROBE
+from dermrobust.components.evaluate.params import EvaluateParams, PredictParams, ProbeParams
+from dermrobust.components.evaluate.thresholds import Gate
+from dermrobust.components.examples import encode_pixels
+from dermrobust.components.ingest.component import INGEST, IngestParams
+from dermrobust.components.ingest.datasets.synthetic.source import SyntheticSource
+from dermrobust.components.model_files import NETWORK, SPEC, ModelSpec, load_network
+from dermrobust.components.preprocess.component import PREPROCESS, PreprocessParams
+from dermrobust.components.train.component import TRAIN, TrainParams
+from dermrobust.models.classifier import save_network
+from dermrobust.models.lesions import HAM10000_CLASSES
 from tests.components.conftest import IMAGE_SIZE, Outputs, Workshop
 
 pytestmark = pytest.mark.slow

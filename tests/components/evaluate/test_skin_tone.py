@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attacks.threat import Pixels
-from components.evaluate.skin_tone import SKIN_TONES, skin_tone, to_lab, typology_angles
+from dermrobust.attacks.threat import Pixels
+from dermrobust.components.evaluate.skin_tone import SKIN_TONES, skin_tone, to_lab, typology_angles
 
 # sRGB values with the CIELAB of public converters under D65.
 KNOWN_LAB = {

@@ -9,9 +9,9 @@ import tensorflow_model_analysis as tfma
 from scipy import stats
 from sklearn import metrics as reference
 
-from components.evaluate.intervals import wilson_interval
-from components.evaluate.metrics import DENOMINATORS
-from components.evaluate.table import METRICS_SCHEMA, metrics_table
+from dermrobust.components.evaluate.intervals import wilson_interval
+from dermrobust.components.evaluate.metrics import DENOMINATORS
+from dermrobust.components.evaluate.table import METRICS_SCHEMA, metrics_table
 
 SKILL = {"vanilla": 1.0, "robust": 1.5}
 MIN_SLICE = 10

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from attacks.errors import UserError
-from components import raw_dataset
-from components.ingest import validation
-from components.ingest.datasets.folder.source import FolderSource
-from components.ingest.image_sources import index_images, read_image
-from components.ingest.quarantine import QuarantinedRecord, check
-from components.ingest.validation import MAX_PIXELS, BadRecord, Reason, check_image
-from models.preprocessing import Preprocessing, from_encoded
+from dermrobust.attacks.errors import UserError
+from dermrobust.components import raw_dataset
+from dermrobust.components.ingest import validation
+from dermrobust.components.ingest.datasets.folder.source import FolderSource
+from dermrobust.components.ingest.image_sources import index_images, read_image
+from dermrobust.components.ingest.quarantine import QuarantinedRecord, check
+from dermrobust.components.ingest.validation import MAX_PIXELS, BadRecord, Reason, check_image
+from dermrobust.models.preprocessing import Preprocessing, from_encoded
 from tests.datasets import (
     Ingested,
     Row,

@@ -16,19 +16,19 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from attacks.errors import UserError
-from components import raw_dataset
-from components.examples import Split
-from components.ingest import raw_content
-from components.ingest.component import IngestParams
-from components.ingest.datasets import builder as builder_module
-from components.ingest.datasets.builder import LesionConfig
-from components.ingest.datasets.folder.builder import Folder
-from components.ingest.datasets.folder.source import Columns, FolderSource
-from components.ingest.datasets.ham10000.builder import Ham10000
-from components.ingest.datasets.synthetic.builder import Synthetic
-from components.ingest.datasets.synthetic.source import SyntheticSource
-from models.lesions import HAM10000_CLASSES
+from dermrobust.attacks.errors import UserError
+from dermrobust.components import raw_dataset
+from dermrobust.components.examples import Split
+from dermrobust.components.ingest import raw_content
+from dermrobust.components.ingest.component import IngestParams
+from dermrobust.components.ingest.datasets import builder as builder_module
+from dermrobust.components.ingest.datasets.builder import LesionConfig
+from dermrobust.components.ingest.datasets.folder.builder import Folder
+from dermrobust.components.ingest.datasets.folder.source import Columns, FolderSource
+from dermrobust.components.ingest.datasets.ham10000.builder import Ham10000
+from dermrobust.components.ingest.datasets.synthetic.builder import Synthetic
+from dermrobust.components.ingest.datasets.synthetic.source import SyntheticSource
+from dermrobust.models.lesions import HAM10000_CLASSES
 from tests.datasets import (
     Ingested,
     Row,

@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.examples import Split
-from components.ingest.records import LesionRecord, SplitFractions
+from dermrobust.components.examples import Split
+from dermrobust.components.ingest.records import LesionRecord, SplitFractions
 
 names = st.text(max_size=12)
 shares = st.floats(0.01, 0.49)

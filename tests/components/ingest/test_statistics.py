@@ -10,15 +10,15 @@ import pytest
 from google.protobuf import json_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
-from attacks.errors import UserError
-from components import raw_dataset
-from components.examples import Split
-from components.ingest import statistics
-from components.ingest.component import SplitParams
-from components.ingest.datasets.folder.source import FolderSource
-from components.ingest.records import LesionRecord
-from components.ingest.statistics import ShardCounts
-from components.ingest.validation import ImageSize
+from dermrobust.attacks.errors import UserError
+from dermrobust.components import raw_dataset
+from dermrobust.components.examples import Split
+from dermrobust.components.ingest import statistics
+from dermrobust.components.ingest.component import SplitParams
+from dermrobust.components.ingest.datasets.folder.source import FolderSource
+from dermrobust.components.ingest.records import LesionRecord
+from dermrobust.components.ingest.statistics import ShardCounts
+from dermrobust.components.ingest.validation import ImageSize
 from tests.datasets import (
     Ingested,
     Row,

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from components.ingest.datasets.synthetic.population import MIN_LESIONS, SyntheticRecord, sample_population
-from components.ingest.datasets.synthetic.rendering import encode_png, render
+from dermrobust.components.ingest.datasets.synthetic.population import MIN_LESIONS, SyntheticRecord, sample_population
+from dermrobust.components.ingest.datasets.synthetic.rendering import encode_png, render
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 HAM10000_SHARES = dict(zip(CLASSES, (0.0327, 0.0513, 0.1097, 0.0115, 0.1111, 0.6695, 0.0142), strict=True))

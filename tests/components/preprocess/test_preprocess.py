@@ -12,16 +12,16 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attacks.threat import Pixels
-from components import raw_dataset, storage
-from components.artifacts import Artifact, ArtifactType
-from components.component import Context
-from components.examples import FEATURES, ExamplesSpec, Split, shard_uris
-from components.ingest.datasets import builder as builder_module
-from components.preprocess import executor
-from components.preprocess.component import PreprocessParams
-from models.lesions import HAM10000_CLASSES
-from models.preprocessing import Preprocessing, from_encoded, to_network_pixels
+from dermrobust.attacks.threat import Pixels
+from dermrobust.components import raw_dataset, storage
+from dermrobust.components.artifacts import Artifact, ArtifactType
+from dermrobust.components.component import Context
+from dermrobust.components.examples import FEATURES, ExamplesSpec, Split, shard_uris
+from dermrobust.components.ingest.datasets import builder as builder_module
+from dermrobust.components.preprocess import executor
+from dermrobust.components.preprocess.component import PreprocessParams
+from dermrobust.models.lesions import HAM10000_CLASSES
+from dermrobust.models.preprocessing import Preprocessing, from_encoded, to_network_pixels
 from tests.datasets import draw, encoded, folder_params, ingest, metadata_rows, write_folder_data_set
 
 SIZE = 16

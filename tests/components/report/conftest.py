@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 
-from components.report.evaluation import Evaluation, read_evaluation
-from components.report.lineage import ArtifactRecord, DataRecord, Lineage, ModelRecord, NodeRecord
+from dermrobust.components.report.evaluation import Evaluation, read_evaluation
+from dermrobust.components.report.lineage import ArtifactRecord, DataRecord, Lineage, ModelRecord, NodeRecord
 from tests.components.report.browser import chromium
 from tests.components.report.evaluations import ATTACKS, CLASSES, IMAGES, MODELS, blessing, write_evaluation
 

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from components.artifacts import Artifact, ArtifactStore, ArtifactType, Provenance
-from pipeline.config import PipelineConfig, dump
-from pipeline.ledger import Ledger
+from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType, Provenance
+from dermrobust.pipeline.config import PipelineConfig, dump
+from dermrobust.pipeline.ledger import Ledger
 
 MODELS = ("vanilla", "fgsm", "trades")
 CLASSES = {"akiec": 62, "bcc": 98, "bkl": 211, "df": 22, "mel": 218, "nv": 1291, "vasc": 28}

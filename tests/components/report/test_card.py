@@ -6,9 +6,9 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from components.report.card import render_card
-from components.report.evaluation import Evaluation, read_evaluation
-from components.report.lineage import Lineage
+from dermrobust.components.report.card import render_card
+from dermrobust.components.report.evaluation import Evaluation, read_evaluation
+from dermrobust.components.report.lineage import Lineage
 from tests.components.report.evaluations import MODELS, write_evaluation
 
 SECTIONS = [

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.report import colors
-from components.report.charts import COLORS, Point, Series, line_chart, look
-from components.report.evaluation import Evaluation
-from components.report.images import triptych
-from components.report.robustness import robustness_chart
+from dermrobust.components.report import colors
+from dermrobust.components.report.charts import COLORS, Point, Series, line_chart, look
+from dermrobust.components.report.evaluation import Evaluation
+from dermrobust.components.report.images import triptych
+from dermrobust.components.report.robustness import robustness_chart
 from tests.components.report.evaluations import png
 
 

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from attacks.errors import UserError
-from components.report.evaluation import Evaluation, read_evaluation
-from components.report.headline import headline
-from components.report.html import ordered, render_page
-from components.report.lineage import Lineage
+from dermrobust.attacks.errors import UserError
+from dermrobust.components.report.evaluation import Evaluation, read_evaluation
+from dermrobust.components.report.headline import headline
+from dermrobust.components.report.html import ordered, render_page
+from dermrobust.components.report.lineage import Lineage
 from tests.components.report.evaluations import EPSILONS, MODELS, blessing, metric_rows, write_evaluation
 
 

@@ -15,9 +15,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from components.report.evaluation import Evaluation, read_evaluation
-from components.report.html import render_page
-from components.report.lineage import Lineage
+from dermrobust.components.report.evaluation import Evaluation, read_evaluation
+from dermrobust.components.report.html import render_page
+from dermrobust.components.report.lineage import Lineage
 from tests.components.report.browser import set_width
 from tests.components.report.evaluations import ATTACKS, CLASSES, MODELS, write_evaluation
 

@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from attacks.errors import UserError
-from attacks.problem import Labels
-from attacks.threat import Images
-from models.foreign.detection import LogitsIn, Trial, balanced_accuracy, doubt, find_input, leads
-from models.foreign.spec import CANDIDATES, IMAGENET, InputFormat
+from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.problem import Labels
+from dermrobust.attacks.threat import Images
+from dermrobust.models.foreign.detection import LogitsIn, Trial, balanced_accuracy, doubt, find_input, leads
+from dermrobust.models.foreign.spec import CANDIDATES, IMAGENET, InputFormat
 from tests.foreign_models import BYTES, SIGNED, UNIT
 
 LABELS = np.arange(90) % 3

@@ -11,14 +11,14 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from attacks.errors import UserError
-from attacks.logits import logits_of
-from models.classifier import attack_target, load_network, save_network
-from models.folding import is_graph_of_layers
-from models.foreign.declared import declared_input
-from models.foreign.networks import adopted_network, opened, read_network
-from models.foreign.outputs import kind_of
-from models.foreign.spec import IMAGENET, InputFormat, OutputKind
+from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.logits import logits_of
+from dermrobust.models.classifier import attack_target, load_network, save_network
+from dermrobust.models.folding import is_graph_of_layers
+from dermrobust.models.foreign.declared import declared_input
+from dermrobust.models.foreign.networks import adopted_network, opened, read_network
+from dermrobust.models.foreign.outputs import kind_of
+from dermrobust.models.foreign.spec import IMAGENET, InputFormat, OutputKind
 from tests.foreign_models import BYTES, SIGNED, SIZE, UNIT, in_dense, learned, taking, with_softmax
 from tests.small_networks import CLASS_COUNT, colored_images
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from attacks.cleverhans.pgd import PGD
-from attacks.engine import attack_pixels, record_seeds, to_images
-from attacks.errors import UserError
-from attacks.logits import logits_of
-from attacks.threat import ThreatModel
-from models.foreign.outputs import check_differentiable
-from models.foreign.saved_models import load_outputs, read_signature, saved_model_target
-from models.foreign.spec import ForeignSpec, InputFormat, OutputKind
+from dermrobust.attacks.cleverhans.pgd import PGD
+from dermrobust.attacks.engine import attack_pixels, record_seeds, to_images
+from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.logits import logits_of
+from dermrobust.attacks.threat import ThreatModel
+from dermrobust.models.foreign.outputs import check_differentiable
+from dermrobust.models.foreign.saved_models import load_outputs, read_signature, saved_model_target
+from dermrobust.models.foreign.spec import ForeignSpec, InputFormat, OutputKind
 from tests.foreign_models import BYTES, SIZE, UNIT, exported, learned, taking
 from tests.small_networks import colored_images
 

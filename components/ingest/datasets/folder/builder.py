@@ -6,11 +6,11 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from components.ingest import metadata_table
-from components.ingest.datasets.builder import LesionBuilder, LesionConfig, Listing
-from components.ingest.datasets.folder.source import FolderSource, find_files
-from components.ingest.datasets.listing import listing_of
-from components.ingest.image_sources import index_images
+from dermrobust.components.ingest import metadata_table
+from dermrobust.components.ingest.datasets.builder import LesionBuilder, LesionConfig, Listing
+from dermrobust.components.ingest.datasets.folder.source import FolderSource, find_files
+from dermrobust.components.ingest.datasets.listing import listing_of
+from dermrobust.components.ingest.image_sources import index_images
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 _OPTIONAL = ("lesion_id", "age", "sex", "localization")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from attacks.errors import UserError
-from components.ingest import metadata_table
-from components.ingest.datasets.builder import LesionBuilder, Listing
-from components.ingest.datasets.ham10000.release import EXPECTED, find_files
-from components.ingest.datasets.listing import listing_of
-from components.ingest.image_sources import index_images
-from models.lesions import HAM10000_CLASSES
+from dermrobust.attacks.errors import UserError
+from dermrobust.components.ingest import metadata_table
+from dermrobust.components.ingest.datasets.builder import LesionBuilder, Listing
+from dermrobust.components.ingest.datasets.ham10000.release import EXPECTED, find_files
+from dermrobust.components.ingest.datasets.listing import listing_of
+from dermrobust.components.ingest.image_sources import index_images
+from dermrobust.models.lesions import HAM10000_CLASSES
 
 _COLUMNS = ("lesion_id", "image_id", "dx", "age", "sex", "localization")
 _REQUIRED = ("lesion_id", "image_id", "dx")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from attacks.errors import UserError
+from dermrobust.attacks.errors import UserError
 
 EXPECTED = """\
     <path>/

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.ingest.datasets.synthetic.fields import (
+from dermrobust.components.ingest.datasets.synthetic.fields import (
     Field,
     blend,
     directions,

@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from components.ingest.datasets.builder import ImageReader, LesionBuilder, LesionConfig, Listing
-from components.ingest.datasets.synthetic.population import SyntheticRecord, sample_population
-from components.ingest.datasets.synthetic.rendering import encode_png, render
-from components.ingest.datasets.synthetic.source import SyntheticSource
-from components.ingest.records import LesionRecord
-from models.lesions import HAM10000_CLASSES
+from dermrobust.components.ingest.datasets.builder import ImageReader, LesionBuilder, LesionConfig, Listing
+from dermrobust.components.ingest.datasets.synthetic.population import SyntheticRecord, sample_population
+from dermrobust.components.ingest.datasets.synthetic.rendering import encode_png, render
+from dermrobust.components.ingest.datasets.synthetic.source import SyntheticSource
+from dermrobust.components.ingest.records import LesionRecord
+from dermrobust.models.lesions import HAM10000_CLASSES
 
 
 @dataclass(frozen=True)

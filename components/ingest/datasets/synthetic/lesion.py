@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.ingest.datasets.synthetic.fields import (
+from dermrobust.components.ingest.datasets.synthetic.fields import (
     Field,
     directions,
     image_grid,
@@ -15,7 +15,7 @@ from components.ingest.datasets.synthetic.fields import (
     uniform,
     value_noise,
 )
-from components.ingest.datasets.synthetic.traits import Traits
+from dermrobust.components.ingest.datasets.synthetic.traits import Traits
 
 _HARMONICS = 5
 

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from components.ingest.datasets.synthetic.artefacts import draw_artefacts, sensor_noise
-from components.ingest.datasets.synthetic.fields import Field, blend, generator
-from components.ingest.datasets.synthetic.lesion import body_colour, photograph_coordinates, view_lesion
-from components.ingest.datasets.synthetic.population import SyntheticRecord
-from components.ingest.datasets.synthetic.skin import draw_skin, light
-from components.ingest.datasets.synthetic.structures import draw_structures
-from components.ingest.datasets.synthetic.traits import draw_traits
+from dermrobust.components.ingest.datasets.synthetic.artefacts import draw_artefacts, sensor_noise
+from dermrobust.components.ingest.datasets.synthetic.fields import Field, blend, generator
+from dermrobust.components.ingest.datasets.synthetic.lesion import body_colour, photograph_coordinates, view_lesion
+from dermrobust.components.ingest.datasets.synthetic.population import SyntheticRecord
+from dermrobust.components.ingest.datasets.synthetic.skin import draw_skin, light
+from dermrobust.components.ingest.datasets.synthetic.structures import draw_structures
+from dermrobust.components.ingest.datasets.synthetic.traits import draw_traits
 
 _MIN_SIDE = 8
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from components.ingest.datasets.synthetic.fields import (
+from dermrobust.components.ingest.datasets.synthetic.fields import (
     Field,
     blend,
     directions,
@@ -21,8 +21,8 @@ from components.ingest.datasets.synthetic.fields import (
     strokes,
     uniform,
 )
-from components.ingest.datasets.synthetic.lesion import LesionView
-from components.ingest.datasets.synthetic.traits import Traits
+from dermrobust.components.ingest.datasets.synthetic.lesion import LesionView
+from dermrobust.components.ingest.datasets.synthetic.traits import Traits
 
 Structure = Callable[[Field, LesionView, np.random.Generator, Traits], None]
 

@@ -101,7 +101,7 @@ _AMBIGUITY: dict[str, float] = {
 }
 """Largest share that the look of another class can have in a lesion: the knob for the difficulty.
 
-With these values `models.networks.small_resnet` at 32 pixels reaches a balanced accuracy of 0.77 to 0.91 (mean 0.85 of
+With these values `small_resnet` at 32 pixels reaches a balanced accuracy of 0.77 to 0.91 (mean 0.85 of
 7 runs: 2,400 images split by lesion, 20 epochs), and PGD-20 at 4/255 leaves less than 0.12 of it. Much of the spread
 is chance: a test split holds only 5 to 9 images each of df and vasc.
 """
