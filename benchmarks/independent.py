@@ -39,7 +39,7 @@ from dermrobust.attacks.logits import logits_of
 from dermrobust.attacks.registry import read_suite
 from dermrobust.attacks.threat import Norm, Pixels, ThreatModel
 from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType
-from dermrobust.components.evaluate.intervals import wilson_interval
+from dermrobust.components.evaluation.intervals import wilson_interval
 from dermrobust.components.examples import Batch, ExamplesSpec, Split, first_records, shard_uris
 from dermrobust.components.model_files import load_classifier, load_network, load_target
 from dermrobust.pipeline.config import PipelineConfig, load_config

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from dermrobust.components.artifacts import ArtifactType
-from dermrobust.components.evaluate.checks.check import Check
+from dermrobust.components.evaluation.checks import Check
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.history import evaluation_rows
 from dermrobust.pipeline.ledger import Ledger

@@ -13,14 +13,14 @@ from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.audit.component import ADOPT_DATA, ADOPT_MODEL, AdoptDataParams, AdoptModelParams, ClassName
 from dermrobust.components.audit.labels import read_labels
 from dermrobust.components.component import Params
-from dermrobust.components.evaluate.component import EVALUATE, PREDICT, PROBE
-from dermrobust.components.evaluate.params import EvaluateParams, PredictParams, ProbeParams, Threats
-from dermrobust.components.evaluate.thresholds import Gate
+from dermrobust.components.evaluation.params import EvaluateParams, PredictParams, ProbeParams, Threats
+from dermrobust.components.evaluation.thresholds import Gate
 from dermrobust.components.progress import Progress
 from dermrobust.models.foreign.declared import check_image_shape, declared_input
 from dermrobust.models.foreign.spec import InputFormat, OutputKind
 from dermrobust.pipeline.config import PipelineConfig
-from dermrobust.pipeline.graph import Node, Output
+from dermrobust.pipeline.evaluation_graph import evaluation_nodes
+from dermrobust.pipeline.nodes import Node, Output
 from dermrobust.pipeline.runner import RunResult, run_graph
 
 MODEL, CONTROL = "model", "control"
@@ -117,25 +117,17 @@ def _evaluation(audit: Audit, classes: tuple[str, ...], examples: Output) -> lis
     """Return the nodes that attack and evaluate the adopted models."""
     names = tuple(audit.models())
     models = {name: Output(ADOPTED.format(name), "model") for name in names}
-    nodes: list[Node] = []
-    for name, model in models.items():
-        # What fools the undefended model is tried on the audited one too.
-        surrogates = tuple(other for other in names if other == CONTROL != name)
-        put_through = {
+
+    def attacked(name: str) -> dict[str, Any]:
+        return {
             "attacks": audit.attacks,
             "epsilons": audit.epsilons,
             "batch_size": audit.batch_size,
             "seed": audit.seed,
-            "surrogates": surrogates,
+            # Images that fool the undefended model are tried on the audited one too.
+            "surrogates": tuple(other for other in names if other == CONTROL != name),
         }
-        inputs: dict[str, tuple[Output, ...]] = {
-            "examples": (examples,),
-            "model": (model,),
-            "surrogates": tuple(models[other] for other in surrogates),
-        }
-        nodes.append(Node(f"predict[{name}]", "evaluate", PREDICT, PredictParams(**put_through), inputs))
-        inputs = {**inputs, "predictions": (Output(f"predict[{name}]", "predictions"),)}
-        nodes.append(Node(f"probe[{name}]", "evaluate", PROBE, ProbeParams(**put_through), inputs))
+
     known = {} if audit.malignant is None else {"malignant": audit.malignant}
     evaluate = EvaluateParams(
         models=names,
@@ -148,12 +140,13 @@ def _evaluation(audit: Audit, classes: tuple[str, ...], examples: Output) -> lis
         gate=Gate(candidate=MODEL),
         **known,
     )
-    inputs = {
-        "examples": (examples,),
-        "predictions": tuple(Output(f"predict[{name}]", "predictions") for name in names),
-        "probes": tuple(Output(f"probe[{name}]", "probes") for name in names),
-    }
-    return [*nodes, Node("evaluate", "evaluate", EVALUATE, evaluate, inputs)]
+    return evaluation_nodes(
+        models,
+        examples,
+        predict=lambda name: PredictParams(**attacked(name)),
+        probe=lambda name: ProbeParams(**attacked(name)),
+        evaluate=evaluate,
+    )
 
 
 def _check_attacks(audit: Audit, class_count: int) -> None:

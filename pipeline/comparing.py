@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from dermrobust.attacks.errors import UserError
-from dermrobust.components.report.comparing import Compared, Side, compare, render_comparison
 from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.report.comparing import Compared, Side, compare, render_comparison
 from dermrobust.pipeline.reporting import evaluated_run
 
 

@@ -19,8 +19,8 @@ from dermrobust.components.augment.component import AugmentParams
 from dermrobust.components.beam_runtime import UNSAFE_RUNNERS
 from dermrobust.components.budgets import StorableThreat
 from dermrobust.components.component import Params
-from dermrobust.components.evaluate.params import EvaluateParams, PredictParams, ProbeParams, ProbeSizes, Reading
-from dermrobust.components.evaluate.thresholds import CLEAN, WORST_CASE, Gate, Threshold
+from dermrobust.components.evaluation.params import EvaluateParams, PredictParams, ProbeParams, ProbeSizes, Reading
+from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE, Gate, Threshold
 from dermrobust.components.export.component import ExportParams
 from dermrobust.components.gradient_precision import GRADIENT_PRECISION
 from dermrobust.components.ingest.component import IngestParams

@@ -2,45 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 from dermrobust.components.augment.component import AUGMENT
-from dermrobust.components.component import Component, Params
-from dermrobust.components.evaluate.component import EVALUATE, PREDICT, PROBE
 from dermrobust.components.export.component import EXPORT, ExportParams
 from dermrobust.components.ingest.component import INGEST
 from dermrobust.components.preprocess.component import PREPROCESS
 from dermrobust.components.train.component import TRAIN
 from dermrobust.pipeline.config import BASELINE, PipelineConfig
+from dermrobust.pipeline.evaluation_graph import evaluation_nodes
+from dermrobust.pipeline.nodes import Node, Output
 from dermrobust.pipeline.stages import STAGES
-
-
-@dataclass(frozen=True)
-class Output:
-    """One output of a node."""
-
-    node: str
-    name: str
-
-
-@dataclass(frozen=True)
-class Node:
-    """A component at its place in the graph.
-
-    Attributes:
-        id: unique, such as `train[pgd]`.
-        stage: the command that runs it.
-        component: what it does.
-        params: how.
-        inputs: for each input the outputs that it gets.
-    """
-
-    id: str
-    stage: str
-    component: Component
-    params: Params
-    inputs: Mapping[str, tuple[Output, ...]]
 
 
 def build_graph(config: PipelineConfig) -> list[Node]:
@@ -64,20 +34,14 @@ def build_graph(config: PipelineConfig) -> list[Node]:
         crafted = tuple(Output(f"augment[{attack}]", "adversarial") for attack in attacks)
         inputs = {"examples": (examples,), "adversarial": crafted}
         nodes.append(Node(f"train[{name}]", "augment", TRAIN, config.hardened_train(), inputs))
-    surrogates = tuple(models[name] for name in config.surrogates())
     predict = config.predict_params()
-    for name, model in models.items():
-        inputs = {"examples": (examples,), "model": (model,), "surrogates": surrogates}
-        nodes.append(Node(f"predict[{name}]", "evaluate", PREDICT, predict, inputs))
-        inputs = {**inputs, "predictions": (Output(f"predict[{name}]", "predictions"),)}
-        inputs["surrogates"] = () if name == BASELINE else (models[BASELINE],)
-        nodes.append(Node(f"probe[{name}]", "evaluate", PROBE, config.probe_params(name), inputs))
-    inputs = {
-        "examples": (examples,),
-        "predictions": tuple(Output(f"predict[{name}]", "predictions") for name in models),
-        "probes": tuple(Output(f"probe[{name}]", "probes") for name in models),
-    }
-    nodes.append(Node("evaluate", "evaluate", EVALUATE, config.evaluate_params(), inputs))
+    nodes += evaluation_nodes(
+        models,
+        examples,
+        predict=lambda name: predict,
+        probe=config.probe_params,
+        evaluate=config.evaluate_params(),
+    )
     export = {
         "model": (models[config.evaluate.gate.candidate],),
         "blessing": (Output("evaluate", "blessing"),),

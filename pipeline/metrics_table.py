@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from dermrobust.components import storage
-from dermrobust.components.evaluate.adaptive import AdaptiveLoss, AdaptiveLosses
-from dermrobust.components.evaluate.checks.check import Check, Checks
-from dermrobust.components.evaluate.files import ADAPTIVE, CHECKS, METRICS
+from dermrobust.components.evaluation.adaptive import AdaptiveLoss, AdaptiveLosses
+from dermrobust.components.evaluation.checks import Check, Checks
+from dermrobust.components.evaluation.files import ADAPTIVE, CHECKS, METRICS
 
 
 def metric_rows(evaluation_uri: str) -> list[dict[str, Any]]:

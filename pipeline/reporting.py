@@ -14,14 +14,14 @@ from pydantic import ValidationError
 from dermrobust.attacks.errors import UserError
 from dermrobust.components import storage
 from dermrobust.components.artifacts import MANIFEST, ArtifactType, Manifest
-from dermrobust.components.report import files
-from dermrobust.components.report.card import render_card
-from dermrobust.components.report.evaluation import Evaluation, read_evaluation
-from dermrobust.components.report.html import render_page
-from dermrobust.components.report.lineage import ArtifactRecord, DataRecord, Lineage, ModelRecord, NodeRecord
 from dermrobust.pipeline import places
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.ledger import Ledger
+from dermrobust.pipeline.report import files
+from dermrobust.pipeline.report.card import render_card
+from dermrobust.pipeline.report.evaluation import Evaluation, read_evaluation
+from dermrobust.pipeline.report.html import render_page
+from dermrobust.pipeline.report.lineage import ArtifactRecord, DataRecord, Lineage, ModelRecord, NodeRecord
 from dermrobust.pipeline.stages import STAGES
 from dermrobust.version import __version__
 

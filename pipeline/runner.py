@@ -31,9 +31,10 @@ from dermrobust.components.fingerprint import fingerprint, library_versions
 from dermrobust.components.progress import Progress, Task
 from dermrobust.pipeline import places
 from dermrobust.pipeline.config import PipelineConfig, dump
-from dermrobust.pipeline.graph import Node, between, build_graph, needed
+from dermrobust.pipeline.graph import between, build_graph, needed
 from dermrobust.pipeline.ledger import Ledger
 from dermrobust.pipeline.locks import alone
+from dermrobust.pipeline.nodes import Node
 
 DONE, CACHED, FAILED, SKIPPED, REFUSED = "done", "cached", "failed", "skipped", "refused"
 EXIT_CODES = {DONE: 0, CACHED: 0, SKIPPED: 0, FAILED: 1, REFUSED: 3}

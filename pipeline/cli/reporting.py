@@ -13,8 +13,8 @@ from dermrobust.pipeline.cli.options import config_from, config_option, json_opt
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from dermrobust.components.report.comparing import Compared
-    from dermrobust.components.report.evaluation import Figure
+    from dermrobust.pipeline.report.comparing import Compared
+    from dermrobust.pipeline.report.evaluation import Figure
 
 _output = click.Path(path_type=Path, dir_okay=False)
 _SHOWN = ("accuracy", "balanced_accuracy")
@@ -101,7 +101,7 @@ def _table(compared: Compared, metric: str) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from dermrobust.components.report import wording
+    from dermrobust.pipeline.report import wording
 
     title = f"{wording.metric(metric).label} of all test images; change: second minus first"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)

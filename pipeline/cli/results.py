@@ -16,8 +16,8 @@ from dermrobust.pipeline.metrics_table import adaptive_rows, check_rows, metric_
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dermrobust.components.evaluate.adaptive import AdaptiveLoss
-    from dermrobust.components.evaluate.checks.check import Check
+    from dermrobust.components.evaluation.adaptive import AdaptiveLoss
+    from dermrobust.components.evaluation.checks import Check
     from dermrobust.pipeline.config import PipelineConfig
     from dermrobust.pipeline.runner import RunResult
 

@@ -20,12 +20,12 @@ from dermrobust.components import storage
 from dermrobust.components.adversarial_spec import AdversarialSpec, shard_uris
 from dermrobust.components.artifacts import Artifact
 from dermrobust.components.augment.component import AUGMENT, AugmentParams
-from dermrobust.components.evaluate.component import PREDICT
-from dermrobust.components.evaluate.params import PredictParams
-from dermrobust.components.evaluate.predict import ADVERSARIAL, PREDICTIONS, prediction_uris
+from dermrobust.components.evaluation.params import PredictParams
+from dermrobust.components.evaluation.predictions import ADVERSARIAL, PREDICTIONS, prediction_uris
 from dermrobust.components.examples import FEATURES, METADATA, ExamplesSpec, Split, read_batches
 from dermrobust.components.examples import shard_uris as example_uris
 from dermrobust.components.model_files import load_network
+from dermrobust.components.predict.component import PREDICT
 from tests.components.conftest import Workshop
 from tests.small_networks import CLASS_COUNT
 

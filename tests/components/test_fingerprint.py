@@ -12,10 +12,11 @@ from dermrobust.components import fingerprint as fingerprints
 from dermrobust.components.artifacts import Artifact, ArtifactType
 from dermrobust.components.augment.component import AUGMENT
 from dermrobust.components.component import NOT_IN_FINGERPRINT, Component, Params
-from dermrobust.components.evaluate.component import EVALUATE, PREDICT
 from dermrobust.components.export.component import EXPORT
 from dermrobust.components.fingerprint import fingerprint, library_versions, source_digest
 from dermrobust.components.ingest.component import INGEST, IngestParams
+from dermrobust.components.measure.component import EVALUATE
+from dermrobust.components.predict.component import PREDICT
 from dermrobust.components.preprocess.component import PREPROCESS
 from dermrobust.components.train.component import TRAIN, TrainParams
 
@@ -169,7 +170,7 @@ def test_every_library_that_a_component_names_is_installed(real: Component) -> N
             "dermrobust.attacks.cleverhans.gradient_step",
             "def gradient_steps",
         ),  # imported late
-        ("dermrobust.components.evaluate.predict", "dermrobust.models.classifier", "def attack_target"),
+        ("dermrobust.components.predict.executor", "dermrobust.models.classifier", "def attack_target"),
         ("dermrobust.components.preprocess.executor", "dermrobust.models.preprocessing", "def decode"),
         (
             "dermrobust.components.ingest.executor",
@@ -192,7 +193,7 @@ def test_it_changes_with_the_code_of_every_module_that_takes_part(
 @pytest.mark.parametrize(
     "module",
     [
-        "dermrobust.components.evaluate.metrics",
+        "dermrobust.components.measure.metrics",
         "dermrobust.components.export.signatures",
         "dermrobust.components.train.loop",
     ],

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dermrobust.components import storage
 from dermrobust.components.artifacts import ArtifactType
 from dermrobust.components.component import Component, Context, Params
-from dermrobust.pipeline.graph import Node, Output
+from dermrobust.pipeline.nodes import Node, Output
 
 TEXT = "text.txt"
 

@@ -8,11 +8,11 @@ from click.testing import CliRunner, Result
 
 from dermrobust.components.artifacts import ArtifactType
 from dermrobust.components.audit.component import AdoptDataParams, AdoptModelParams
-from dermrobust.components.evaluate.params import EvaluateParams, PredictParams
+from dermrobust.components.evaluation.params import EvaluateParams, PredictParams
 from dermrobust.models.foreign.spec import InputFormat
 from dermrobust.pipeline.audit import Audit, audit_graph
 from dermrobust.pipeline.cli.main import main
-from dermrobust.pipeline.graph import Node
+from dermrobust.pipeline.nodes import Node
 from tests.datasets import write_table
 from tests.foreign_models import SIZE, learned
 

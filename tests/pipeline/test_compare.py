@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner, Result
 from selenium.webdriver.common.by import By
 
-from dermrobust.components.report.comparing import Pair
-from dermrobust.components.report.evaluation import Figure, Place
 from dermrobust.pipeline.cli.main import main
-from tests.components.report.browser import chromium, set_width
-from tests.components.report.evaluations import ATTACKS, DrawnRoot
+from dermrobust.pipeline.report.comparing import Pair
+from dermrobust.pipeline.report.evaluation import Figure, Place
+from tests.pipeline.report.browser import chromium, set_width
+from tests.pipeline.report.evaluations import ATTACKS, DrawnRoot
 
 FIRST, SECOND = "20261122T100000-aaaaaa", "20261122T110000-bbbbbb"
 PLACE = Place("vanilla", "none", 0.0, "overall", "accuracy")

@@ -15,7 +15,7 @@ from dermrobust.pipeline.cli.main import main
 from dermrobust.pipeline.ledger import Ledger
 from dermrobust.pipeline.places import ledger_path
 from dermrobust.pipeline.reporting import evaluated_run, write_report
-from tests.components.report.evaluations import DrawnRoot
+from tests.pipeline.report.evaluations import DrawnRoot
 
 RUN = "20261122T100000-aaaaaa"
 

@@ -13,8 +13,8 @@ from dermrobust.attacks.engine import to_images
 from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.logits import logits_of
 from dermrobust.components.artifacts import Artifact
+from dermrobust.components.attack_targets import classifier_of, has_only_probabilities
 from dermrobust.components.audit.component import ADOPT_MODEL, AdoptModelParams
-from dermrobust.components.evaluate.loading import classifier_of, has_only_probabilities
 from dermrobust.components.fingerprint import fingerprint
 from dermrobust.components.foreign_files import ADOPTION, FOREIGN
 from dermrobust.components.model_files import ModelSpec, load_classifier

@@ -1,0 +1,106 @@
+"""Loading what is evaluated: networks of this project, and models that somebody brought."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from dermrobust.attacks.target import Precision, Target
+from dermrobust.components import storage
+from dermrobust.components.artifacts import Artifact
+from dermrobust.components.component import Context
+from dermrobust.components.evaluation.params import PredictParams
+from dermrobust.components.foreign_files import FOREIGN, SAVED_MODEL
+from dermrobust.components.model_files import NETWORK, load_classifier, load_target
+from dermrobust.models.classifier import compute_deterministically
+from dermrobust.models.foreign.saved_models import saved_model_target
+from dermrobust.models.foreign.spec import ForeignSpec, OutputKind
+
+
+def classifier_of(model: Artifact) -> Target:
+    """Return the model exactly as it is, to score images by; once per process and content."""
+    if _is_network(model.uri, model.digest):
+        return load_classifier(model.uri, model.digest)
+    return _saved_model(model.uri, model.digest)
+
+
+def has_only_probabilities(model: Artifact) -> bool:
+    """Whether the logits of a model had to be made of its probabilities, where they may have been rounded away."""
+    if not storage.exists(model.path(FOREIGN)):
+        return False
+    return _foreign(model.uri).outputs is OutputKind.PROBABILITIES
+
+
+def _target_of(model: Artifact, precision: Precision) -> Target:
+    """Return what attacks see of a model; a SavedModel computes in whatever precision it was saved in."""
+    if _is_network(model.uri, model.digest):
+        return load_target(model.uri, model.digest, precision)
+    return _saved_model(model.uri, model.digest)
+
+
+@functools.lru_cache(maxsize=16)
+def _is_network(uri: str, digest: str) -> bool:
+    del digest
+    return storage.exists(storage.join(uri, NETWORK))
+
+
+def _foreign(uri: str) -> ForeignSpec:
+    return ForeignSpec.model_validate_json(storage.read_bytes(storage.join(uri, FOREIGN)))
+
+
+@functools.lru_cache(maxsize=8)
+def _saved_model(uri: str, digest: str) -> Target:
+    """Load the SavedModel of a model artifact; once per process and content, which `digest` stands for."""
+    del digest
+    compute_deterministically()
+    source = storage.join(uri, SAVED_MODEL)
+    if storage.is_local(source):
+        return saved_model_target(Path(source), _foreign(uri))
+    # TensorFlow keeps what it has loaded in memory, so that the copy may go.
+    with tempfile.TemporaryDirectory() as folder:
+        for name in storage.list_files(source):
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(storage.read_bytes(storage.join(source, name)))
+        return saved_model_target(Path(folder), _foreign(uri))
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """The model under attack, and those that an attacker has beside it.
+
+    Attributes:
+        model: the model artifact.
+        surrogates: other model artifacts by name.
+        precision: of gradients.
+    """
+
+    model: Artifact
+    surrogates: Mapping[str, Artifact]
+    precision: Precision
+
+    @classmethod
+    def of(cls, context: Context, params: PredictParams) -> Attacked:
+        """Return the model that a component is given, and the surrogates that its parameters name."""
+        surrogates = dict(zip(params.surrogates, context.inputs["surrogates"], strict=True))
+        return cls(context.input("model"), surrogates, params.gradient_precision)
+
+    def target(self) -> Target:
+        """Return what attacks see; models are loaded once per process."""
+        return dataclasses.replace(
+            _target_of(self.model, self.precision),
+            surrogates={name: _target_of(other, self.precision) for name, other in self.surrogates.items()},
+        )
+
+
+def probabilities_of(logits: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return probabilities float32 [count, class_count]."""
+    return np.asarray(tf.nn.softmax(logits).numpy())

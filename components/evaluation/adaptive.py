@@ -1,0 +1,74 @@
+"""What an adaptive attack removes of the robustness that a model shows against transferred examples.
+
+A model that was trained on stored adversarial examples often withstands examples that were crafted on another model,
+and falls to the same attack through its own gradients (Athalye et al. 2018, arXiv 1802.00420).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from dermrobust.components.evaluation.thresholds import WORST_CASE
+from dermrobust.components.measure.table import OVERALL
+
+
+class AdaptiveLoss(BaseModel):
+    """Accuracies of one model at one budget.
+
+    Attributes:
+        model: its name.
+        epsilon: the budget in 1/255.
+        attack: the transferred attack.
+        transferred: accuracy on its examples.
+        adaptive: accuracy in the worst case of all attacks, those through the model's own gradients among them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    epsilon: float
+    attack: str
+    transferred: float
+    adaptive: float
+
+    @property
+    def removed(self) -> float:
+        """The accuracy that is lost to an attacker who has the model."""
+        return self.transferred - self.adaptive
+
+
+class AdaptiveLosses(BaseModel):
+    """As `adaptive.json` in an evaluation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    losses: tuple[AdaptiveLoss, ...]
+
+
+def adaptive_losses(metrics: pa.Table, transfers: Sequence[str]) -> AdaptiveLosses:
+    """Compare transferred attacks with the worst case, for each model and budget.
+
+    Args:
+        metrics: see `table.metrics_table`.
+        transfers: names of the attacks whose examples are crafted on another model.
+    """
+    found = {
+        (row["model"], row["attack"], row["epsilon"]): row["value"]
+        for row in metrics.to_pylist()
+        if row["slice"] == OVERALL and row["metric"] == "accuracy" and row["epsilon"] is not None
+    }
+    losses = [
+        AdaptiveLoss(
+            model=model,
+            epsilon=epsilon,
+            attack=attack,
+            transferred=accuracy,
+            adaptive=found[model, WORST_CASE, epsilon],
+        )
+        for (model, attack, epsilon), accuracy in found.items()
+        if attack in transfers
+    ]
+    return AdaptiveLosses(losses=tuple(losses))

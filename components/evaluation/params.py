@@ -1,0 +1,107 @@
+"""What evaluation takes: what models are put through, how much more is tried, and how predictions are read.
+
+Apart from the declarations, whose executors a change of one would else be a change of all.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from dermrobust.attacks.registry import NamedAttacks, read_suite
+from dermrobust.attacks.target import Precision
+from dermrobust.attacks.threat import Norm, ThreatModel
+from dermrobust.components.budgets import StorableThreat
+from dermrobust.components.component import Params
+from dermrobust.components.evaluation.thresholds import Gate
+from dermrobust.components.gradient_precision import GRADIENT_PRECISION
+
+
+def _comparable(threats: tuple[ThreatModel, ...]) -> tuple[ThreatModel, ...]:
+    if len(set(threats)) < len(threats):
+        raise ValueError("an epsilon stands in the list twice")
+    if len({threat.norm for threat in threats}) > 1:
+        raise ValueError("one evaluation has one norm, so that its budgets can be compared; use a config for each norm")
+    return threats
+
+
+Threats = Annotated[tuple[StorableThreat, ...], AfterValidator(_comparable)]
+
+
+def _default_attacks() -> dict[str, Any]:
+    return read_suite("paper")
+
+
+class PredictParams(Params):
+    """What a model is put through."""
+
+    attacks: NamedAttacks = Field(
+        default_factory=_default_attacks,
+        description="Attacks by the name that they have in results, or the name of a suite: paper, standard, auto.",
+    )
+    epsilons: Threats = Field(
+        tuple(ThreatModel(epsilon) for epsilon in (1, 2, 4, 8)),
+        min_length=1,
+        description='Budgets: 4 (L-infinity, in 1/255), "linf:4/255" or "l2:0.5"; all of one norm.',
+    )
+    stop_at_success: bool = Field(
+        True,
+        description="Leave an image as soon as the model errs on it: the same accuracies, several times faster. false: "
+        "make the most of the budget, which lowers the probabilities that macro AUC is about.",
+    )
+    gradient_precision: Precision = GRADIENT_PRECISION
+    batch_size: int = Field(128, ge=1, le=4096, description="Images a gradient step.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Of random starts.")
+    surrogates: tuple[str, ...] = Field(
+        (), description="Names of the models that examples may be transferred from, in the order of the inputs."
+    )
+
+
+class ProbeSizes(Params):
+    """How much is tried to shake the figures of an evaluation."""
+
+    images: int = Field(
+        256, ge=1, le=1_000_000, description="Test images on which stronger and other attacks are tried."
+    )
+    queries: int = Field(300, ge=0, le=1_000_000, description="Of the square attack, an image; 0: leave it out.")
+    spsa_images: int = Field(8, ge=0, le=1_000_000, description="Images for SPSA, which is slow; 0: leave it out.")
+    noise_draws: int = Field(10, ge=1, le=10_000, description="Random points of the budget, an image.")
+    corruption_images: int = Field(
+        512, ge=0, le=1_000_000, description="Test images that natural corruptions are applied to; 0: leave them out."
+    )
+
+
+class ProbeParams(PredictParams, ProbeSizes):
+    """What a model's figures must withstand: what it was put through, and how much more is tried."""
+
+
+class Reading(Params):
+    """How predictions are read."""
+
+    malignant: tuple[str, ...] = Field(
+        ("akiec", "bcc", "mel"),
+        description="Classes that must not be taken for benign ones; those that the data have not are left out.",
+    )
+    specificity: float = Field(0.9, gt=0, lt=1, description="At which sensitivity to melanoma is measured.")
+    min_slice_size: int = Field(
+        30, ge=1, le=1_000_000, description="Images below which a figure is shown, but marked, and never gates."
+    )
+    gallery: int = Field(24, ge=0, le=200, description="Flipped images that the report shows, a model.")
+
+
+class EvaluateParams(Reading):
+    """What the predictions are held to."""
+
+    models: tuple[str, ...] = Field((), description="Names of the models, in the order of their predictions.")
+    class_names: tuple[str, ...] = Field((), description="In the order of the probabilities.")
+    attacks: NamedAttacks = Field(default_factory=_default_attacks, description="What the models were put through.")
+    epsilons: Threats = Field((), description="The budgets of the attacks.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Of random starts.")
+    control: str | None = Field(None, description="The undefended model, which the attacks must break.")
+    gate: Gate = Field(description="What the candidate must meet.")
+
+    @property
+    def norm(self) -> Norm:
+        """That measures the budgets."""
+        return self.epsilons[0].norm

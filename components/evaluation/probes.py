@@ -1,0 +1,50 @@
+"""Probes artifact: layout and columns."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from dermrobust.components import storage
+from dermrobust.components.artifacts import Artifact
+
+PROBES, HEALTH, CORRUPTED = "probes", "health", "corrupted"
+
+MORE_STEPS, MORE_RESTARTS, LARGE = "twice the steps", "twice the restarts", "large budget"
+
+PROBES_SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("label", pa.int64()),
+        ("epsilon", pa.float32()),
+        ("probe", pa.string()),
+        ("attack", pa.string()),
+        ("stood", pa.bool_()),
+        ("probabilities", pa.list_(pa.float32())),
+        ("predicted", pa.int64()),
+    ]
+)
+HEALTH_SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("gradient", pa.float32()),
+        ("repeated", pa.float32()),
+        ("reordered", pa.float32()),
+        ("like_probabilities", pa.bool_()),
+        ("from_probabilities", pa.bool_()),
+    ]
+)
+CORRUPTED_SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("lesion_id", pa.string()),
+        ("label", pa.int64()),
+        ("corruption", pa.string()),
+        ("severity", pa.int64()),
+        ("predicted", pa.int64()),
+    ]
+)
+
+
+def probe_uris(probes: Artifact, folder: str) -> list[str]:
+    """Return the Parquet shards of a probes artifact in order: of PROBES, HEALTH or CORRUPTED."""
+    return [probes.path(folder, name) for name in storage.list_files(probes.path(folder))]

@@ -1,0 +1,134 @@
+"""What the self-checks look at."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.threat import ThreatModel
+from dermrobust.components.artifacts import Manifest
+from dermrobust.components.evaluation.adaptive import AdaptiveLoss
+from dermrobust.components.evaluation.attack_kinds import Kind, named
+from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
+from dermrobust.components.leakage.splits import Leakage
+from dermrobust.components.measure.table import OVERALL
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """An evaluation before it is believed.
+
+    Attributes:
+        models: names of the models.
+        control: the undefended one among them, which must break; None: there is none.
+        class_names: in the order of the labels.
+        attacks: what the models were put through, by name.
+        epsilons: the budgets.
+        rows: of the table of metrics.
+        probes: for each model what was tried beyond the attacks; see `probe.PROBES_SCHEMA`.
+        health: for each model what its network returns; see `probe.HEALTH_SCHEMA`.
+        stored: what was found when the adversarial images were read again; see `stored.STORED_SCHEMA`.
+        manifests: for each model that of its predictions.
+        leakage: between the splits.
+        losses: what adaptive attacks remove of robustness to transferred examples.
+    """
+
+    models: Sequence[str]
+    control: str | None
+    class_names: Sequence[str]
+    attacks: Mapping[str, Attack]
+    epsilons: Sequence[ThreatModel]
+    rows: Sequence[Mapping[str, Any]]
+    probes: Mapping[str, pa.Table]
+    health: Mapping[str, pa.Table]
+    stored: Sequence[Mapping[str, Any]]
+    manifests: Mapping[str, Manifest]
+    leakage: Leakage
+    losses: Sequence[AdaptiveLoss]
+
+    @property
+    def budgets(self) -> list[float]:
+        """The budgets in 1/255, from small to large."""
+        return sorted(round(threat.epsilon, 6) for threat in self.epsilons)
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of a guess."""
+        return 1 / len(self.class_names)
+
+    def accuracy(self, model: str, attack: str, epsilon: float) -> float | None:
+        """Return accuracy over all images."""
+        return self._accuracies.get((model, attack, epsilon))
+
+    def clean(self, model: str) -> float:
+        """Return accuracy on clean images."""
+        return self._accuracies[model, CLEAN, 0.0]
+
+    def worst_case(self, model: str, epsilon: float) -> float:
+        """Return per-example robust accuracy; the clean one where nothing attacked."""
+        found = self.accuracy(model, WORST_CASE, epsilon)
+        return self.clean(model) if found is None else found
+
+    def strongest(self, model: str, epsilon: float, *kinds: Kind) -> float | None:
+        """Return the lowest accuracy under an attack of these kinds; None where there is none."""
+        found = (self.accuracy(model, attack, epsilon) for attack in named(self.attacks, *kinds))
+        return min((value for value in found if value is not None), default=None)
+
+    def images(self, model: str) -> int:
+        """Return the number of test images."""
+        return max((int(row["n"]) for row in self._overall() if row["model"] == model), default=0)
+
+    def tried(self, model: str, *probes: str) -> Iterator[Tried]:
+        """Yield what became of these probes at each budget and for each attack."""
+        columns = ["probe", "attack", "epsilon", "label", "stood", "predicted"]
+        grouped: dict[tuple[str, str, float], list[tuple[int, bool, int | None]]] = {}
+        table = self.probes[model].select(columns).to_pydict()
+        for probe, attack, epsilon, label, stood, predicted in zip(*table.values(), strict=True):
+            if probe in probes:
+                grouped.setdefault((probe, attack, round(epsilon, 4)), []).append((label, stood, predicted))
+        for (probe, attack, epsilon), found in grouped.items():
+            fell = sum(stood and predicted != label for label, stood, predicted in found)
+            yield Tried(probe, attack, epsilon, len(found), sum(stood for _, stood, _ in found), fell)
+
+    def _overall(self) -> Iterator[Mapping[str, Any]]:
+        return (row for row in self.rows if row["slice"] == OVERALL and row["metric"] == "accuracy")
+
+    @functools.cached_property
+    def _accuracies(self) -> dict[tuple[str, str, float], float]:
+        return {(row["model"], row["attack"], row["epsilon"]): row["value"] for row in self._overall()}
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What became of a probe.
+
+    Attributes:
+        probe: its kind.
+        attack: the attack.
+        epsilon: in 1/255.
+        images: on which it was to be tried.
+        stood: how many of them withstood all that was before.
+        fell: how many of those it broke.
+    """
+
+    probe: str
+    attack: str
+    epsilon: float
+    images: int
+    stood: int
+    fell: int
+
+    @property
+    def share(self) -> float:
+        """By how much robust accuracy falls, 0 to 1."""
+        return self.fell / self.images if self.images else 0.0
+
+    @property
+    def left(self) -> int:
+        """How many images still stand."""
+        return self.stood - self.fell

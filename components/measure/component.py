@@ -1,0 +1,20 @@
+"""Measure: metrics by slice, comparisons, self-checks and the gate, from the predictions of all models."""
+
+from __future__ import annotations
+
+from dermrobust.components.artifacts import ArtifactType
+from dermrobust.components.component import Component
+from dermrobust.components.evaluation.params import EvaluateParams
+
+EVALUATE = Component(
+    name="evaluate",
+    params=EvaluateParams,
+    inputs={
+        "examples": ArtifactType.EXAMPLES,
+        "predictions": ArtifactType.PREDICTIONS,
+        "probes": ArtifactType.PROBES,
+    },
+    outputs={"evaluation": ArtifactType.EVALUATION, "blessing": ArtifactType.BLESSING},
+    executor="dermrobust.components.measure.executor:run",
+    libraries=("tensorflow-model-analysis", "tfx-bsl", "pyarrow", "apache-beam", "scipy"),
+)

@@ -1,0 +1,267 @@
+"""From the prediction shards of several models to wide Arrow batches, one row per attacked image.
+
+Shard i of every model holds the same rows (image, attack, epsilon), so models are joined shard by shard: no shuffle,
+and no more than one shard of each model in memory.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dermrobust.components.evaluation.tables import read_columns
+from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
+
+ROW_KEY = ("attack", "epsilon", "image_id")
+GROUPS = ("dx", "age_group", "sex", "localization", "skin_tone")
+CLUSTER = "cluster"
+"""Name of the column with a number that is the same for all images of a lesion, int64."""
+MAX_BATCH_ROWS = 16_384
+
+_COLUMNS = [*ROW_KEY, "lesion_id", "label", *GROUPS, "probabilities"]
+_PROBE_COLUMNS = ["image_id", "epsilon", "probabilities"]
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+
+def predictions_feature(model: str) -> str:
+    """Name of the column with a model's probabilities, float32 [class_count]."""
+    return f"predictions/{model}"
+
+
+def clean_feature(model: str) -> str:
+    """Name of the column with the class that the model predicts on the clean image; -1 on rows that are clean."""
+    return f"clean_predicted/{model}"
+
+
+@dataclass(frozen=True)
+class JoinedShard:
+    """The rows of one shard with the predictions of every model.
+
+    Attributes:
+        rows: Table [row] of `attack`, `epsilon` (units of 1/255), `image_id`, `lesion_id`, `label` and `GROUPS`.
+        probabilities: For each model float32 [row, class_count].
+    """
+
+    rows: pa.Table
+    probabilities: Mapping[str, Floats]
+
+    def take(self, indices: Integers | Mapping[str, Integers]) -> "JoinedShard":
+        """The rows at `indices`; with a mapping each model's probabilities come from its own rows [row]."""
+        by_model = indices if isinstance(indices, Mapping) else dict.fromkeys(self.probabilities, indices)
+        rows = self.rows.take(pa.array(next(iter(by_model.values()))))
+        return JoinedShard(rows, {model: self.probabilities[model][by_model[model]] for model in self.probabilities})
+
+
+def join_models(tables: Mapping[str, pa.Table]) -> JoinedShard:
+    """Joins the prediction tables that the models have for one shard, in any order of rows.
+
+    Raises:
+        ValueError: If a model lacks rows, repeats rows, disagrees on labels, or has probabilities that are not finite
+            or not of the same class count; if a label is not a class.
+    """
+    ordered = {model: _in_key_order(table) for model, table in tables.items()}
+    first, rows = next(
+        (model, table.select([*ROW_KEY, "lesion_id", "label", *GROUPS])) for model, table in ordered.items()
+    )
+    keys = rows.select([*ROW_KEY])
+    if rows.num_rows != keys.group_by([*ROW_KEY]).aggregate([]).num_rows:
+        raise ValueError(f"evaluate: model '{first}' has several predictions for the same image, attack and epsilon")
+    for model, table in ordered.items():
+        if not table.select([*ROW_KEY, "label"]).equals(rows.select([*ROW_KEY, "label"])):
+            raise ValueError(
+                f"evaluate: models '{first}' ({rows.num_rows} rows) and '{model}' ({table.num_rows} rows) differ in "
+                "images, attacks, epsilons or labels. Predict with every model on the same shards of images."
+            )
+    probabilities = {model: _probabilities(model, table) for model, table in ordered.items()}
+    if len({array.shape for array in probabilities.values()}) > 1:
+        shapes = {model: array.shape[1] for model, array in probabilities.items()}
+        raise ValueError(f"evaluate: the models differ in their number of classes: {shapes}")
+    _check_labels(rows, probabilities[first].shape[1])
+    return JoinedShard(rows, probabilities)
+
+
+def with_worst_case(shard: JoinedShard, probes: Mapping[str, pa.Table] | None = None) -> JoinedShard:
+    """Adds, for every epsilon, rows of the attack "worst_case": what does worst on an image, per model.
+
+    The worst of the clean prediction, of those under every attack at that epsilon and of what the probes found there
+    is the one in which the true class has the smallest margin over the best other class. An image is wrong there
+    exactly if it is wrong in any of them, so that accuracy on these rows is per-example robust accuracy.
+
+    Args:
+        shard: The rows of the attacks.
+        probes: For each model rows of `image_id`, `epsilon` and `probabilities` under stronger attacks, on some images.
+
+    Raises:
+        ValueError: If an image has no clean prediction.
+    """
+    attack = shard.rows["attack"].to_numpy()
+    epsilon = shard.rows["epsilon"].to_numpy()
+    image, clean_row = _clean_rows(shard)
+    labels = shard.rows["label"].to_numpy()
+    order = {model: _margin_order(values, labels) for model, values in shard.probabilities.items()}
+    parts = [shard]
+    for budget in np.unique(epsilon[attack != CLEAN]):
+        attacked = np.flatnonzero((attack != CLEAN) & (epsilon == budget))
+        candidates = np.concatenate([np.unique(clean_row[image[attacked]]), attacked])
+        worst = {model: _first_per_image(candidates, image, rank) for model, rank in order.items()}
+        part = shard.take(worst)
+        stronger = {
+            model: _where_worse(part.rows, values, (probes or {}).get(model), budget)
+            for model, values in part.probabilities.items()
+        }
+        parts.append(JoinedShard(_relabelled(part.rows, WORST_CASE, budget), stronger))
+    return JoinedShard(
+        pa.concat_tables([part.rows for part in parts]),
+        {model: np.concatenate([part.probabilities[model] for part in parts]) for model in shard.probabilities},
+    )
+
+
+def _where_worse(rows: pa.Table, probabilities: Floats, probes: pa.Table | None, epsilon: np.float32) -> Floats:
+    """The probabilities [row, class_count], replaced where a probe at this budget leaves a smaller margin."""
+    if probes is None or not probes.num_rows:
+        return probabilities
+    place = {name: index for index, name in enumerate(rows["image_id"].to_pylist())}
+    labels = rows["label"].to_numpy()
+    result = probabilities.copy()
+    at_budget = pc.equal(probes["epsilon"], pa.scalar(epsilon, pa.float32()))
+    found = probes.filter(pc.and_(at_budget, pc.is_valid(probes["probabilities"])))
+    for name, values in zip(found["image_id"].to_pylist(), found["probabilities"].to_pylist(), strict=True):
+        index = place.get(name)
+        if index is not None:
+            both = np.stack([np.asarray(values, np.float32), result[index]])
+            result[index] = both[_margin_order(both, np.repeat(labels[index], 2)).argmin()]
+    return result
+
+
+def wide_batches(shard: JoinedShard, max_rows: int = MAX_BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+    """Yields the rows as TFMA reads them: every column is a list per row, even of a single value."""
+    image, clean_row = _clean_rows(shard)
+    attacked = shard.rows["attack"].to_numpy() != CLEAN
+    columns = {name: _as_lists(shard.rows[name]) for name in ("label", "attack", "epsilon", *GROUPS)}
+    columns[CLUSTER] = _as_lists(pa.array(clusters(shard.rows)))
+    for model, probabilities in shard.probabilities.items():
+        clean = np.where(attacked, probabilities.argmax(axis=1)[clean_row[image]], -1)
+        columns[predictions_feature(model)] = _as_lists(pa.array(probabilities.ravel()), probabilities.shape[1])
+        columns[clean_feature(model)] = _as_lists(pa.array(clean))
+    yield from pa.table(columns).to_batches(max_chunksize=max_rows)
+
+
+def clusters(rows: pa.Table) -> Integers:
+    """A number for each row [row] that is the same for all images of a lesion; an image without one is its own."""
+    names = pc.if_else(pc.equal(rows["lesion_id"], ""), rows["image_id"], rows["lesion_id"]).combine_chunks()
+    encoded = names.dictionary_encode()
+    digests = [hashlib.sha256(name.encode()).digest()[:8] for name in encoded.dictionary.to_pylist()]
+    numbers = np.frombuffer(b"".join(digests), dtype="<i8").astype(np.int64)
+    return np.asarray(numbers[np.asarray(encoded.indices)])
+
+
+class JoinShards(beam.DoFn):
+    """Reads shard `index` of every model and yields wide Arrow batches, worst case included.
+
+    Args:
+        shards: For each model the URIs of its Parquet shards, in the same order for every model.
+        probes: For models that were probed the URIs of the probes' Parquet shards, in that order.
+
+    Raises:
+        ValueError: If there is no model or the models differ in their number of shards.
+    """
+
+    def __init__(self, shards: Mapping[str, Sequence[str]], probes: Mapping[str, Sequence[str]] | None = None) -> None:
+        counts = {model: len(uris) for model, uris in (*shards.items(), *(probes or {}).items())}
+        if len(set(counts.values())) != 1:
+            raise ValueError(f"evaluate: models need equal numbers of prediction shards, found {counts or 'none'}")
+        self._shards = {model: list(uris) for model, uris in shards.items()}
+        self._probes = {model: list(uris) for model, uris in (probes or {}).items()}
+
+    def process(self, index: int) -> Iterable[pa.RecordBatch]:
+        """Yield the rows of shard `index`."""
+        tables = {model: read_columns(uris[index], _COLUMNS) for model, uris in self._shards.items()}
+        probes = {model: read_columns(uris[index], _PROBE_COLUMNS) for model, uris in self._probes.items()}
+        if any(table.num_rows for table in tables.values()):
+            yield from wide_batches(with_worst_case(join_models(tables), probes))
+
+
+def _in_key_order(table: pa.Table) -> pa.Table:
+    for name, missing in {
+        "attack": "unknown",
+        "image_id": "unknown",
+        "lesion_id": "",
+        **dict.fromkeys(GROUPS, "unknown"),
+    }.items():
+        # Slices need a value in every row; a dictionary-encoded column would not compare equal to a plain one.
+        text = pc.fill_null(table[name].cast(pa.string()), missing)
+        table = table.set_column(table.column_names.index(name), name, text)
+    return table.sort_by([(name, "ascending") for name in ROW_KEY]).combine_chunks()
+
+
+def _probabilities(model: str, table: pa.Table) -> Floats:
+    """Probabilities as float32 [row, class_count]."""
+    column = table["probabilities"].combine_chunks()
+    lengths = pc.unique(pc.list_value_length(column)).to_pylist()
+    if len(lengths) != 1 or not lengths[0]:
+        raise ValueError(f"evaluate: model '{model}' has rows with different numbers of probabilities: {lengths}")
+    values: Floats = np.asarray(pc.list_flatten(column), dtype=np.float32).reshape(-1, lengths[0])
+    finite = np.isfinite(values).all(axis=1)
+    if not finite.all():
+        image = table["image_id"][int(np.argmin(finite))]
+        raise ValueError(f"evaluate: model '{model}' gives probabilities that are not finite (image '{image}')")
+    return values
+
+
+def _check_labels(rows: pa.Table, class_count: int) -> None:
+    valid = pc.fill_null(pc.and_(pc.greater_equal(rows["label"], 0), pc.less(rows["label"], class_count)), False)
+    if not pc.all(valid).as_py():
+        row = rows.filter(pc.invert(valid)).slice(0, 1).to_pylist()[0]
+        raise ValueError(f"evaluate: image '{row['image_id']}' has label {row['label']}, not 0 to {class_count - 1}")
+
+
+def _clean_rows(shard: JoinedShard) -> tuple[Integers, Integers]:
+    """The image index of each row [row], and the row with the clean prediction of each image [image]."""
+    encoded = shard.rows["image_id"].combine_chunks().dictionary_encode()
+    image = np.asarray(encoded.indices, dtype=np.int64)
+    rows = np.flatnonzero(shard.rows["attack"].to_numpy() == CLEAN)
+    clean_row = np.full(len(encoded.dictionary), -1, dtype=np.int64)
+    clean_row[image[rows]] = rows
+    if (clean_row < 0).any():
+        name = encoded.dictionary[int(np.argmin(clean_row))]
+        raise ValueError(f"evaluate: image '{name}' has no clean prediction (attack '{CLEAN}')")
+    return image, clean_row
+
+
+def _margin_order(probabilities: Floats, labels: Integers) -> Integers:
+    """Rank of each row [row] by its margin; among equal margins the wrong prediction (a tie of classes) comes first."""
+    index = np.arange(len(labels))
+    others = probabilities.copy()
+    others[index, labels] = -np.inf
+    margin = probabilities[index, labels] - others.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    rank = np.empty(len(labels), dtype=np.int64)
+    rank[np.lexsort((right, margin))] = index
+    return rank
+
+
+def _first_per_image(candidates: Integers, image: Integers, rank: Integers) -> Integers:
+    """For each image among the candidate rows, in the order of images, the row of the lowest rank."""
+    ordered = candidates[np.lexsort((rank[candidates], image[candidates]))]
+    _, first = np.unique(image[ordered], return_index=True)
+    return ordered[first]
+
+
+def _relabelled(rows: pa.Table, attack: str, epsilon: np.float32) -> pa.Table:
+    for name, value in (("attack", attack), ("epsilon", epsilon)):
+        place = rows.column_names.index(name)
+        rows = rows.set_column(place, name, pa.repeat(pa.scalar(value, rows.schema.field(place).type), rows.num_rows))
+    return rows
+
+
+def _as_lists(values: pa.Array | pa.ChunkedArray, width: int = 1) -> pa.ListArray:
+    flat = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    offsets = pa.array(np.arange(0, len(flat) + 1, width, dtype=np.int32))
+    return pa.ListArray.from_arrays(offsets, flat)

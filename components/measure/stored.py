@@ -1,0 +1,210 @@
+"""The stored adversarial images of a model, read again: are they inside the budget, and which flips are the worst."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+
+from dermrobust.attacks.threat import Norm, Pixels, ThreatModel
+from dermrobust.components import storage
+from dermrobust.components.evaluation.predictions import ADVERSARIAL, folder_name
+from dermrobust.components.evaluation.tables import read_columns
+from dermrobust.components.evaluation.thresholds import CLEAN
+from dermrobust.components.examples import FEATURES, Split, shard_name
+
+FLIPS_SCHEMA = pa.schema(
+    [
+        ("model", pa.string()),
+        ("attack", pa.string()),
+        ("epsilon", pa.float64()),
+        ("image_id", pa.string()),
+        ("dx", pa.string()),
+        ("predicted_before", pa.string()),
+        ("predicted_after", pa.string()),
+        ("p_before", pa.float64()),
+        ("p_after", pa.float64()),
+        ("danger", pa.int64()),
+        ("clean", pa.binary()),
+        ("adversarial", pa.binary()),
+    ]
+)
+STORED_SCHEMA = pa.schema(
+    [
+        ("model", pa.string()),
+        ("attack", pa.string()),
+        ("epsilon", pa.float64()),
+        ("shard", pa.int64()),
+        ("images", pa.int64()),
+        ("outside", pa.int64()),
+        ("farthest", pa.float64()),
+    ]
+)
+"""`outside`: images that are out of their budget, or not those that should be there; `farthest` in 1/255."""
+WORST_FIRST = ("-danger", "epsilon", "-p_after", "image_id", "model", "attack")
+"""How flips are ordered: by what they mean, then by how little it took, then by how sure the model is."""
+FLIPS = "flips"
+MELANOMA_MISSED, MALIGNANCY_MISSED, FALSE_ALARM, OTHER = 3, 2, 1, 0
+
+
+_Predicted = Mapping[tuple[str, float, str], tuple[int, Sequence[float]]]
+Flip = Mapping[str, Any]
+"""An image that was right and is wrong under attack: a row of FLIPS_SCHEMA."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Where the images and predictions of the evaluated models are.
+
+    Attributes:
+        examples: for each shard the URI of the clean images.
+        predictions: for each model the URIs of its Parquet shards.
+        folders: for each model the URI of its predictions artifact.
+        attempts: what was stored for each model: (attack, threat).
+        class_names: in the order of the labels.
+        malignant: classes that must not be taken for others.
+        melanoma: the class whose miss is worst.
+        flips: how many are wanted of each model.
+    """
+
+    examples: Sequence[str]
+    predictions: Mapping[str, Sequence[str]]
+    folders: Mapping[str, str]
+    attempts: Sequence[tuple[str, ThreatModel]]
+    class_names: Sequence[str]
+    malignant: frozenset[str]
+    melanoma: str
+    flips: int
+
+
+class ReadStored(beam.DoFn):
+    """Reads a model's adversarial images of one shard again, as a stranger would.
+
+    Yields rows of STORED_SCHEMA, and under the tag FLIPS (model, flip) for the worst flips of the shard.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def process(self, element: tuple[str, int]) -> Iterator[Any]:
+        """Read the images of (model, shard)."""
+        model, index = element
+        reader = self._reader
+        ids, clean, encoded = _read(reader.examples[index])
+        rows = _predicted(reader.predictions[model][index])
+        flips: list[Flip] = []
+        for attack, threat in reader.attempts:
+            name = shard_name(Split.TEST, index, len(reader.examples))
+            uri = storage.join(reader.folders[model], ADVERSARIAL, folder_name(attack, threat), name)
+            found, adversarial, stored = _read(uri)
+            place = {"model": model, "attack": attack, "epsilon": threat.epsilon}
+            outside, farthest = _distances(threat, clean, adversarial) if found == ids else (len(ids), math.inf)
+            yield {**place, "shard": index, "images": len(found), "outside": outside, "farthest": farthest}
+            if found == ids:
+                flips += [
+                    {**place, **flip, "clean": encoded[at], "adversarial": stored[at]}
+                    for at, flip in self._flips(attack, round(threat.epsilon, 4), ids, rows)
+                ]
+        for flip in worst(flips, reader.flips):
+            yield beam.pvalue.TaggedOutput(FLIPS, (model, flip))
+
+    def _flips(
+        self, attack: str, epsilon: float, ids: Sequence[str], rows: _Predicted
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield (place, what is known of it) for each image that was right and is wrong."""
+        names = self._reader.class_names
+        for place, image in enumerate(ids):
+            label, before = rows[CLEAN, 0.0, image]
+            _, after = rows[attack, epsilon, image]
+            first, second = int(np.argmax(before)), int(np.argmax(after))
+            if first == label != second:
+                yield (
+                    place,
+                    {
+                        **{"image_id": image, "dx": names[label]},
+                        **{"predicted_before": names[first], "predicted_after": names[second]},
+                        **{"p_before": float(before[first]), "p_after": float(after[second])},
+                        "danger": self._danger(names[label], names[second]),
+                    },
+                )
+
+    def _danger(self, truth: str, taken_for: str) -> int:
+        malignant = self._reader.malignant
+        if truth in malignant and taken_for not in malignant:
+            return MELANOMA_MISSED if truth == self._reader.melanoma else MALIGNANCY_MISSED
+        return FALSE_ALARM if truth not in malignant and taken_for in malignant else OTHER
+
+
+class WorstFlips(beam.CombineFn):
+    """Keeps the worst flips of a model, each image once."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def create_accumulator(self) -> list[Flip]:
+        """See Beam."""
+        return []
+
+    def add_input(self, accumulator: list[Flip], element: Flip) -> list[Flip]:
+        """See Beam."""
+        return worst([*accumulator, element], self._count)
+
+    def merge_accumulators(self, accumulators: Iterable[list[Flip]]) -> list[Flip]:
+        """See Beam."""
+        return worst([flip for accumulator in accumulators for flip in accumulator], self._count)
+
+    def extract_output(self, accumulator: list[Flip]) -> list[Flip]:
+        """See Beam."""
+        return accumulator
+
+
+def worst(flips: Iterable[Flip], count: int) -> list[Flip]:
+    """Return the worst flips in the order of WORST_FIRST, each image once."""
+    kept: dict[str, Flip] = {}
+    for flip in sorted(flips, key=_order):
+        kept.setdefault(flip["image_id"], flip)
+    return list(kept.values())[:count]
+
+
+def _order(flip: Flip) -> tuple[Any, ...]:
+    return tuple(-flip[name[1:]] if name.startswith("-") else flip[name] for name in WORST_FIRST)
+
+
+def _distances(threat: ThreatModel, clean: Pixels, adversarial: Pixels) -> tuple[int, float]:
+    """Return how many images are outside the budget, and the largest distance in 1/255."""
+    if not len(clean):
+        return 0, 0.0
+    if adversarial.shape != clean.shape:
+        return len(clean), math.inf
+    difference = np.abs(adversarial.astype(np.int64) - clean)
+    lengths = difference.max((1, 2, 3)) if threat.norm is Norm.LINF else np.sqrt(np.square(difference).sum((1, 2, 3)))
+    return int((~threat.contains(adversarial, clean)).sum()), float(lengths.max())
+
+
+def _read(uri: str) -> tuple[list[str], Pixels, list[bytes]]:
+    """Return the ids, the pixels uint8 [image, size, size, 3] and the PNG files of a shard."""
+
+    def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        wanted = {name: FEATURES[name] for name in ("image/id", "image/encoded")}
+        record = tf.io.parse_single_example(serialized, wanted)
+        return record["image/id"], tf.io.decode_png(record["image/encoded"], 3), record["image/encoded"]
+
+    records = tf.data.TFRecordDataset([uri]).map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    listed = list(records.as_numpy_iterator())
+    pixels = np.stack([pixels for _, pixels, _ in listed]) if listed else np.empty((0, 0, 0, 3), np.uint8)
+    return [name.decode() for name, _, _ in listed], pixels, [encoded for _, _, encoded in listed]
+
+
+def _predicted(uri: str) -> _Predicted:
+    """Return (label, probabilities) by attack, epsilon and image."""
+    table = read_columns(uri, ["attack", "epsilon", "image_id", "label", "probabilities"]).to_pydict()
+    return {
+        (attack, round(epsilon, 4), image): (label, scores)
+        for attack, epsilon, image, label, scores in zip(*table.values(), strict=True)
+    }

@@ -1,0 +1,142 @@
+"""The model card: what a model is for, what it was measured on, and what is not known of it.
+
+Its sections are those of Mitchell et al. 2019 (arXiv 1810.03993).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from dermrobust.pipeline.report import fairness, wording
+from dermrobust.pipeline.report.evaluation import CLEAN, WORST_CASE, Evaluation, Figure
+from dermrobust.pipeline.report.headline import headline
+from dermrobust.pipeline.report.lineage import Lineage, ModelRecord
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_METRICS = ("accuracy", "balanced_accuracy", "macro_auc")
+_CLINICAL = ("melanoma_sensitivity", "malignant_to_benign", "benign_to_malignant", "ece")
+_Line = tuple[str, ...]
+
+
+def render_card(evaluation: Evaluation, lineage: Lineage) -> str:
+    """Return the card of the candidate, or without a gate of the first model, as Markdown."""
+    verdict = headline(evaluation)
+    return (
+        _environment()
+        .get_template("card.md")
+        .render(
+            evaluation=evaluation,
+            about=evaluation.about,
+            lineage=lineage,
+            headline=verdict,
+            model=next((record for record in lineage.models if record.name == verdict.model), None),
+            others=[name for name in evaluation.about.models if name != verdict.model],
+            overall=_overall(evaluation, verdict.model),
+            clinical=_clinical(evaluation, verdict.model),
+            unitary=_groups(evaluation, verdict.model, crossed=False),
+            intersectional=_groups(evaluation, verdict.model, crossed=True),
+            classes=_by_class(evaluation, verdict.model),
+            crafted=_sees_adversarial(lineage, verdict.model),
+            doubts=[check for check in evaluation.checks or () if check.status != "pass"],
+            words=wording,
+        )
+    )
+
+
+@functools.cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_in_markdown,
+    )
+    environment.filters.update(number=wording.number, count=wording.count, flat=wording.flat, joined=", ".join)
+    return environment
+
+
+def _in_markdown(value: Any) -> Any:
+    """Return text without what would break a table or start markup; HTML is escaped by Jinja."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    text = str(escape(" ".join(value.split()))).replace("&#39;", "'").replace("&#34;", '"').replace("&gt;", ">")
+    for character in "\\`|*[]":
+        text = text.replace(character, f"\\{character}")
+    return Markup(text)
+
+
+def figure(found: Figure | None) -> str:
+    """Return a figure with its interval and n: "0.712 (0.690 to 0.733; n 1,930)"."""
+    if found is None:
+        return "not measured"
+    interval = f"{wording.interval(found)}; " if found.has_interval else ""
+    small = "; too few to conclude from" if found.small else ""
+    return f"{wording.number(found.value)} ({interval}n {wording.count(found.n)}{small})"
+
+
+def _conditions(evaluation: Evaluation) -> list[tuple[str, str, float]]:
+    return [(heading.label, attack, epsilon) for heading, attack, epsilon in fairness.columns(evaluation)]
+
+
+def _overall(evaluation: Evaluation, model: str) -> list[_Line]:
+    return _lines(evaluation, model, [name for name in _METRICS if name in evaluation.metrics])
+
+
+def _clinical(evaluation: Evaluation, model: str) -> list[_Line]:
+    return _lines(evaluation, model, [name for name in _CLINICAL if name in evaluation.metrics])
+
+
+def _lines(evaluation: Evaluation, model: str, metrics: Sequence[str]) -> list[_Line]:
+    return [
+        (
+            wording.metric(metric).label,
+            label,
+            figure(evaluation.figure(model, attack, epsilon, metric)),
+        )
+        for metric in metrics
+        for label, attack, epsilon in _conditions(evaluation)
+        if evaluation.figure(model, attack, epsilon, metric)
+    ]
+
+
+def _by_class(evaluation: Evaluation, model: str) -> list[_Line]:
+    return [_slice_line(evaluation, model, f"dx={name}", name) for name in evaluation.about.class_names]
+
+
+def _groups(evaluation: Evaluation, model: str, crossed: bool) -> list[_Line]:
+    names = [name for name in fairness.patient_slices(evaluation) if ("," in name) == crossed]
+    return [_slice_line(evaluation, model, name, name.replace("=", ": ")) for name in names]
+
+
+def _slice_line(evaluation: Evaluation, model: str, where: str, label: str) -> _Line:
+    budgets = evaluation.about.epsilons[:1]
+    clean = figure(evaluation.figure(model, CLEAN, 0.0, "accuracy", where))
+    worst = [figure(evaluation.figure(model, WORST_CASE, epsilon, "accuracy", where)) for epsilon in budgets]
+    return (label, clean, *worst)
+
+
+def _sees_adversarial(lineage: Lineage, model: str) -> str:
+    """Return how a model was hardened, as far as its artifacts tell."""
+    record = next((record for record in lineage.models if record.name == model), None)
+    if record is None:
+        return "Not known: no manifest of this model was found."
+    artifact = next((a for a in lineage.artifacts if a.fingerprint == record.fingerprint and a.type == "model"), None)
+    crafted = artifact.inputs.get("adversarial", ()) if artifact else ()
+    names = [a.producer for a in lineage.artifacts if a.fingerprint in crafted and a.type == "adversarial_examples"]
+    if names:
+        return f"Beside clean images it saw stored adversarial examples: {', '.join(names)}."
+    return f"Objective: {_objective(record)}; no stored adversarial examples."
+
+
+def _objective(record: ModelRecord) -> str:
+    objective = record.parameters.get("objective", "not known")
+    return wording.flat(objective) if isinstance(objective, dict) else str(objective)

@@ -1,0 +1,53 @@
+"""What a clinic asks: melanomas found, dangerous confusions, and whether probabilities mean what they say."""
+
+from __future__ import annotations
+
+from dermrobust.pipeline.report import wording
+from dermrobust.pipeline.report.boards import (
+    Board,
+    Choice,
+    Heading,
+    Option,
+    Panel,
+    Row,
+    combinations,
+    key,
+    model_choice,
+)
+from dermrobust.pipeline.report.evaluation import CLEAN, WORST_CASE, Evaluation
+
+METRICS = ("melanoma_sensitivity", "malignant_to_benign", "benign_to_malignant", "ece")
+
+
+def clinic(evaluation: Evaluation) -> Board:
+    """Return the clinical metrics of each model, clean and at each budget, for the worst case and each attack."""
+    known = [name for name in METRICS if name in evaluation.metrics]
+    measured = {place.attack for place in evaluation.figures if place.metric in known}
+    attacks = [name for name in (WORST_CASE, *evaluation.attacks) if name in measured]
+    options = tuple(Option(name, wording.condition(name)) for name in attacks)
+    choices = (model_choice(evaluation), Choice("attack", "Attack", options, attacks[0] if attacks else ""))
+    panels = tuple(_panel(evaluation, known, keys) for keys in combinations(choices))
+    return Board("clinic", "Images", "bars", choices, panels)
+
+
+def _panel(evaluation: Evaluation, metrics: list[str], keys: dict[str, str]) -> Panel:
+    model, attack = keys["model"], keys["attack"]
+    rows = [(Heading("0", "Clean"), CLEAN, 0.0)]
+    for epsilon in evaluation.about.epsilons:
+        text = f"{wording.condition(attack)}, ε {wording.budget(epsilon, evaluation.about.norm)}"
+        rows.append((Heading(key(epsilon), text), attack, epsilon))
+    cells = tuple(
+        Row(heading, tuple(evaluation.figure(model, name, epsilon, metric) for metric in metrics))
+        for heading, name, epsilon in rows
+    )
+    return Panel(
+        keys, f"Clinical figures of model {model}", tuple(_heading(evaluation, name) for name in metrics), cells
+    )
+
+
+def _heading(evaluation: Evaluation, metric: str) -> Heading:
+    shown = wording.metric(metric)
+    note = "more is better" if shown.more_is_better else "less is better"
+    if metric == "melanoma_sensitivity" and evaluation.about.specificity is not None:
+        note = f"at specificity {evaluation.about.specificity:g}; {note}"
+    return Heading(metric, shown.label, note)

@@ -1,0 +1,81 @@
+"""The gallery of flips, most dangerous first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dermrobust.pipeline.report.boards import Choice, Option
+from dermrobust.pipeline.report.evaluation import Evaluation, Flip
+from dermrobust.pipeline.report.images import Triptych, triptych
+
+BUDGET = 3_000_000
+"""Characters that all images of a page may take; a report is to stay below 5 MB."""
+_KINDS = {
+    "missed": "Malignant called benign",
+    "alarm": "Benign called malignant",
+    "confused": "Confused within a group",
+}
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A flip with its images; `kind` says how it matters: missed, alarm or confused."""
+
+    flip: Flip
+    images: Triptych
+    kind: str
+    headline: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What is shown, the controls that filter it, and how many flips were left out."""
+
+    exhibits: tuple[Exhibit, ...]
+    filters: tuple[Choice, ...]
+    total: int
+
+    @property
+    def left_out(self) -> int:
+        """Flips of the evaluation that the page does not show."""
+        return self.total - len(self.exhibits)
+
+
+def gallery(evaluation: Evaluation) -> Gallery:
+    """Return the most dangerous flips whose images fit into the page."""
+    flips = evaluation.gallery or ()
+    exhibits, used = list[Exhibit](), 0
+    for flip in sorted(flips, key=lambda flip: -flip.danger):
+        images = triptych(flip.clean, flip.adversarial)
+        if images is None:
+            continue
+        used += images.size
+        if used > BUDGET:
+            break
+        kind = _kind(evaluation, flip)
+        melanoma = flip.dx == "mel" and kind == "missed"
+        exhibits.append(Exhibit(flip, images, kind, "Melanoma called benign" if melanoma else _KINDS[kind]))
+    return Gallery(tuple(exhibits), _filters(exhibits), len(flips))
+
+
+def _kind(evaluation: Evaluation, flip: Flip) -> str:
+    malignant = evaluation.about.malignant
+    was, is_called = flip.dx in malignant, flip.predicted_after in malignant
+    if was == is_called:
+        return "confused"
+    return "missed" if was else "alarm"
+
+
+def _filters(exhibits: list[Exhibit]) -> tuple[Choice, ...]:
+    flips = [exhibit.flip for exhibit in exhibits]
+    columns = (
+        ("model", "Model", [flip.model for flip in flips]),
+        ("attack", "Attack", [flip.attack for flip in flips]),
+        ("dx", "Lesion class", [flip.dx for flip in flips]),
+    )
+    kinds = tuple(Option(kind, _KINDS[kind]) for kind in _KINDS if any(each.kind == kind for each in exhibits))
+    named = tuple(
+        Choice(name, label, (Option("", "all"), *(Option(value, value) for value in dict.fromkeys(values))), "")
+        for name, label, values in columns
+    )
+    return (*named, Choice("kind", "What happened", (Option("", "all"), *kinds), ""))

@@ -1,0 +1,56 @@
+"""The robustness curve: what is left of a model as the attacker's budget grows."""
+
+from __future__ import annotations
+
+from dermrobust.pipeline.report import wording
+from dermrobust.pipeline.report.boards import Board, Choice, Heading, Option, Panel, Row, key, metric_choice
+from dermrobust.pipeline.report.charts import LineChart, Point, Series, line_chart
+from dermrobust.pipeline.report.evaluation import CLEAN, OVERALL, WORST_CASE, Evaluation, Figure
+
+
+def robustness_choices(evaluation: Evaluation) -> tuple[Choice, ...]:
+    """Return the controls of the curve: the metric, and the attack."""
+    attacked = [p for p in evaluation.figures if p.slice == OVERALL and p.attack != CLEAN]
+    metrics = list(dict.fromkeys(place.metric for place in attacked))
+    known = {place.attack for place in attacked}
+    attacks = [name for name in (WORST_CASE, *evaluation.attacks) if name in known]
+    options = tuple(Option(name, wording.condition(name)) for name in attacks)
+    return metric_choice(metrics), Choice("attack", "Attack", options, attacks[0] if attacks else "")
+
+
+def robustness_chart(evaluation: Evaluation, metric: str, attack: str) -> LineChart:
+    """Return a line for each model over the budgets; clean images are budget 0."""
+    norm = evaluation.about.norm
+    series = [Series(row.heading.label, _points(evaluation, row.cells)) for row in _rows(evaluation, metric, attack)]
+    ticks = [(epsilon, wording.budget(epsilon, norm)) for epsilon in (0.0, *evaluation.about.epsilons)]
+    label = wording.metric(metric).label
+    return line_chart(f"{label} over the budget, {wording.condition(attack).lower()}", label, "ε", series, ticks)
+
+
+def robustness_table(evaluation: Evaluation, metric: str, attack: str) -> Board:
+    """Return the figures of a curve as a table."""
+    norm = evaluation.about.norm
+    columns = [Heading(key(epsilon), f"ε {wording.budget(epsilon, norm)}") for epsilon in evaluation.about.epsilons]
+    shown = wording.metric(metric)
+    caption = f"{shown.label} over the budget, {wording.condition(attack).lower()}"
+    headings = (Heading("0", "Clean"), *columns)
+    rows = tuple(_rows(evaluation, metric, attack))
+    panel = Panel({}, caption, headings, rows, shown.more_is_better)
+    return Board(f"curve-{metric}-{attack}", "Model", "bars", (), (panel,))
+
+
+def _rows(evaluation: Evaluation, metric: str, attack: str) -> list[Row]:
+    places = [(CLEAN, 0.0), *((attack, epsilon) for epsilon in evaluation.about.epsilons)]
+    return [
+        Row(Heading(model, model), tuple(evaluation.figure(model, name, epsilon, metric) for name, epsilon in places))
+        for model in evaluation.about.models
+    ]
+
+
+def _points(evaluation: Evaluation, cells: tuple[Figure | None, ...]) -> tuple[Point, ...]:
+    budgets = (0.0, *evaluation.about.epsilons)
+    return tuple(
+        Point(x, cell.value, cell.lower, cell.upper, f"n {cell.n}")
+        for x, cell in zip(budgets, cells, strict=True)
+        if cell
+    )

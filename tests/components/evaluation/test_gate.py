@@ -1,0 +1,320 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import tensorflow_model_analysis as tfma
+from pydantic import ValidationError
+from tensorflow_model_analysis.evaluators import metrics_validator
+from tensorflow_model_analysis.metrics import metric_types
+
+from dermrobust.attacks.errors import UserError
+from dermrobust.components.evaluation.checks import Check, Status
+from dermrobust.components.evaluation.thresholds import Gate, Threshold
+from dermrobust.components.measure import comparisons
+from dermrobust.components.measure.gate import Blessing, Verdict, bless, judge
+from dermrobust.components.measure.table import metrics_table
+from dermrobust.components.measure.tfma_run import build_eval_config
+
+SKILL = {"vanilla": 1.0, "robust": 1.5, "same": 1.5}
+NO_COMPARISONS = comparisons.SCHEMA.empty_table()
+PGD: dict[str, Any] = {"attack": "pgd", "epsilon": 4}
+
+HOLD = {
+    "min": Threshold(metric="accuracy", min=0.2),
+    "max": Threshold(metric="attack_success_rate", **PGD, max=0.99),
+    "both": Threshold(metric="balanced_accuracy", **PGD, min=0.01, max=0.99),
+    "min_change": Threshold(metric="accuracy", **PGD, min_change=-0.9),
+    "max_change": Threshold(metric="macro_auc", **PGD, max_change=0.9),
+    "worst_case": Threshold(metric="accuracy", attack="worst_case", epsilon=4, min=0),
+    "lesion": Threshold(metric="accuracy", **PGD, lesion="mel", min=0, min_change=-1),
+    "fractional epsilon": Threshold(metric="accuracy", attack="fgsm", epsilon=0.3, min=0.1),
+}
+FAIL = {
+    "min": Threshold(metric="accuracy", min=0.99),
+    "max": Threshold(metric="attack_success_rate", **PGD, max=0.01),
+    "second on the same slice": Threshold(metric="accuracy", min=0.98),
+    "both": Threshold(metric="balanced_accuracy", **PGD, min=0.98, max=0.99),
+    "min_change": Threshold(metric="accuracy", **PGD, min_change=0.9),
+    "max_change": Threshold(metric="macro_auc", **PGD, max_change=-0.9),
+    "one of two": Threshold(metric="accuracy", **PGD, min=0.01, min_change=0.91),
+    "worst_case": Threshold(metric="accuracy", attack="worst_case", epsilon=4, min=0.9),
+    "lesion": Threshold(metric="accuracy", **PGD, lesion="mel", min=0.99),
+    "fractional epsilon": Threshold(metric="accuracy", attack="fgsm", epsilon=0.3, min=0.99),
+    "no such attack": Threshold(metric="accuracy", attack="square", epsilon=4, min=0),
+    "no such epsilon": Threshold(metric="accuracy", attack="pgd", epsilon=5, max=1),
+}
+
+
+class Run:
+    """A gate with what TFMA found."""
+
+    def __init__(self, evaluate: Callable[..., Any], thresholds: list[Threshold]) -> None:
+        self.gate = Gate(candidate="robust", baseline="vanilla", thresholds=thresholds)
+        self.output_uri = evaluate(SKILL, self.gate).output_uri
+        self.table = metrics_table(self.output_uri, list(SKILL), "linf", 1)
+        self.validation = tfma.load_validation_result(self.output_uri)
+        self.blessing = judge(self.gate, self.output_uri, self.table, NO_COMPARISONS, [])
+
+    def verdict(self, threshold: Threshold) -> Verdict:
+        return self.blessing.thresholds[self.gate.thresholds.index(threshold)]
+
+
+@pytest.fixture(scope="module")
+def passing(evaluate: Callable[..., Any]) -> Run:
+    return Run(evaluate, list(HOLD.values()))
+
+
+@pytest.fixture(scope="module")
+def mixed(evaluate: Callable[..., Any]) -> Run:
+    return Run(evaluate, [*HOLD.values(), *FAIL.values()])
+
+
+def test_a_candidate_that_holds_every_threshold_is_blessed(passing: Run) -> None:
+    assert passing.validation.validation_ok
+    assert passing.blessing.blessed
+    assert all(verdict.passed for verdict in passing.blessing.thresholds)
+
+
+def test_one_failed_threshold_is_enough_to_refuse(mixed: Run) -> None:
+    assert not mixed.validation.validation_ok
+    assert not mixed.blessing.blessed
+
+
+@pytest.mark.parametrize("name", HOLD)
+def test_thresholds_that_hold_pass_beside_others_that_fail(name: str, mixed: Run) -> None:
+    verdict = mixed.verdict(HOLD[name])
+    assert verdict.passed, verdict.reason
+
+
+@pytest.mark.parametrize("name", FAIL)
+def test_thresholds_that_do_not_hold_fail_each_on_its_own(name: str, mixed: Run) -> None:
+    verdict = mixed.verdict(FAIL[name])
+    assert not verdict.passed, verdict.reason
+
+
+def test_verdicts_say_what_was_found(mixed: Run) -> None:
+    values = {
+        row["model"]: (row["value"], row["n"])
+        for row in mixed.table.to_pylist()
+        if (row["metric"], row["attack"], row["epsilon"], row["slice"]) == ("accuracy", "pgd", 4, "dx=mel")
+    }
+    verdict = mixed.verdict(HOLD["lesion"])
+    assert (verdict.value, verdict.n) == values["robust"]
+    assert verdict.baseline_value == values["vanilla"][0]
+    assert verdict.change == values["robust"][0] - values["vanilla"][0]
+    interval = f"[{verdict.lower:.4g}, {verdict.upper:.4g}]"
+    found = f"accuracy under pgd at epsilon 4 (dx=mel) is {verdict.value:.4g} {interval}"
+    assert verdict.reason.startswith(found)
+    assert mixed.verdict(FAIL["lesion"]).reason == f"{found} on {verdict.n} images; the gate asks for at least 0.99."
+
+
+def test_a_slice_that_no_image_is_in_does_not_pass(mixed: Run) -> None:
+    verdict = mixed.verdict(FAIL["no such attack"])
+    assert verdict.reason == "accuracy under square at epsilon 4: the test images have no such slice."
+    assert verdict.value is verdict.baseline_value is verdict.change is verdict.n is None
+
+
+def test_the_verdict_is_tfmas_own(passing: Run) -> None:
+    def blessing(change: Callable[[Any], Any]) -> Blessing:
+        changed = tfma.ValidationResult()
+        changed.CopyFrom(passing.validation)
+        change(changed)
+        return bless(passing.gate, changed, passing.table, NO_COMPARISONS, [])
+
+    def fail(result: Any) -> None:
+        in_slice = result.metric_validations_per_slice.add()
+        for column, kind in (("attack", {"bytes_value": b"pgd"}), ("epsilon", {"float_value": 4.0})):
+            in_slice.slice_key.single_slice_keys.add(column=column, **kind)
+        failure = in_slice.failures.add()
+        failure.metric_key.name, failure.metric_key.model_name = "attack_success_rate", "robust"
+        failure.metric_threshold.value_threshold.upper_bound.value = 0.99 + 1e-9
+
+    def not_checked(result: Any) -> None:
+        del result.validation_details.slicing_details[:]
+
+    assert blessing(lambda result: None).blessed
+    refused = blessing(fail)
+    assert not refused.blessed
+    assert [verdict.threshold for verdict in refused.thresholds if not verdict.passed] == [HOLD["max"]]
+    assert not any(verdict.passed for verdict in blessing(not_checked).thresholds)
+
+
+@pytest.mark.parametrize(("candidate", "holds"), [(0.70, True), (0.69, False)])
+def test_a_change_of_exactly_the_bound_holds(candidate: float, holds: bool) -> None:
+    assert 0.70 - 0.75 < -0.05  # in floating point
+    gate = Gate(candidate="a", baseline="b", thresholds=[Threshold(metric="accuracy", min_change=-0.05)])
+    key = metric_types.MetricKey("accuracy", model_name="a", example_weighted=None)
+    metrics = {key: candidate, key.make_baseline_key("b"): 0.75, key.make_diff_key(): candidate - 0.75}
+    clean = (("attack", "none"), ("epsilon", 0.0))
+    result = metrics_validator.validate_metrics((clean, metrics), build_eval_config(["a", "b"], ["mel"], gate))
+    assert result.validation_ok is holds
+
+
+def test_an_undefined_metric_does_not_pass(evaluate: Callable[..., Any]) -> None:
+    threshold = Threshold(metric="attack_success_rate", **PGD, max=1)
+    gate = Gate(candidate="hopeless", thresholds=[threshold])
+    output_uri = evaluate({"hopeless": -50.0}, gate).output_uri
+    blessing = judge(gate, output_uri, metrics_table(output_uri, ["hopeless"], "linf", 1), NO_COMPARISONS, [])
+    assert not blessing.blessed
+    assert blessing.thresholds[0].reason == (
+        "attack_success_rate under pgd at epsilon 4: the metric is undefined for the candidate in this slice."
+    )
+
+
+def test_a_blessing_survives_json(mixed: Run) -> None:
+    assert Blessing.model_validate_json(mixed.blessing.model_dump_json()) == mixed.blessing
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "give at least one of min, max, min_change, max_change"),
+        ({"min": 60}, "less than or equal to 1"),
+        ({"min": 0.6, "max": 0.5}, "min 0.6 is above max 0.5"),
+        ({"min_change": 0.1, "max_change": 0}, "min_change 0.1 is above max_change 0"),
+        ({"min": 0.5, "epsilon": 4}, "epsilon must be 0, not 4"),
+        ({"min": 0.5, "attack": "pgd"}, "needs an epsilon above 0"),
+        ({"min": 0.5, "metric": "attack_success_rate"}, "nothing succeeds on clean images"),
+        ({"min": 0.5, "metric": "macro_auc", "lesion": "mel"}, "undefined within one lesion class"),
+        ({"min": 0.5, "metric": "recall"}, "accuracy.*balanced_accuracy"),
+        ({"min": 0.5, "minimum": 1}, "Extra inputs"),
+        ({"min": float("nan")}, "finite"),
+        ({"min": 0.5, "metric": "malignant_to_benign"}, "nothing succeeds on clean images"),
+        ({"min": 0.5, "slice": "hair=red"}, "String should match pattern"),
+        ({"min": 0.5, "slice": "sex=male", "lesion": "mel"}, "give a lesion or a slice, not both"),
+        ({"min_change": 0, "metric": "macro_auc", "on": "interval"}, "a change of macro_auc has no interval"),
+        ({"min_change": 0, "slice": "sex=male", "on": "interval"}, "over all images and by lesion class"),
+    ],
+)
+def test_thresholds_without_sense_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Threshold.model_validate({"metric": "accuracy", **values})
+
+
+def test_gates_without_sense_are_refused() -> None:
+    compares, plain = Threshold(metric="accuracy", min_change=0), Threshold(metric="accuracy", min=0)
+    with pytest.raises(ValidationError, match="need a baseline: accuracy on clean images"):
+        Gate(candidate="a", thresholds=[compares])
+    with pytest.raises(ValidationError, match="cannot be its own baseline"):
+        Gate(candidate="a", baseline="a", thresholds=[plain])
+    with pytest.raises(ValidationError, match="the gate asks for nothing"):
+        Gate(candidate="a", checks="ignored")
+
+
+def test_names_are_checked_before_anything_runs() -> None:
+    plain = Threshold(metric="accuracy", min=0)
+    with pytest.raises(UserError, match="the candidate 'c' is not among the models: a, b"):
+        build_eval_config(["a", "b"], ["mel"], Gate(candidate="c", thresholds=[plain]))
+    with pytest.raises(UserError, match="the baseline 'c' is not among the models"):
+        build_eval_config(["a", "b"], ["mel"], Gate(candidate="a", baseline="c", thresholds=[plain]))
+    lesion = Threshold(metric="accuracy", lesion="nv", min=0)
+    with pytest.raises(UserError, match="'nv' is not a lesion class: mel"):
+        build_eval_config(["a"], ["mel"], Gate(candidate="a", thresholds=[lesion]))
+
+
+def test_reading_a_configuration_does_not_load_tensorflow() -> None:
+    code = "import sys, dermrobust.components.evaluation.thresholds; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"tensorflow", "tensorflow_model_analysis", "apache_beam"} & set(loaded)
+
+
+def test_the_table_of_a_gate_has_every_model(passing: Run) -> None:
+    assert isinstance(passing.table, pa.Table)
+    assert set(passing.table["model"].to_pylist()) == set(SKILL)
+
+
+INTERVALS = {
+    "estimate above, interval below": Threshold(metric="accuracy", min=0.75, on="interval"),
+    "interval above": Threshold(metric="accuracy", min=0.1, on="interval"),
+    "upper end above": Threshold(metric="attack_success_rate", **PGD, max=0.6, on="interval"),
+    "slice": Threshold(metric="accuracy", slice="sex=female", min=0.05),
+    "missing slice": Threshold(metric="accuracy", slice="localization=back", min=0.05),
+    "change": Threshold(metric="accuracy", **PGD, min_change=-0.1, on="interval"),
+    "change of the estimate": Threshold(metric="accuracy", **PGD, min_change=-0.1),
+    "recall's change": Threshold(metric="balanced_accuracy", **PGD, lesion="mel", min_change=-1, on="interval"),
+}
+
+
+@pytest.fixture(scope="module")
+def intervals(evaluate: Callable[..., Any]) -> Run:
+    return Run(evaluate, list(INTERVALS.values()))
+
+
+def change(lower: float, upper: float, **place: Any) -> dict[str, Any]:
+    row = {"model": "robust", "baseline": "vanilla", "attack": "pgd", "epsilon": 4.0, "metric": "accuracy", "n": 60}
+    figures = {"change": (lower + upper) / 2, "lower": lower, "upper": upper, "p_value": 0.5, "p_adjusted": 1.0}
+    return {**row, "slice": "overall", **figures, "significant": False, **place}
+
+
+def test_a_threshold_on_the_interval_is_held_to_its_end(intervals: Run) -> None:
+    below = intervals.verdict(INTERVALS["estimate above, interval below"])
+    assert below.lower is not None
+    assert below.value is not None
+    assert below.lower < 0.75 < below.value  # else the case shows nothing
+    assert not below.passed
+    assert below.reason.endswith("for the whole interval.")
+    above = intervals.verdict(INTERVALS["upper end above"])
+    assert above.upper is not None
+    assert above.value is not None
+    assert above.value < above.threshold.max < above.upper
+    assert not above.passed
+    assert intervals.verdict(INTERVALS["interval above"]).passed
+    assert intervals.verdict(INTERVALS["slice"]).passed
+    assert not intervals.verdict(INTERVALS["missing slice"]).passed
+
+
+def test_a_change_on_the_interval_is_judged_by_paired_differences(intervals: Run) -> None:
+    def verdicts(*rows: dict[str, Any]) -> dict[str, Verdict]:
+        table = pa.Table.from_pylist(list(rows), schema=comparisons.SCHEMA)
+        blessing = bless(intervals.gate, intervals.validation, intervals.table, table, [])
+        return dict(zip(INTERVALS, blessing.thresholds, strict=True))
+
+    melanoma = change(-0.5, 0.5, slice="dx=mel")
+    good, bad = verdicts(change(-0.05, 0.2), melanoma), verdicts(change(-0.15, 0.3), melanoma)
+    assert good["change"].passed
+    assert (good["change"].change_lower, good["change"].change_upper) == (-0.05, 0.2)
+    assert not bad["change"].passed
+    assert "[-0.15, +0.3] from the baseline" in bad["change"].reason
+    assert good["recall's change"].passed
+    assert bad["change of the estimate"].passed == good["change of the estimate"].passed
+    assert not verdicts()["change"].passed
+
+
+def test_a_slice_with_too_few_images_neither_passes_nor_fails(mixed: Run, passing: Run) -> None:
+    def judged(run: Run, size: int) -> Blessing:
+        table = metrics_table(run.output_uri, list(SKILL), "linf", size)
+        return judge(run.gate, run.output_uri, table, NO_COMPARISONS, [])
+
+    by_lesion = [verdict for verdict in judged(mixed, 30).thresholds if verdict.threshold.lesion]
+    assert by_lesion
+    assert not any(verdict.judged or verdict.passed for verdict in by_lesion)
+    assert all("Too few images" in verdict.reason for verdict in by_lesion)
+    assert judged(passing, 30).blessed
+    assert not judged(passing, 1000).blessed  # nothing could be judged
+
+
+def check(status: Status, model: str | None) -> Check:
+    return Check(name="noise", title="Noise", model=model, status=status, sentence="Why.", figures={})
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "model", "blessed"),
+    [
+        ("no_failure", Status.FAIL, "robust", False),
+        ("no_failure", Status.FAIL, None, False),
+        ("no_failure", Status.FAIL, "vanilla", True),
+        ("no_failure", Status.WARN, "robust", True),
+        ("all_pass", Status.WARN, "robust", False),
+        ("ignored", Status.FAIL, "robust", True),
+    ],
+)
+def test_checks_of_the_candidate_and_of_the_whole_can_refuse(
+    asked: Any, status: Status, model: str | None, blessed: bool, passing: Run
+) -> None:
+    gate = passing.gate.model_copy(update={"checks": asked})
+    blessing = bless(gate, passing.validation, passing.table, NO_COMPARISONS, [check(status, model)])
+    assert blessing.blessed is blessed
+    assert blessing.checks == ([] if blessed else [f"Noise: {status}. Why."])

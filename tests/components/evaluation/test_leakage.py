@@ -1,0 +1,291 @@
+"""Copies of an image and shared lesions are found across splits, and nothing else is."""
+
+import csv
+import io
+import itertools
+import os
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from dermrobust.attacks.threat import Pixels
+from dermrobust.components.examples import Batch, Split, encode, encode_pixels
+from dermrobust.components.leakage import splits as leakage
+from dermrobust.components.leakage.splits import (
+    MIN_CORRELATION,
+    Fingerprints,
+    correlations,
+    find_leakage,
+    near_duplicates,
+    perceptual_hashes,
+    thumbnails,
+)
+from tests.datasets import draw
+
+HAM10000 = Path(os.environ.get("HAM10000_DIR") or Path(__file__).resolve().parents[4] / "shared" / "data" / "ham10000")
+SIZE = 64
+Edit = Callable[[Image.Image], Image.Image]
+Record = tuple[str, str, Pixels]
+"""Image id, lesion id, uint8 [size, size, 3]."""
+
+
+def lesion(seed: int, size: int = SIZE) -> Pixels:
+    """A dark blob in the middle of pale skin, as lesions look; only the texture is its own."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:size, 0:size] / size - 0.5
+    blob = 1 / (1 + np.exp((np.hypot(y, x) - 0.25) * 30))[..., np.newaxis]
+    coarse = Image.fromarray(random.integers(0, 256, (12, 12), dtype=np.uint8)).resize(
+        (size, size), Image.Resampling.BICUBIC
+    )
+    texture = np.asarray(coarse, float)[..., np.newaxis] - 128
+    return np.clip((210, 170, 150) - blob * (110, 110, 90) + texture * 0.15, 0, 255).astype(np.uint8)
+
+
+def write_shard(path: Path, records: Sequence[Record]) -> str:
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for image_id, lesion_id, pixels in records:
+            values = {"image/id": image_id, "lesion/id": lesion_id, "label": 0, "dx": "nv"}
+            writer.write(encode({**values, "image/encoded": encode_pixels(pixels)}))
+    return str(path)
+
+
+def records(split: str, seeds: Sequence[int]) -> list[Record]:
+    return [(f"{split}_{seed}", f"L{seed}", lesion(seed)) for seed in seeds]
+
+
+def fingerprints(images: Sequence[Pixels], image_ids: Sequence[str] | None = None) -> Fingerprints:
+    """Of images without lesions."""
+    kept = Fingerprints()
+    names = list(image_ids or map(str, range(len(images))))
+    columns = {"image/id": names, "lesion/id": [""] * len(images)}
+    kept.add(Batch(np.stack(images), np.zeros(len(images), np.int64), columns))
+    return kept
+
+
+def jpeg(quality: int) -> Edit:
+    def edit(image: Image.Image) -> Image.Image:
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=quality)
+        return Image.open(buffer).convert("RGB")
+
+    return edit
+
+
+def exposed(gain: float) -> Edit:
+    return lambda image: image.point(lambda value: min(255, round(value * gain)))
+
+
+def resized(size: int) -> Edit:
+    return lambda image: image.resize((size, size), Image.Resampling.BICUBIC).resize(image.size)
+
+
+EXACT: Mapping[str, Edit] = {
+    "nothing": lambda image: image,
+    **{method.name.lower(): lambda image, method=method: image.transpose(method) for method in Image.Transpose},
+}
+EDITS: Mapping[str, Edit] = {
+    **EXACT,
+    "jpeg": jpeg(60),
+    "brighter": exposed(1.1),
+    "darker": exposed(0.8),
+    "smaller": resized(48),
+    "gray": lambda image: image.convert("L").convert("RGB"),
+    "all at once": lambda image: jpeg(75)(exposed(0.9)(image.transpose(Image.Transpose.ROTATE_90))),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_copy_is_found_among_look_alikes(edit: str) -> None:
+    originals = [lesion(seed) for seed in range(30)]
+    others = [lesion(seed) for seed in range(100, 130)]
+    copy = np.asarray(EDITS[edit](Image.fromarray(originals[17])))
+    kept = {
+        Split.TRAIN: fingerprints(originals, [f"train_{index}" for index in range(30)]),
+        Split.TEST: fingerprints([*others, copy], [*(f"test_{index}" for index in range(30)), "copy"]),
+    }
+
+    (found,) = leakage.compare_splits(kept).near_duplicates
+
+    assert (found.first, found.first_split, found.second, found.second_split) == ("train_17", "train", "copy", "test")
+    assert MIN_CORRELATION <= found.correlation <= 1
+    assert found.distance <= (0 if edit in EXACT else leakage.MAX_DISTANCE)
+
+
+def test_shards_are_read_and_every_pair_of_splits_is_compared(tmp_path: Path) -> None:
+    train, validation, test = (
+        records("train", range(8)),
+        records("validation", range(20, 25)),
+        records("test", range(40, 46)),
+    )
+    test[2] = ("test_x", "L42", train[5][2])
+    validation[1] = ("validation_x", "L3", lesion(77))
+    test[0] = ("test_y", "L40", validation[4][2])
+    shards = {
+        Split.TRAIN: [write_shard(tmp_path / "a", train[:3]), write_shard(tmp_path / "b", train[3:])],
+        Split.VALIDATION: [write_shard(tmp_path / "c", validation)],
+        Split.TEST: [write_shard(tmp_path / "d", test), write_shard(tmp_path / "e", [])],
+    }
+
+    found = find_leakage(shards)
+
+    assert found.images == {Split.TRAIN: 8, Split.VALIDATION: 5, Split.TEST: 6}
+    assert found.shared_lesions == ("L3",)
+    assert [(pair.first, pair.second, pair.distance) for pair in found.near_duplicates] == [
+        ("train_5", "test_x", 0),
+        ("validation_24", "test_y", 0),
+    ]
+    assert leakage.Leakage.model_validate_json(found.model_dump_json()) == found
+
+
+def test_copies_within_a_split_leak_nothing() -> None:
+    kept = {Split.TRAIN: fingerprints([lesion(0), lesion(0)]), Split.TEST: fingerprints([lesion(1)])}
+
+    assert leakage.compare_splits(kept).near_duplicates == ()
+
+
+def test_images_without_a_lesion_id_share_no_lesion(tmp_path: Path) -> None:
+    shards = {
+        Split.TRAIN: [write_shard(tmp_path / "a", [("a", "", lesion(0))])],
+        Split.TEST: [write_shard(tmp_path / "b", [("b", "", lesion(1))])],
+    }
+
+    assert find_leakage(shards).shared_lesions == ()
+
+
+def test_a_split_may_be_empty() -> None:
+    found = find_leakage({Split.TRAIN: [], Split.TEST: []})
+
+    assert found.images == {Split.TRAIN: 0, Split.TEST: 0}
+    assert found.near_duplicates == ()
+
+
+def test_images_that_show_nothing_are_no_copies() -> None:
+    blank = np.full((SIZE, SIZE, 3), 200, np.uint8)
+    kept = {Split.TRAIN: fingerprints([blank, blank // 2]), Split.TEST: fingerprints([blank])}
+
+    assert leakage.compare_splits(kept).near_duplicates == ()
+
+
+def test_blobs_that_agree_but_for_their_texture_are_no_copies() -> None:
+    first, second = thumbnails(np.stack([lesion(0), lesion(1)]))
+    plain = np.corrcoef(first.astype(float).ravel(), second.astype(float).ravel())[0, 1]
+
+    assert plain > 0.9
+    assert correlations(first[np.newaxis], second[np.newaxis])[0] < 0.9
+    assert correlations(first[np.newaxis], first[np.newaxis])[0] == pytest.approx(1.0)
+
+
+def test_near_hashes_alone_make_no_copy() -> None:
+    originals = np.stack([lesion(seed) for seed in range(20)])
+    blended = np.rint(0.6 * originals + 0.4 * np.stack([lesion(seed) for seed in range(50, 70)])).astype(np.uint8)
+    near = [
+        pair for block in near_duplicates(perceptual_hashes(originals), perceptual_hashes(blended)) for pair in block[0]
+    ]
+    kept = {Split.TRAIN: fingerprints(list(originals)), Split.TEST: fingerprints(list(blended))}
+
+    assert near
+    assert leakage.compare_splits(kept).near_duplicates == ()
+
+
+def test_the_exposure_of_an_image_is_not_in_its_hash() -> None:
+    pixels = np.stack([lesion(seed) for seed in range(40)])
+
+    np.testing.assert_array_equal(perceptual_hashes(pixels), perceptual_hashes(pixels + np.uint8(20)))
+
+
+@pytest.mark.parametrize("size", (28, 32, 97, 224))
+def test_hashes_and_thumbnails_have_one_size_whatever_that_of_the_images(size: int) -> None:
+    pixels = np.stack([lesion(seed, size) for seed in range(3)])
+    reference = np.stack([lesion(seed) for seed in range(3)])
+
+    assert (perceptual_hashes(pixels).shape, perceptual_hashes(pixels).dtype) == ((3, 32), np.uint8)
+    difference = np.bitwise_count(perceptual_hashes(pixels) ^ perceptual_hashes(reference)).sum(axis=1)
+    assert (difference <= leakage.MAX_DISTANCE).all()
+    np.testing.assert_allclose(thumbnails(pixels).mean((1, 2)), pixels.mean((1, 2)) @ (0.299, 0.587, 0.114), rtol=1e-3)
+
+
+@given(pixels=arrays(np.uint8, (3, 28, 28, 3)))
+@settings(max_examples=30, deadline=None)
+def test_a_hash_is_the_same_alone_or_in_a_batch(pixels: Pixels) -> None:
+    together = perceptual_hashes(pixels)
+
+    np.testing.assert_array_equal(together, [perceptual_hashes(image[np.newaxis])[0] for image in pixels])
+
+
+@given(
+    hashes=arrays(np.uint8, st.tuples(st.integers(0, 20), st.just(16))),
+    others=arrays(np.uint8, st.tuples(st.integers(0, 20), st.just(16))),
+    limit=st.integers(0, 128),
+)
+@settings(max_examples=60, deadline=None)
+def test_near_hashes_are_those_that_differ_in_few_bits(hashes: Pixels, others: Pixels, limit: int) -> None:
+    expected = {}
+    for (i, one), (j, other) in itertools.product(enumerate(hashes), enumerate(others)):
+        bits = sum(int(a ^ b).bit_count() for a, b in zip(one.tolist(), other.tolist(), strict=True))
+        if bits <= limit:
+            expected[i, j] = bits
+
+    found = {}
+    for first, second, distance in near_duplicates(hashes, others, limit):
+        found.update(zip(zip(first.tolist(), second.tolist(), strict=True), distance.tolist(), strict=True))
+
+    assert found == expected
+
+
+def test_near_hashes_are_found_in_every_block() -> None:
+    random = np.random.default_rng(0)
+    hashes = random.integers(0, 256, (150, 32), dtype=np.uint8)
+    others = random.integers(0, 256, (17_000, 32), dtype=np.uint8)
+    places = {0: 16_999, 63: 8191, 64: 8192, 149: 0}
+    for first, second in places.items():
+        others[second] = hashes[first]
+
+    found = [
+        pair
+        for first, second, _ in near_duplicates(hashes, others, 40)
+        for pair in zip(first.tolist(), second.tolist(), strict=True)
+    ]
+
+    assert sorted(found) == sorted(places.items())
+
+
+def test_little_is_kept_of_an_image() -> None:
+    kept = fingerprints([draw(seed, 224, 224) for seed in range(10)])
+
+    assert kept.hashes().nbytes + kept.thumbnails().nbytes <= 10 * 600
+
+
+@pytest.mark.ham10000
+@pytest.mark.skipif(not (HAM10000 / "HAM10000_metadata.csv").is_file(), reason="HAM10000_DIR has no HAM10000")
+def test_ham10000_has_one_copy_under_the_name_of_another_lesion() -> None:
+    with (HAM10000 / "HAM10000_metadata.csv").open(newline="") as file:
+        lesions = {row["image_id"]: row["lesion_id"] for row in csv.DictReader(file)}
+    pair = ("ISIC_0025226", "ISIC_0030074")
+    of_test = {lesion_id for lesion_id in lesions.values() if int(lesion_id[-1]) % 2} - {lesions[pair[0]]}
+    of_test.add(lesions[pair[1]])
+    kept = {Split.TRAIN: Fingerprints(), Split.TEST: Fingerprints()}
+    for archive in sorted(HAM10000.glob("HAM10000_images_part_*.zip")):
+        with zipfile.ZipFile(archive) as images:
+            for name in images.namelist():
+                image_id = Path(name).stem
+                if image_id in lesions:
+                    image = Image.open(images.open(name)).convert("RGB")
+                    left, side = (image.width - image.height) // 2, image.height
+                    pixels = np.asarray(image.crop((left, 0, left + side, side)).resize((SIZE, SIZE)))[np.newaxis]
+                    columns = {"image/id": [image_id], "lesion/id": [lesions[image_id]]}
+                    split = Split.TEST if lesions[image_id] in of_test else Split.TRAIN
+                    kept[split].add(Batch(pixels, np.zeros(1, np.int64), columns))
+
+    found = leakage.compare_splits(kept)
+
+    assert sum(found.images.values()) == len(lesions)
+    assert [(copy.first, copy.second) for copy in found.near_duplicates] == [pair]
+    assert found.shared_lesions == ()
