@@ -1,32 +1,30 @@
-"""Auto-PGD: PGD that chooses its step size by itself, with three losses."""
+"""Auto-PGD with three losses."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from dermrobust.attacks.attack import Attack, TargetedAttack
+from dermrobust.attacks.attack import IterativeAttack, TargetedAttack
 from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.problem import Problem
 from dermrobust.attacks.restarts import Try, best_of_restarts, worst_of
 from dermrobust.attacks.threat import Images
 
 DLR_CLASSES, TARGETED_DLR_CLASSES = 3, 4
-"""How many classes the losses need."""
-MOST_TARGETS = 9
-"""As published."""
+"""Least number of classes for which the ratios are defined: they divide by the third and fourth largest logit."""
+_MOST_TARGETS = 9
+"""Target classes of AutoAttack's standard version, which makes its cost independent of the number of classes."""
 
 
-class APGDCE(TargetedAttack):
+class APGDCE(IterativeAttack, TargetedAttack):
     """Auto-PGD on cross-entropy (Croce & Hein 2020, arXiv 2003.01690)."""
-
-    iterative: ClassVar[bool] = True
 
     attack: Literal["apgd_ce"] = "apgd_ce"
     steps: int = Field(100, ge=1, le=10_000, description="Gradient steps.")
-    restarts: int = Field(1, ge=1, le=1000, description="Random starts; what does worst on an image counts.")
+    restarts: int = Field(1, ge=1, le=1000, description="Random starts of each image; the worst result counts.")
 
     def perturb(self, problem: Problem) -> Images:
         """See `Attack.perturb`."""
@@ -37,14 +35,15 @@ class APGDCE(TargetedAttack):
         return best_of_restarts(problem, lambda part: auto_pgd(part, loss, self.steps), self.restarts)
 
 
-class APGDDLR(Attack):
-    """Auto-PGD on the difference-of-logits ratio, for models whose cross-entropy vanishes (arXiv 2003.01690)."""
+class APGDDLR(IterativeAttack):
+    """Auto-PGD on the difference-of-logits ratio (Croce & Hein 2020, arXiv 2003.01690).
 
-    iterative: ClassVar[bool] = True
+    For models so confident that the gradient of their cross-entropy vanishes.
+    """
 
     attack: Literal["apgd_dlr"] = "apgd_dlr"
     steps: int = Field(100, ge=1, le=10_000, description="Gradient steps.")
-    restarts: int = Field(1, ge=1, le=1000, description="Random starts; what does worst on an image counts.")
+    restarts: int = Field(1, ge=1, le=1000, description="Random starts of each image; the worst result counts.")
 
     def check_classes(self, count: int) -> None:
         """See `Attack.check_classes`."""
@@ -60,15 +59,16 @@ class APGDDLR(Attack):
         )
 
 
-class APGDTargeted(Attack):
-    """Auto-PGD on the targeted ratio, towards each of the likeliest wrong classes in turn (arXiv 2003.01690)."""
+class APGDTargeted(IterativeAttack):
+    """Auto-PGD on the targeted difference-of-logits ratio, towards each of the most likely wrong classes in turn.
 
-    iterative: ClassVar[bool] = True
+    Croce & Hein 2020, arXiv 2003.01690.
+    """
 
     attack: Literal["apgd_t"] = "apgd_t"
-    steps: int = Field(100, ge=1, le=10_000, description="Gradient steps for each class.")
+    steps: int = Field(100, ge=1, le=10_000, description="Gradient steps towards each class.")
     targets: int | None = Field(
-        None, ge=1, le=1000, description="Wrong classes, likeliest first; null: all, but nine at most as published."
+        None, ge=1, le=1000, description="Number of wrong classes to aim at, most likely first; null: all, at most 9."
     )
 
     def check_classes(self, count: int) -> None:
@@ -78,7 +78,7 @@ class APGDTargeted(Attack):
 
     def perturb(self, problem: Problem) -> Images:
         """See `Attack.perturb`."""
-        chosen = self.targets or min(class_count(problem) - 1, MOST_TARGETS)
+        chosen = self.targets or min(class_count(problem) - 1, _MOST_TARGETS)
         return worst_of(problem, (self._towards(rank) for rank in range(chosen)))
 
     def _towards(self, rank: int) -> Try:
@@ -89,7 +89,9 @@ class APGDTargeted(Attack):
 
             logits = logits_of(problem.exactly().target, problem.images, problem.batch_size)
             logits[np.arange(len(logits)), problem.labels] = -np.inf
+            # Stable: between equal logits every platform aims at the same class.
             goals = np.argsort(-logits, axis=1, kind="stable")[:, rank]
+            # The goal only directs the gradient. An image that ends in another wrong class is broken as well.
             aimed = problem.with_seeds(rank).with_goals(goals, any_error_counts=True)
             return auto_pgd(aimed, losses.targeted_difference_of_logits_ratio, self.steps)
 
@@ -97,10 +99,10 @@ class APGDTargeted(Attack):
 
 
 def check_targets(attack: str, targets: int | None, count: int) -> None:
-    """Refuse to lead images to more wrong classes than a model has.
+    """Refuse more target classes than a model has wrong classes.
 
     Raises:
-        UserError: how many there are.
+        UserError: there are fewer.
     """
     if targets is not None and targets > count - 1:
         raise UserError(
@@ -109,7 +111,7 @@ def check_targets(attack: str, targets: int | None, count: int) -> None:
 
 
 def class_count(problem: Problem) -> int:
-    """Return how many classes a problem's model has."""
+    """Return the number of classes of a problem's model."""
     from dermrobust.attacks.logits import logits_of
 
     return int(logits_of(problem.target, problem.images[:1], problem.batch_size).shape[1])

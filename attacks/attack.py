@@ -1,13 +1,14 @@
-"""What every attack is: a named set of parameters that turns images into adversarial ones."""
+"""Base classes of attacks."""
 
 from __future__ import annotations
 
 import abc
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.kinds import Kind
 from dermrobust.attacks.problem import Problem
 from dermrobust.attacks.threat import Images, Norm, ThreatModel
 
@@ -17,49 +18,70 @@ Goal = Annotated[int, Field(ge=0)] | Literal["least_likely"] | None
 class Attack(BaseModel, abc.ABC):
     """An attack; its fields are its parameters.
 
-    Attributes:
-        norms: the threat models that the algorithm is defined for.
-        iterative: it takes more than one step.
+    A subclass declares its traits as class variables (`kind: ClassVar[Kind] = Kind.ITERATIVE`). They are properties
+    here because an attack that runs others derives its own from theirs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    norms: ClassVar[tuple[Norm, ...]] = (Norm.LINF, Norm.L2)
-    iterative: ClassVar[bool] = False
+    @property
+    @abc.abstractmethod
+    def kind(self) -> Kind:
+        """What the attack uses of the model; every attack declares it."""
+
+    @property
+    def norms(self) -> tuple[Norm, ...]:
+        """Norms that the algorithm is defined for."""
+        return (Norm.LINF, Norm.L2)
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether the attack differentiates the model under attack."""
+        return self.kind in (Kind.ITERATIVE, Kind.SINGLE_STEP, Kind.UNIVERSAL)
 
     @property
     def sources(self) -> frozenset[str]:
-        """The names of other models that the attack is crafted on; see `Target.surrogates`."""
+        """Names of other models that examples are crafted on; see `Target.surrogates`."""
         return frozenset()
 
     @property
     def parts(self) -> tuple[Attack, ...]:
-        """The attacks that this one runs: they must be defined for its problems, and have no goal of their own."""
+        """Attacks that this one runs. They must be defined for its problems and be untargeted."""
         return ()
 
     @property
     def name(self) -> str:
-        """The name by which a config calls the attack."""
+        """Name by which a config selects the attack."""
         return str(getattr(self, "attack", type(self).__name__))
 
+    def stronger(self) -> Self | None:
+        """Return the attack with twice the gradient steps, or None if it has no number of steps to raise.
+
+        An evaluation has converged if this attack breaks no image that the original leaves standing.
+        """
+        return None
+
     def check_threat(self, threat: ThreatModel) -> None:
-        """Refuse a threat model that the algorithm, or one that it runs, is not defined for.
+        """Refuse a threat model that the attack, or a part of it, is not defined for.
 
         Raises:
-            UserError: which, and what it is defined for.
+            UserError: the norm is not supported, or a part is targeted.
         """
-        if threat.norm not in self.norms:
-            raise UserError(f"{self.name} is defined for {', '.join(self.norms)} only, not for {threat.norm}")
+        # Parts first: a message about the member of an ensemble says more than one about the ensemble.
         for part in self.parts:
             if isinstance(part, TargetedAttack) and part.goal is not None:
-                raise UserError(f"{self.name} leads to no goal, but its {part.name} has one: {part.goal}")
+                raise UserError(
+                    f"{self.name} is untargeted, but member {part.name} sets a goal: {part.goal}; remove the goal"
+                )
             part.check_threat(threat)
+        if threat.norm not in self.norms:
+            raise UserError(f"{self.name} is defined for {', '.join(self.norms)} only, not for {threat.norm}")
 
     def check_classes(self, count: int) -> None:
-        """Refuse a model that has too few classes for the attack's parameters.
+        """Refuse a model with too few classes for the attack's parameters.
 
         Raises:
-            UserError: what does not fit.
+            UserError: a parameter and the number of classes do not fit.
         """
         for part in self.parts:
             part.check_classes(count)
@@ -68,17 +90,29 @@ class Attack(BaseModel, abc.ABC):
     def perturb(self, problem: Problem) -> Images:
         """Return adversarial images: float32 [count, height, width, 3], inside the threat model of the clean ones.
 
-        Call it through `dermrobust.attacks.engine`, which checks what goes in and what comes out.
+        Call it through `dermrobust.attacks.engine`, which validates inputs and outputs.
         """
 
 
+class IterativeAttack(Attack):
+    """An attack of many gradient steps."""
+
+    kind: ClassVar[Kind] = Kind.ITERATIVE
+
+    steps: int = Field(20, ge=1, le=10_000, description="Gradient steps.")
+
+    def stronger(self) -> Self:
+        """See `Attack.stronger`."""
+        return self.model_copy(update={"steps": 2 * self.steps})
+
+
 class TargetedAttack(Attack):
-    """An attack whose algorithm can also lead to a class that the attacker chooses."""
+    """An attack that can also aim at a class chosen by the attacker."""
 
     goal: Goal = Field(
         None,
-        description="What images are to be taken for: a class index, or 'least_likely' (the class with the smallest "
-        "logit on the clean image); null: anything but the true class. Images of that class are left as they are.",
+        description="Class that images are to be classified as: an index, or 'least_likely' (the class with the "
+        "smallest logit on the clean image); null: any wrong class. Images of that class are left unchanged.",
     )
 
     def check_classes(self, count: int) -> None:

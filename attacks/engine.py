@@ -12,13 +12,13 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from dermrobust.attacks.attack import Attack
-from dermrobust.attacks.doors import check_counts, check_logits, check_problem, goals_of
 from dermrobust.attacks.errors import AttackError, UserError
 from dermrobust.attacks.logits import logits_of, succeeded
 from dermrobust.attacks.problem import Labels, Problem, Seeds
 from dermrobust.attacks.target import LogitsFn, Target
 from dermrobust.attacks.threat import PIXEL_LEVELS, Bounds, Images, Pixels, ThreatModel
 from dermrobust.attacks.universal import FixedPerturbation, Universal
+from dermrobust.attacks.validation import check_counts, check_logits, check_problem, goals_of
 
 _BATCHES_AT_ONCE = 16
 """Images that are held as float32 at a time: memory does not depend on how many there are."""

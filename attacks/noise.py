@@ -1,12 +1,13 @@
-"""Random noise, the control of every attack: a classifier that it breaks needs no attacker."""
+"""Random noise."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.kinds import Kind
 from dermrobust.attacks.problem import Problem
 from dermrobust.attacks.randomness import random_start
 from dermrobust.attacks.restarts import best_of_restarts
@@ -14,10 +15,15 @@ from dermrobust.attacks.threat import Images
 
 
 class Noise(Attack):
-    """A uniformly random point of the budget, or the worst of several; no gradient is used."""
+    """Uniformly random perturbation inside the budget, or the worst of several.
+
+    It uses no gradient and is the control of all other attacks: images that it breaks need no attacker.
+    """
+
+    kind: ClassVar[Kind] = Kind.NOISE
 
     attack: Literal["noise"] = "noise"
-    draws: int = Field(1, ge=1, le=10_000, description="Random points; the one that does worst on an image counts.")
+    draws: int = Field(1, ge=1, le=10_000, description="Random perturbations of an image; the worst one counts.")
 
     def perturb(self, problem: Problem) -> Images:
         """See `Attack.perturb`."""

@@ -6,9 +6,8 @@ plug-in may use the registry that lists it, and the fingerprint of a node covers
 
 from __future__ import annotations
 
-import difflib
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +16,13 @@ from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, Vali
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
+from dermrobust.attacks.config_paths import locate, unknown_key
+
+UNKNOWN_KEY = "unknown_key"
+"""Type of the Pydantic error for a parameter that a plug-in does not have; its message names those that it has."""
+
 _described: ContextVar[frozenset[str]] = ContextVar("_described", default=frozenset())
-"""Kinds of plug-ins whose JSON schema is being made: an ensemble of attacks holds attacks."""
+"""Kinds of plug-ins whose JSON schema is being made. An ensemble of attacks holds attacks, so schemas would recurse."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class Selected:
             return plugin.model_validate(dict(values))
         except ValidationError as error:
             raise ValidationError.from_exception_data(
-                plugin.__name__, [_with_known_keys(detail, plugin) for detail in error.errors()]
+                plugin.__name__, [_raised_again(detail, plugin) for detail in error.errors()]
             ) from None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -123,20 +127,15 @@ class Selected:
         return {"anyOf": [names, {"oneOf": members}]}
 
 
-def unknown_key(name: str, allowed: Sequence[str]) -> str:
-    """Return the message for a key that does not exist, with the nearest one and all that are allowed."""
-    near = difflib.get_close_matches(name, allowed, n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    known = f" Allowed: {', '.join(allowed)}." if allowed else ""
-    return f"there is no such key.{hint}{known}"
+def _raised_again(detail: Any, plugin: type[BaseModel]) -> InitErrorDetails:
+    """Return an error of a plug-in's own model to raise again.
 
-
-def _with_known_keys(detail: Any, plugin: type[BaseModel]) -> InitErrorDetails:
-    """Return an error as Pydantic takes it again; a superfluous parameter is answered with those that exist."""
-    location, kind = detail["loc"], detail["type"]
-    if kind == "extra_forbidden" and len(location) == 1:
-        text = unknown_key(str(location[0]), sorted(plugin.model_fields))
-        return InitErrorDetails(type=PydanticCustomError("unknown_key", text), loc=location, input=detail["input"])
-    # Built-in kinds are formed anew from their context; those of validators keep their text.
-    text = detail["msg"].replace("{", "{{").replace("}", "}}")
-    return InitErrorDetails(type=PydanticCustomError(kind, text), loc=location, input=detail["input"])
+    Whoever explains the error knows the base class only, so the location becomes a path here, and an unknown key is
+    answered with the allowed ones.
+    """
+    (path, allowed), kind, text = locate(plugin, detail["loc"]), detail["type"], detail["msg"]
+    if kind == "extra_forbidden":
+        kind, text = UNKNOWN_KEY, unknown_key(str(path[-1]), allowed)
+    # Pydantic formats built-in kinds anew from a context, which validators leave out; a custom error keeps its text.
+    error = PydanticCustomError(kind, text.removeprefix("Value error, "))
+    return InitErrorDetails(type=error, loc=path, input=detail["input"])

@@ -1,40 +1,40 @@
-"""Transfer: adversarial examples that were crafted on another model."""
+"""Transfer attack."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, SerializeAsAny, field_validator
+from pydantic import Field
 
 from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.kinds import Kind
 from dermrobust.attacks.problem import Problem
-from dermrobust.attacks.threat import Images
+from dermrobust.attacks.selection import AnyAttack
+from dermrobust.attacks.threat import Images, Norm
 
 
 class Transfer(Attack):
-    """The images that an attack makes on another model, handed to this one.
+    """Adversarial examples crafted on another model.
 
-    It knows nothing of the model under attack: robustness against it alone is no robustness (Athalye et al. 2018,
-    arXiv 1802.00420). Beside an attack through the model's own gradients it tells how much of a static defence is left.
+    They use nothing of the model under attack, so accuracy under transfer alone is no evidence of robustness (Athalye
+    et al. 2018, arXiv 1802.00420). Next to a white-box attack they show how much a static defense still protects.
     """
 
-    iterative: ClassVar[bool] = True
+    kind: ClassVar[Kind] = Kind.TRANSFER
 
     attack: Literal["transfer"] = "transfer"
-    source: str = Field("vanilla", min_length=1, description="The model that the examples are crafted on.")
-    crafted_with: SerializeAsAny[Attack] = Field(
-        default_factory=lambda: PGD(steps=20), description="The attack on that model, with its parameters."
+    source: str = Field("vanilla", min_length=1, description="Name of the model that examples are crafted on.")
+    crafted_with: AnyAttack = Field(
+        default_factory=lambda: PGD(steps=20), description="Attack on that model, with its parameters."
     )
 
-    @field_validator("crafted_with", mode="before")
-    @classmethod
-    def _read(cls, value: Any) -> Any:
-        from dermrobust.attacks.registry import read_attack
-
-        return read_attack(value)
+    @property
+    def norms(self) -> tuple[Norm, ...]:
+        """See `Attack.norms`; those of the attack that crafts the examples."""
+        return self.crafted_with.norms
 
     @property
     def sources(self) -> frozenset[str]:
@@ -47,7 +47,7 @@ class Transfer(Attack):
         return (self.crafted_with,)
 
     def perturb(self, problem: Problem) -> Images:
-        """See `Attack.perturb`; the whole budget is used, since the source errs earlier than the target.
+        """See `Attack.perturb`.
 
         Raises:
             UserError: there is no model of that name.
@@ -56,4 +56,5 @@ class Transfer(Attack):
             known = ", ".join(problem.target.surrogates) or "none"
             raise UserError(f"transfer: there is no model '{self.source}' to craft on; given: {known}")
         source = problem.target.surrogates[self.source]
+        # The whole budget is used: the source errs before the target does, so stopping there would transfer less.
         return self.crafted_with.perturb(dataclasses.replace(problem, target=source, stop_at_success=False))

@@ -11,10 +11,10 @@ from cleverhans.tf2.utils import clip_eta, optimize_linear
 
 from dermrobust.attacks.cleverhans.gradient_step import loss_gradient
 from dermrobust.attacks.logits import logits_of
+from dermrobust.attacks.perturbation import Perturbation, perturbed
 from dermrobust.attacks.problem import Problem
 from dermrobust.attacks.target import LogitsFn
 from dermrobust.attacks.threat import Norm
-from dermrobust.attacks.universal import Perturbation, apply
 
 
 @functools.lru_cache(maxsize=16)
@@ -59,5 +59,5 @@ def best_perturbation(
 
 
 def _success_rate(problem: Problem, perturbation: Perturbation) -> float:
-    predicted = logits_of(problem.exactly().target, apply(perturbation, problem), problem.batch_size).argmax(axis=1)
+    predicted = logits_of(problem.exactly().target, perturbed(problem, perturbation), problem.batch_size).argmax(axis=1)
     return float(np.mean((predicted == problem.classes) == problem.targeted))

@@ -27,7 +27,7 @@ from benchmarks.hardware import has_bfloat16
 from benchmarks.measure import machine
 from benchmarks.victims import Victim, victims
 from dermrobust.attacks.engine import attack_images
-from dermrobust.attacks.registry import read_attack
+from dermrobust.attacks.selection import read_attack
 from dermrobust.attacks.target import Target
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.models.classifier import attack_target

@@ -34,7 +34,7 @@ from benchmarks.measure import machine
 from benchmarks.victims import EPSILON, Victim, victims
 from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.engine import attack_images
-from dermrobust.attacks.registry import read_attack
+from dermrobust.attacks.selection import read_attack
 from dermrobust.attacks.target import Precision, Target
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.models.classifier import attack_target

@@ -36,7 +36,7 @@ from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.engine import attack_pixels, record_seeds, to_images
 from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.logits import logits_of
-from dermrobust.attacks.registry import read_suite
+from dermrobust.attacks.selection import read_suite
 from dermrobust.attacks.threat import Norm, Pixels, ThreatModel
 from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType
 from dermrobust.components.evaluation.intervals import wilson_interval

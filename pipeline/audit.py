@@ -8,7 +8,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from dermrobust.attacks.errors import UserError
-from dermrobust.attacks.registry import NamedAttacks, read_suite
+from dermrobust.attacks.selection import NamedAttacks, read_suite
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.audit.component import ADOPT_DATA, ADOPT_MODEL, AdoptDataParams, AdoptModelParams, ClassName
 from dermrobust.components.audit.labels import read_labels

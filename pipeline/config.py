@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from dermrobust.attacks.cleverhans.fgsm import FGSM
 from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.errors import UserError
-from dermrobust.attacks.registry import NamedAttacks
+from dermrobust.attacks.selection import NamedAttacks
 from dermrobust.attacks.target import Precision
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.augment.component import AugmentParams

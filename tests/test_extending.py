@@ -51,6 +51,13 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
+def with_line(registry: Path, opening: str, line: str) -> None:
+    """Add a line to a registry, after the line that opens it."""
+    text = registry.read_text(encoding="utf-8")
+    assert text.count(opening) == 1
+    registry.write_text(text.replace(opening, f"{opening}{line}"), encoding="utf-8")
+
+
 def with_entry(registry: Path, entry: str, union: str) -> None:
     """Add the import at the top of the imports and the member to the union, as the page says."""
     added_import, member = (line for line in entry.splitlines() if line.strip())
@@ -79,7 +86,7 @@ def test_the_worked_examples_of_the_page_work(tmp_path: Path) -> None:
     paths = re.findall(r"^`((?:attacks|models)/\S+\.py)`:", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     for path, code in zip(paths, (attack, objective), strict=True):
         package.joinpath(path).write_text(code, encoding="utf-8")
-    with_entry(package / "attacks/registry.py", attack_entry, "AttackUnion = (\n    ")
+    with_line(package / "attacks/registry.py", 'ATTACKS = Registry(\n    "attack",\n    {\n', attack_entry)
     member = objective_entry.replace("_Objective = ", "").replace(" | CrossEntropy", "")
     with_entry(package / "models/registry.py", member, "_Objective = ")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from dermrobust.attacks.cleverhans.fgsm import FGSM
-from dermrobust.attacks.registry import AnyAttack
+from dermrobust.attacks.selection import AnyAttack
 from dermrobust.attacks.target import Precision
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.artifacts import ArtifactType

@@ -25,7 +25,7 @@ def run(context: Context) -> None:
     spec = ExamplesSpec.read(examples)
     shards = shard_uris(examples, spec, Split.TRAIN)
     output = context.outputs["adversarial"]
-    name = params.attack.attack
+    name = params.attack.name
     crafting = Crafting(
         name=name,
         attack=params.attack,

@@ -1,41 +1,13 @@
-"""What an attack knows of the model: checks compare attacks of different kinds."""
+"""Kinds of attacks; see `dermrobust.attacks.kinds`."""
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Mapping
-
 from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.kinds import WHITE_BOX, Kind, named
 
-
-class Kind(enum.StrEnum):
-    """How an attack finds its way."""
-
-    SINGLE_STEP = "single_step"
-    ITERATIVE = "iterative"
-    BLACK_BOX = "black_box"
-    TRANSFER = "transfer"
-    NOISE = "noise"
-    UNIVERSAL = "universal"
-
-
-_BY_NAME = {
-    "fgsm": Kind.SINGLE_STEP,
-    "square": Kind.BLACK_BOX,
-    "spsa": Kind.BLACK_BOX,
-    "noise": Kind.NOISE,
-    "universal": Kind.UNIVERSAL,
-}
-WHITE_BOX = (Kind.SINGLE_STEP, Kind.ITERATIVE)
+__all__ = ["WHITE_BOX", "Kind", "kind_of", "named"]
 
 
 def kind_of(attack: Attack) -> Kind:
-    """Return the kind of an attack; an ensemble with a gradient attack among its members is iterative."""
-    if attack.sources:
-        return Kind.TRANSFER
-    return _BY_NAME.get(attack.name, Kind.ITERATIVE)
-
-
-def named(attacks: Mapping[str, Attack], *kinds: Kind) -> list[str]:
-    """Return the names of the attacks of these kinds."""
-    return [name for name, attack in attacks.items() if kind_of(attack) in kinds]
+    """Return the kind of an attack."""
+    return attack.kind

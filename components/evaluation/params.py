@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from dermrobust.attacks.registry import NamedAttacks, read_suite
+from dermrobust.attacks.selection import NamedAttacks, read_suite
 from dermrobust.attacks.target import Precision
 from dermrobust.attacks.threat import Norm, ThreatModel
 from dermrobust.components.budgets import StorableThreat

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import tensorflow as tf
 from keras import ops
 
-from dermrobust.attacks.doors import are_probabilities
 from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.threat import Images
+from dermrobust.attacks.validation import are_probabilities
 from dermrobust.models.foreign.spec import OutputKind
 
 LEAST_PROBABILITY = 1e-30

@@ -1,7 +1,7 @@
 """Several attacks as one: an image is robust if none of them breaks it; each is run on what still stands."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +16,14 @@ from dermrobust.attacks.cleverhans.fgsm import FGSM
 from dermrobust.attacks.cleverhans.mim import MIM
 from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.ensemble import Ensemble
+from dermrobust.attacks.kinds import Kind
 from dermrobust.attacks.logits import logits_of, margins
 from dermrobust.attacks.noise import Noise
 from dermrobust.attacks.problem import Problem
-from dermrobust.attacks.registry import NamedAttacks, read_attack, read_suite
+from dermrobust.attacks.registry import SUITES
 from dermrobust.attacks.restarts import worst_of
+from dermrobust.attacks.selection import NamedAttacks, read_attack, read_suite
 from dermrobust.attacks.square import Square
-from dermrobust.attacks.suites import SUITES
 from dermrobust.attacks.threat import Images, Norm, ThreatModel
 from dermrobust.attacks.transfer import Transfer
 from tests.attacks.conftest import SURROGATE, Victim
@@ -54,6 +55,8 @@ def test_what_an_ensemble_leaves_standing_is_what_every_member_leaves_standing(
 
 class Recording(Attack):
     """Does what another attack does, and remembers the images that it got."""
+
+    kind: ClassVar[Kind] = Kind.NOISE
 
     inner: Attack
     seen: list[Any]
@@ -168,7 +171,7 @@ def test_auto_ends_with_the_square_attack_where_that_is_defined(few: Victim, mon
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_a_suite_is_read_by_its_name(suite: str) -> None:
-    assert named.validate_python(suite) == dict(SUITES[suite])
+    assert named.validate_python(suite) == {name: read_attack(value) for name, value in SUITES[suite].items()}
 
 
 def test_the_suites_hold_what_they_say() -> None:

@@ -16,7 +16,7 @@ from dermrobust.attacks.engine import attack_images
 from dermrobust.attacks.errors import AttackError
 from dermrobust.attacks.noise import Noise
 from dermrobust.attacks.problem import Labels
-from dermrobust.attacks.registry import read_suite
+from dermrobust.attacks.selection import read_suite
 from dermrobust.attacks.threat import Images, ThreatModel
 from dermrobust.components.adversarial_shard import write_records
 from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType, Provenance

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from dermrobust.attacks.cleverhans.fgsm import FGSM
 from dermrobust.attacks.cleverhans.pgd import PGD
-from dermrobust.attacks.registry import AnyAttack, read_attack
+from dermrobust.attacks.selection import AnyAttack, read_attack
 from dermrobust.attacks.threat import Norm, ThreatModel
 from dermrobust.components import storage
 from dermrobust.components.adversarial_spec import AdversarialSpec, shard_uris

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from dermrobust.attacks.registry import read_attack
+from dermrobust.attacks.selection import read_attack
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.artifacts import ArtifactType, Manifest
 from dermrobust.components.evaluation.adaptive import AdaptiveLoss

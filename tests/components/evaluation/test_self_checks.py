@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from dermrobust.attacks.errors import UserError
-from dermrobust.attacks.registry import read_attack
+from dermrobust.attacks.selection import read_attack
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.artifacts import Artifact, ArtifactType
 from dermrobust.components.augment.component import AUGMENT, AugmentParams

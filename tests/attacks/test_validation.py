@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from dermrobust.attacks.cleverhans.spsa import SPSA
 from dermrobust.attacks.engine import attack_images, attack_pixels, fit_universal
 from dermrobust.attacks.ensemble import Ensemble
 from dermrobust.attacks.errors import AttackError, UserError
+from dermrobust.attacks.kinds import Kind
 from dermrobust.attacks.noise import Noise
 from dermrobust.attacks.problem import Problem
 from dermrobust.attacks.square import Square
@@ -197,6 +198,8 @@ def test_small_logits_are_not_taken_for_probabilities(shift: float) -> None:
 
 class Broken(Attack):
     """Adds the same number to every value."""
+
+    kind: ClassVar[Kind] = Kind.NOISE
 
     shift: float
 
