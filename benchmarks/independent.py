@@ -185,7 +185,8 @@ def trained_subjects(config: PipelineConfig, names: Sequence[str], count: int) -
         raise UserError(f"no run in '{config.root}' has all of {', '.join(names)}; run: dermrobust run --to augment")
     store = ArtifactStore(config.root)
     examples = _found(store, ArtifactType.EXAMPLES, made[_EXAMPLES])
-    batch = first_records(shard_uris(examples, ExamplesSpec.read(examples), Split.TEST), count)
+    spec = ExamplesSpec.read(examples)
+    batch = first_records(shard_uris(examples, spec, Split.TEST), count, spec.task)
     return [Subject(name, _found(store, ArtifactType.MODEL, made[node]), batch) for name, node in nodes.items()]
 
 

@@ -61,7 +61,7 @@ def victims(size: int, count: int, *, quick: bool, root: Path) -> Iterator[Victi
     outputs = _train(size, quick, root)
     examples = outputs["preprocess"]["examples"]
     spec = ExamplesSpec.read(examples)
-    batch = first_records(shard_uris(examples, spec, Split.TEST), count)
+    batch = first_records(shard_uris(examples, spec, Split.TEST), count, spec.task)
     images = to_images(batch.pixels)
     for name, node in (("undefended", "train[vanilla]"), ("hardened", "train[fast]")):
         network = load_network(Path(outputs[node]["model"].path(NETWORK)))

@@ -1,4 +1,4 @@
-"""The record of one image: how examples are written, read and named."""
+"""Records of images: their features, how they are written and read, and the spec of an examples artifact."""
 
 from __future__ import annotations
 
@@ -14,38 +14,44 @@ from pydantic import BaseModel, ConfigDict
 
 from dermrobust.components.artifacts import Artifact
 from dermrobust.models.preprocessing import Preprocessing
+from dermrobust.models.task import IMAGE, IMAGE_ID, LABEL, UNKNOWN, Task
 
 SPEC = "examples.json"
-UNKNOWN = "unknown"
 _WHOLE_SHARD = 1_000_000
+"""Batch size that no shard reaches; preprocess writes about 512 records each."""
 
 
 class Split(enum.StrEnum):
-    """What images are used for; all images of a lesion are in the same split."""
+    """Purpose of an image; all images of a group, such as those of one lesion, are in the same split."""
 
     TRAIN = "train"
     VALIDATION = "validation"
     TEST = "test"
 
 
-def age_group(age: float) -> str:
-    """Return the band of 20 years that an age in years lies in; 'unknown' for NaN."""
-    if math.isnan(age):
-        return UNKNOWN
-    low = min(int(age) // 20 * 20, 80)
-    return "80+" if low == 80 else f"{low}-{low + 19}"
-
-
 class ExamplesSpec(BaseModel):
-    """What an examples artifact holds, as `examples.json` beside the shards."""
+    """Description of an examples artifact, stored as `examples.json` beside the shards.
+
+    Attributes:
+        task: the classification problem; its `record_features` are the features of every record.
+        preprocessing: how the images were made.
+        shards: number of files of each split.
+        counts: number of images of each split.
+        class_counts: number of images of each class, in the order of the labels, of each split.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    class_names: tuple[str, ...]
+    task: Task
     preprocessing: Preprocessing
     shards: dict[Split, int]
     counts: dict[Split, int]
     class_counts: dict[Split, list[int]]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Classes in the order of their labels."""
+        return self.task.class_names
 
     @classmethod
     def read(cls, artifact: Artifact) -> ExamplesSpec:
@@ -65,19 +71,30 @@ def shard_uris(artifact: Artifact, spec: ExamplesSpec, split: Split) -> list[str
 
 
 FEATURES: dict[str, Any] = {
-    "image/encoded": tf.io.FixedLenFeature([], tf.string),
-    "image/id": tf.io.FixedLenFeature([], tf.string),
-    "lesion/id": tf.io.FixedLenFeature([], tf.string, ""),
-    "label": tf.io.FixedLenFeature([], tf.int64),
-    "dx": tf.io.FixedLenFeature([], tf.string),
-    "age": tf.io.FixedLenFeature([], tf.float32, math.nan),
-    "age_group": tf.io.FixedLenFeature([], tf.string, UNKNOWN),
-    "sex": tf.io.FixedLenFeature([], tf.string, UNKNOWN),
-    "localization": tf.io.FixedLenFeature([], tf.string, UNKNOWN),
+    IMAGE: tf.io.FixedLenFeature([], tf.string),
+    IMAGE_ID: tf.io.FixedLenFeature([], tf.string),
+    LABEL: tf.io.FixedLenFeature([], tf.int64),
 }
-"""Of every record; adversarial ones add `attack`, `norm`, `epsilon` (in 1/255) and `source_model`."""
+"""Features that a record has whatever its task is; see `record_features` for the others."""
 
-METADATA = tuple(name for name in FEATURES if name != "image/encoded")
+
+def record_features(task: Task) -> dict[str, Any]:
+    """Return the features of a task's records, as `tf.io.parse_example` takes them.
+
+    What the metadata may lack has a default: no group, NaN, "unknown". Adversarial records have `attack`, `norm`,
+    `epsilon` (in 1/255) and `source_model` besides.
+    """
+    found = {IMAGE: FEATURES[IMAGE]}
+    for name, kind in task.record_features.items():
+        if name in FEATURES:
+            found[name] = FEATURES[name]
+        elif name == task.class_key:
+            found[name] = tf.io.FixedLenFeature([], tf.string)
+        elif kind is float:
+            found[name] = tf.io.FixedLenFeature([], tf.float32, math.nan)
+        else:
+            found[name] = tf.io.FixedLenFeature([], tf.string, "" if name == task.group_key else UNKNOWN)
+    return found
 
 
 def encode(values: dict[str, str | bytes | int | float]) -> bytes:
@@ -92,6 +109,7 @@ def encode(values: dict[str, str | bytes | int | float]) -> bytes:
         else:
             features[name] = tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
     example = tf.train.Example(features=tf.train.Features(feature=features))
+    # Map entries have no order of their own; equal records must be equal bytes, whatever the process.
     return bytes(example.SerializeToString(deterministic=True))
 
 
@@ -102,7 +120,7 @@ class Batch:
     Attributes:
         pixels: uint8 [count, size, size, 3].
         labels: int64 [count].
-        columns: for each metadata feature its values: str, int or float.
+        columns: for each of the task's record features its values: str, int or float.
     """
 
     pixels: np.ndarray[Any, np.dtype[np.uint8]]
@@ -123,41 +141,40 @@ def parse_pixels(image_size: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.T
     """Return a function from a serialized record to (pixels uint8 [size, size, 3], label int64)."""
 
     def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        names = ("image/encoded", "label")
-        record = tf.io.parse_single_example(serialized, {name: FEATURES[name] for name in names})
-        return tf.ensure_shape(tf.io.decode_png(record["image/encoded"], 3), (image_size, image_size, 3)), record[
-            "label"
-        ]
+        record = tf.io.parse_single_example(serialized, {name: FEATURES[name] for name in (IMAGE, LABEL)})
+        pixels = tf.ensure_shape(tf.io.decode_png(record[IMAGE], 3), (image_size, image_size, 3))
+        return pixels, record[LABEL]
 
     return parse
 
 
-def read_shard(uri: str) -> Iterator[Batch]:
-    """Yield all records of a shard as one batch, or nothing if it has none; a shard is small (see preprocess)."""
-    yield from read_batches(uri, _WHOLE_SHARD)
+def read_shard(uri: str, task: Task) -> Iterator[Batch]:
+    """Yield all records of a shard as one batch, or nothing if it has none."""
+    yield from read_batches(uri, _WHOLE_SHARD, task)
 
 
-def read_batches(uri: str, batch_size: int) -> Iterator[Batch]:
+def read_batches(uri: str, batch_size: int, task: Task) -> Iterator[Batch]:
     """Yield a shard's records in batches, in order; memory holds one batch at a time."""
+    features = record_features(task)
     for serialized in tf.data.TFRecordDataset([uri]).batch(batch_size).as_numpy_iterator():
-        record = {name: value.numpy() for name, value in tf.io.parse_example(serialized, FEATURES).items()}
-        pixels = np.stack([tf.io.decode_png(image, 3).numpy() for image in record["image/encoded"]])
-        columns = {name: _python_values(record[name]) for name in METADATA}
-        yield Batch(pixels=pixels, labels=record["label"], columns=columns)
+        record = {name: value.numpy() for name, value in tf.io.parse_example(serialized, features).items()}
+        pixels = np.stack([tf.io.decode_png(image, 3).numpy() for image in record[IMAGE]])
+        columns = {name: _python_values(record[name]) for name in task.record_features}
+        yield Batch(pixels=pixels, labels=record[LABEL], columns=columns)
 
 
-def first_records(uris: Sequence[str], count: int) -> Batch:
+def first_records(uris: Sequence[str], count: int, task: Task) -> Batch:
     """Return the first so many records of shards, or all of them where there are fewer."""
     taken: list[Batch] = []
     for uri in uris:
         missing = count - sum(len(batch.labels) for batch in taken)
         if missing <= 0:
             break
-        taken += [batch.first(missing) for batch in read_shard(uri)]
+        taken += [batch.first(missing) for batch in read_shard(uri, task)]
     return Batch(
         pixels=np.concatenate([batch.pixels for batch in taken]),
         labels=np.concatenate([batch.labels for batch in taken]),
-        columns={name: [value for batch in taken for value in batch.columns[name]] for name in METADATA},
+        columns={name: [value for batch in taken for value in batch.columns[name]] for name in task.record_features},
     )
 
 
@@ -168,4 +185,5 @@ def _python_values(values: np.ndarray[Any, Any]) -> list[Any]:
 
 def encode_pixels(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
     """Return an image of uint8 [height, width, 3] as PNG, which loses nothing."""
+    # Level 1 of zlib: photographs shrink hardly further at higher levels, which take several times as long.
     return bytes(tf.io.encode_png(pixels, compression=1).numpy())

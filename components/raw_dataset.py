@@ -10,6 +10,8 @@ import tensorflow_datasets as tfds
 
 from dermrobust.components.artifacts import Artifact
 from dermrobust.components.examples import Split
+from dermrobust.models.task import Task
+from dermrobust.models.tasks.ham10000 import lesion_task
 
 FOLDER_FILE = "tfds.json"
 """Names the folder of the prepared TFDS data set below the artifact."""
@@ -25,9 +27,9 @@ def folder(artifact: Artifact) -> str:
     return artifact.path(artifact.read_json(FOLDER_FILE)["folder"])
 
 
-def class_names(uri: str) -> tuple[str, ...]:
-    """Return the classes of a prepared data set in the order of their labels."""
-    return tuple(_builder(uri).info.features["label"].names)
+def task(artifact: Artifact) -> Task:
+    """Return the classification problem of a data set."""
+    return lesion_task(_builder(folder(artifact)).info.features["label"].names)
 
 
 def shard_counts(uri: str) -> dict[Split, list[int]]:

@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 UNKNOWN = "unknown"
 """Value of a feature that the metadata do not give."""
-IMAGE_ID, LABEL = "image/id", "label"
-_RESERVED = frozenset({IMAGE_ID, "image/encoded", LABEL, "attack", "norm", "epsilon", "source_model"})
+IMAGE, IMAGE_ID, LABEL = "image/encoded", "image/id", "label"
+"""Features of every record: the encoded image, its name, and the index of its class."""
+_RESERVED = frozenset({IMAGE, IMAGE_ID, LABEL, "attack", "norm", "epsilon", "source_model"})
 _MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", UNKNOWN})
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]

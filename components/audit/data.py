@@ -20,10 +20,11 @@ from dermrobust.components.audit.component import AdoptDataParams
 from dermrobust.components.audit.labels import OPTIONAL, LabelledImage, read_labels
 from dermrobust.components.audit.matching import image_files, matched
 from dermrobust.components.component import Context
-from dermrobust.components.examples import SPEC, ExamplesSpec, Split, age_group, encode, encode_pixels, shard_name
+from dermrobust.components.examples import SPEC, ExamplesSpec, Split, encode, encode_pixels, shard_name
 from dermrobust.components.foreign_files import ADOPTION
 from dermrobust.components.progress import watch_files
 from dermrobust.models.preprocessing import Preprocessing, from_encoded
+from dermrobust.models.tasks.ham10000 import AGE, lesion_task
 
 _MOST_FILE_BYTES = 64 << 20
 _MOST_PIXELS = 50_000_000
@@ -127,7 +128,7 @@ class AdoptShard(beam.DoFn):
             "label": self._labels[row.dx],
             "dx": row.dx,
             "age": row.age,
-            "age_group": age_group(row.age),
+            "age_group": AGE.group(row.age),
             "sex": row.sex,
             "localization": row.localization,
         }
@@ -167,7 +168,7 @@ def _write_spec(
     counts = Counter(row.dx for row in rows)
     none = dict.fromkeys(Split, 0)
     spec = ExamplesSpec(
-        class_names=class_names,
+        task=lesion_task(class_names),
         preprocessing=preprocessing,
         shards={**none, Split.TEST: shards},
         counts={**none, Split.TEST: len(rows)},

@@ -132,7 +132,7 @@ def _examined(
     """Return what is found out about a model on labelled images."""
     size, classes = spec.preprocessing.image_size, len(spec.class_names)
     count = max(_FEWEST_IMAGES, min(_MOST_IMAGES, _PIXELS_AT_ONCE // size**2))
-    sample = first_records(shard_uris(examples, spec, Split.TEST), count)
+    sample = first_records(shard_uris(examples, spec, Split.TEST), count, spec.task)
     images, labels = to_images(sample.pixels), sample.labels
     forward = tf.function(opened.outputs, reduce_retracing=True)
     check_differentiable(opened.outputs, images[:2])
@@ -247,7 +247,7 @@ def _accuracy(
     right: list[npt.NDArray[np.bool_]] = []
     labels: list[Labels] = []
     for uri in shard_uris(examples, spec, Split.TEST):
-        for batch in read_shard(uri):
+        for batch in read_shard(uri, spec.task):
             scores = logits(to_images(batch.pixels), image_format)
             if not np.isfinite(scores).all():
                 raise UserError(_not_finite(batch.columns["image/id"], scores, f"input {image_format}"))

@@ -15,6 +15,7 @@ from dermrobust.components.component import Context
 from dermrobust.components.examples import ExamplesSpec, Split, read_shard, shard_name, shard_uris
 from dermrobust.components.model_files import load_target
 from dermrobust.components.progress import watch_files
+from dermrobust.models.task import Task
 
 
 def run(context: Context) -> None:
@@ -47,7 +48,7 @@ def run(context: Context) -> None:
             root
             | "Shards" >> beam.Create(elements)
             | "Spread" >> beam.Reshuffle()
-            | "Attack" >> beam.ParDo(AttackShard(model, crafting, params.gradient_precision))
+            | "Attack" >> beam.ParDo(AttackShard(model, crafting, params.gradient_precision, spec.task))
         )
     described = AdversarialSpec(
         split=Split.TRAIN,
@@ -66,9 +67,9 @@ class AttackShard(beam.DoFn):
     Batches are cut within a shard, so neither the number of workers nor a retry changes a pixel.
     """
 
-    def __init__(self, model: Artifact, crafting: Crafting, precision: str) -> None:
+    def __init__(self, model: Artifact, crafting: Crafting, precision: str, task: Task) -> None:
         """Attack this model in this way."""
-        self._model, self._crafting, self._precision = model, crafting, precision
+        self._model, self._crafting, self._precision, self._task = model, crafting, precision, task
 
     def process(self, element: tuple[str, str]) -> Iterator[None]:
         """Read the first shard, write the second."""
@@ -78,5 +79,5 @@ class AttackShard(beam.DoFn):
 
     def _records(self, source: str) -> Iterator[bytes]:
         target = load_target(self._model.uri, self._model.digest, self._precision)
-        for batch in read_shard(source):
+        for batch in read_shard(source, self._task):
             yield from self._crafting.records(batch, self._crafting.craft(target, batch))

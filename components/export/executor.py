@@ -93,7 +93,7 @@ def _test_images(context: Context, count: int) -> tuple[list[bytes], tf.Tensor]:
             break
         records = raw_dataset.read_shard(source, Split.TEST, index).as_numpy_iterator()
         encoded += [record["image"]["encoded"] for record in itertools.islice(records, wanted - len(encoded))]
-        if (batch := next(read_batches(uri, wanted), None)) is not None:
+        if (batch := next(read_batches(uri, wanted, spec.task), None)) is not None:
             pixels.append(batch.pixels)
     return encoded, tf.constant(np.concatenate(pixels)[:wanted].astype(np.float32) / np.float32(255.0))
 

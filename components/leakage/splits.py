@@ -23,6 +23,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from dermrobust.components.examples import Batch, Split, read_shard
+from dermrobust.models.task import Task
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -108,16 +109,17 @@ class Fingerprints:
         return np.concatenate([np.empty((0, _THUMBNAIL_SIDE, _THUMBNAIL_SIDE), np.float16), *self._thumbnails])
 
 
-def find_leakage(shards_by_split: Mapping[Split, Sequence[str]]) -> Leakage:
+def find_leakage(shards_by_split: Mapping[Split, Sequence[str]], task: Task) -> Leakage:
     """Compare the images of each split with those of the others.
 
     Args:
         shards_by_split: for each split its shards of examples, as `examples.shard_uris` names them.
+        task: Task of the records.
     """
     fingerprints = {split: Fingerprints() for split in shards_by_split}
     for split, uris in shards_by_split.items():
         for uri in uris:
-            for batch in read_shard(uri):
+            for batch in read_shard(uri, task):
                 fingerprints[split].add(batch)
     return compare_splits(fingerprints)
 

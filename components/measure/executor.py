@@ -148,7 +148,9 @@ class _Work:
             health={model: read_tables(probe_uris(artifact, HEALTH)) for model, artifact in self._probes.items()},
             stored=read_tables([storage.join(self._context.outputs["evaluation"], files.STORED)]).to_pylist(),
             manifests={model: _manifest(artifact) for model, artifact in self._predictions.items()},
-            leakage=find_leakage({split: shard_uris(self._examples, self._spec, split) for split in Split}),
+            leakage=find_leakage(
+                {split: shard_uris(self._examples, self._spec, split) for split in Split}, self._spec.task
+            ),
             losses=losses.losses,
         )
         return run_checks(evidence)

@@ -31,6 +31,7 @@ from dermrobust.components.evaluation.thresholds import CLEAN
 from dermrobust.components.examples import Batch, ExamplesSpec, Split, first_records, read_shard, shard_name, shard_uris
 from dermrobust.components.progress import watch_files
 from dermrobust.components.slices.skin_tone import skin_tone, typology_angles
+from dermrobust.models.task import Task
 
 
 def run(context: Context) -> None:
@@ -54,29 +55,31 @@ def run(context: Context) -> None:
             root
             | "Universal attacks" >> beam.Create([(index, crafting[index]) for index in universal])
             | "Find perturbations"
-            >> beam.ParDo(FindPerturbation(attacked, shard_uris(examples, spec, Split.TRAIN), output))
+            >> beam.ParDo(FindPerturbation(attacked, shard_uris(examples, spec, Split.TRAIN), output, spec.task))
         )
         (
             root
             | "Shards" >> beam.Create(elements)
             | "Spread" >> beam.Reshuffle()
             | "Predict"
-            >> beam.ParDo(PredictShard(attacked, crafting, output, params.batch_size), beam.pvalue.AsDict(found))
+            >> beam.ParDo(
+                PredictShard(attacked, crafting, output, params.batch_size, spec.task), beam.pvalue.AsDict(found)
+            )
         )
 
 
 class FindPerturbation(beam.DoFn):
     """Finds a universal perturbation on training images, since the attacker has not seen the test images."""
 
-    def __init__(self, attacked: Attacked, shards: Sequence[str], output: str) -> None:
+    def __init__(self, attacked: Attacked, shards: Sequence[str], output: str, task: Task) -> None:
         """Use the first images of these shards; write the perturbation below `output`."""
-        self._attacked, self._shards, self._output = attacked, list(shards), output
+        self._attacked, self._shards, self._output, self._task = attacked, list(shards), output, task
 
     def process(self, element: tuple[int, Crafting]) -> Iterator[tuple[int, Crafting]]:
         """Yield the crafting with a perturbation that is fixed."""
         index, crafting = element
         assert isinstance(crafting.attack, Universal)
-        batch = first_records(self._shards, crafting.attack.images)
+        batch = first_records(self._shards, crafting.attack.images, self._task)
         ids, seed = batch.columns["image/id"], crafting.seed
         seeds = record_seeds(ids, attack=crafting.name, threat=crafting.threat, seed=seed)
         fixed = fit_universal(
@@ -103,9 +106,12 @@ class PredictShard(beam.DoFn):
     What is scored is what is stored: 8-bit images inside the budget, by the network as it will be exported.
     """
 
-    def __init__(self, attacked: Attacked, crafting: Sequence[Crafting], output: str, batch_size: int) -> None:
+    def __init__(
+        self, attacked: Attacked, crafting: Sequence[Crafting], output: str, batch_size: int, task: Task
+    ) -> None:
         """Put a model through these attacks; write below `output`."""
         self._attacked, self._crafting, self._output, self._batch_size = attacked, crafting, output, batch_size
+        self._task = task
 
     def process(self, element: tuple[str, int, int], found: Mapping[int, Crafting]) -> Iterator[None]:
         """Write the shard's predictions and adversarial images; `found` has the attacks that first had to be fitted."""
@@ -114,7 +120,7 @@ class PredictShard(beam.DoFn):
         rows: list[dict[str, Any]] = []
         with contextlib.ExitStack() as stack:
             writers = [stack.enter_context(self._writer(crafting, index, count)) for crafting in self._crafting]
-            for batch in read_shard(source):
+            for batch in read_shard(source, self._task):
                 tones = [skin_tone(float(angle)) for angle in typology_angles(batch.pixels)]
                 rows += self._rows(batch, tones, batch.pixels, None)
                 for place, (crafting, writer) in enumerate(zip(self._crafting, writers, strict=True)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -11,17 +11,18 @@ import tensorflow as tf
 
 from dermrobust.components import raw_dataset, storage
 from dermrobust.components.component import Context
-from dermrobust.components.examples import METADATA, SPEC, ExamplesSpec, Split, encode, shard_name
+from dermrobust.components.examples import SPEC, ExamplesSpec, Split, encode, shard_name
 from dermrobust.components.preprocess.component import PreprocessParams
 from dermrobust.components.progress import watch_files
 from dermrobust.models.preprocessing import Preprocessing, from_encoded
+from dermrobust.models.task import IMAGE, Task
 
 
 def run(context: Context) -> None:
     """Preprocess every shard on Beam and describe the result in `examples.json`."""
     params = context.params
     assert isinstance(params, PreprocessParams)
-    source = raw_dataset.folder(context.input("dataset"))
+    source, task = raw_dataset.folder(context.input("dataset")), raw_dataset.task(context.input("dataset"))
     counts = raw_dataset.shard_counts(source)
     output = context.outputs["examples"]
     shards = [(split, index, len(lengths)) for split, lengths in counts.items() for index in range(len(lengths))]
@@ -31,17 +32,17 @@ def run(context: Context) -> None:
             root
             | "Shards" >> beam.Create(shards)
             | "Spread" >> beam.Reshuffle()
-            | "Preprocess" >> beam.ParDo(PreprocessShard(source, output, preprocessing))
+            | "Preprocess" >> beam.ParDo(PreprocessShard(source, output, preprocessing, task))
         )
-    _write_spec(source, output, preprocessing)
+    _write_spec(source, output, preprocessing, task)
 
 
 class PreprocessShard(beam.DoFn):
     """Turns one shard into one shard; the number of workers changes nothing."""
 
-    def __init__(self, source: str, output: str, preprocessing: Preprocessing) -> None:
+    def __init__(self, source: str, output: str, preprocessing: Preprocessing, task: Task) -> None:
         """Read from a prepared TFDS data set, write below `output`."""
-        self._source, self._output, self._preprocessing = source, output, preprocessing
+        self._source, self._output, self._preprocessing, self._task = source, output, preprocessing, task
 
     def process(self, element: tuple[Split, int, int]) -> Iterator[None]:
         """Write the shard and its class counts."""
@@ -63,14 +64,18 @@ class PreprocessShard(beam.DoFn):
 
         records = raw_dataset.read_shard(self._source, split, index)
         for record in records.map(shrink, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).as_numpy_iterator():
-            flat = {"image/encoded": record["image"]["encoded"], "image/id": record["image"]["id"]}
-            flat |= {"lesion/id": record["lesion"]["id"]}
-            flat |= {name: record[name] for name in METADATA if "/" not in name}
+            flat = {name: _nested(record, name) for name in (IMAGE, *self._task.record_features)}
             yield {name: value.item() if hasattr(value, "item") else value for name, value in flat.items()}
 
 
-def _write_spec(source: str, output: str, preprocessing: Preprocessing) -> None:
-    names = raw_dataset.class_names(source)
+def _nested(record: Mapping[str, Any], name: str) -> Any:
+    """Return a feature of a TFDS record, in which "image/id" is the entry "id" of "image"."""
+    for key in name.split("/"):
+        record = record[key]
+    return record
+
+
+def _write_spec(source: str, output: str, preprocessing: Preprocessing, task: Task) -> None:
     shards = raw_dataset.shard_counts(source)
     totals: dict[Split, Counter[str]] = {split: Counter() for split in Split}
     for split, lengths in shards.items():
@@ -78,10 +83,10 @@ def _write_spec(source: str, output: str, preprocessing: Preprocessing) -> None:
             name = shard_name(split, index, len(lengths))
             totals[split].update(storage.read_json(storage.join(output, "counts", f"{name}.json")))
     spec = ExamplesSpec(
-        class_names=names,
+        task=task,
         preprocessing=preprocessing,
         shards={split: len(lengths) for split, lengths in shards.items()},
         counts={split: sum(lengths) for split, lengths in shards.items()},
-        class_counts={split: [totals[split][str(label)] for label in range(len(names))] for split in Split},
+        class_counts={split: [totals[split][str(label)] for label in range(len(task.class_names))] for split in Split},
     )
     storage.write_bytes(storage.join(output, SPEC), spec.model_dump_json(indent=1).encode())

@@ -51,6 +51,7 @@ from dermrobust.components.evaluation.thresholds import CLEAN
 from dermrobust.components.examples import Batch, ExamplesSpec, Split, read_shard, shard_uris
 from dermrobust.components.probe.health import examine
 from dermrobust.components.progress import watch_files
+from dermrobust.models.task import Task
 
 Flags = npt.NDArray[np.bool_]
 Rows = list[dict[str, Any]]
@@ -65,7 +66,7 @@ def run(context: Context) -> None:
     shards = shard_uris(examples, spec, Split.TEST)
     output = context.outputs["probes"]
     attacked = Attacked.of(context, params)
-    probe = ProbeShard(attacked, params, len(shards), output)
+    probe = ProbeShard(attacked, params, len(shards), output, spec.task)
     predictions = prediction_uris(context.input("predictions"))
     elements = [(uri, predicted, index) for index, (uri, predicted) in enumerate(zip(shards, predictions, strict=True))]
     files = 3 * len(shards)
@@ -104,10 +105,12 @@ class ProbeShard(beam.DoFn):
         params: What it is put through.
         shard_count: Among how many shards the images are divided.
         output: Folder for the results.
+        task: Task of the records.
     """
 
-    def __init__(self, attacked: Attacked, params: ProbeParams, shard_count: int, output: str) -> None:
+    def __init__(self, attacked: Attacked, params: ProbeParams, shard_count: int, output: str, task: Task) -> None:
         self._attacked, self._params, self._shard_count, self._output = attacked, params, shard_count, output
+        self._task = task
 
     def process(self, element: tuple[str, str, int]) -> Iterator[None]:
         """Write what was found on a shard; the files are empty where it has no images."""
@@ -117,7 +120,7 @@ class ProbeShard(beam.DoFn):
         probes: Rows = []
         health: Rows = []
         corrupted: Rows = []
-        for batch in read_shard(source):
+        for batch in read_shard(source, self._task):
             known = _Known.read(predictions, batch.columns["image/id"])
             part = batch.first(self._share(params.images))
             if len(part.labels):

@@ -1,5 +1,9 @@
 """Task of HAM10000: seven classes of pigmented skin lesions (Tschandl et al. 2018, doi:10.1038/sdata.2018.161)."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 from dermrobust.models.task import Category, Derived, Number, Task
 
 AGE = Number(
@@ -42,3 +46,25 @@ TASK = Task(
     corruptions=("brightness_up", "brightness_down", "defocus_blur", "jpeg", "gaussian_noise", "marker", "bubble"),
 )
 """Classes in the order of the labels 0 to 6."""
+
+
+def lesion_task(class_names: Sequence[str], malignant: Sequence[str] | None = None) -> Task:
+    """Return the task of skin lesions with other classes: metadata, slices and corruptions are HAM10000's.
+
+    Args:
+        class_names: in the order of the labels.
+        malignant: classes that must not be taken for the others; None: those that HAM10000 has, too.
+
+    Raises:
+        ValueError: two classes have the same name, or a malignant one is none of them.
+    """
+    names = tuple(name.strip().lower() for name in class_names)
+    if names == TASK.class_names and malignant is None:
+        return TASK
+    known = TASK.model_dump(exclude={"features"}) | {"features": TASK.features}
+    if names != TASK.class_names:
+        known |= {"name": "skin_lesions", "title": "Skin lesions", "class_names": names}
+    known["labels"] = {name: title for name, title in TASK.labels.items() if name in names}
+    known["critical"] = tuple(name for name in TASK.critical if name in names)
+    known["malignant"] = tuple(name for name in TASK.malignant if name in names) if malignant is None else malignant
+    return Task.model_validate(known)

@@ -24,6 +24,7 @@ from dermrobust.components.examples import SPEC, ExamplesSpec, Split, encode, en
 from dermrobust.components.model_files import NETWORK
 from dermrobust.models.classifier import attack_target, save_network
 from dermrobust.models.preprocessing import Preprocessing
+from dermrobust.models.tasks.ham10000 import lesion_task
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.ledger import Ledger
 from dermrobust.pipeline.places import ledger_path
@@ -52,7 +53,7 @@ def write_examples(folder: Path) -> None:
     counts = dict.fromkeys(Split, 0) | {Split.TEST: COUNT}
     shards = dict.fromkeys(Split, 0) | {Split.TEST: 2}
     spec = ExamplesSpec(
-        class_names=tuple("abcdefg"),
+        task=lesion_task("abcdefg"),
         preprocessing=Preprocessing(image_size=SIZE),
         shards=shards,
         counts=counts,

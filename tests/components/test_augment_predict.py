@@ -22,10 +22,11 @@ from dermrobust.components.artifacts import Artifact
 from dermrobust.components.augment.component import AUGMENT, AugmentParams
 from dermrobust.components.evaluation.params import PredictParams
 from dermrobust.components.evaluation.predictions import ADVERSARIAL, PREDICTIONS, prediction_uris
-from dermrobust.components.examples import FEATURES, METADATA, ExamplesSpec, Split, read_batches
+from dermrobust.components.examples import ExamplesSpec, Split, read_batches, record_features
 from dermrobust.components.examples import shard_uris as example_uris
 from dermrobust.components.model_files import load_network
 from dermrobust.components.predict.component import PREDICT
+from dermrobust.models.tasks.ham10000 import TASK
 from tests.components.conftest import Workshop
 from tests.small_networks import CLASS_COUNT
 
@@ -144,11 +145,11 @@ def test_an_adversarial_record_keeps_what_is_known_and_says_how_it_was_made(
     made = records(shard_uris(crafted[attack], AdversarialSpec.read(crafted[attack])))
 
     for record, original in zip(made, clean[Split.TRAIN], strict=True):
-        assert record.keys() == {*FEATURES, "pixels", "attack", "norm", "epsilon", "source_model"}
+        assert record.keys() == {*record_features(TASK), "pixels", "attack", "norm", "epsilon", "source_model"}
         assert (record["attack"], record["norm"]) == (attack.encode(), b"linf")
         assert record["epsilon"] == params.epsilon.epsilon
         assert record["source_model"] == model.fingerprint.encode()
-        for name in METADATA:
+        for name in TASK.record_features:
             assert record[name] == original[name] or record[name] != record[name]  # an unknown age is NaN
 
 
@@ -295,9 +296,9 @@ def test_there_is_one_file_of_predictions_for_each_shard(predictions: Artifact, 
 @pytest.mark.parametrize("batch_size", [1, 7, 1000])
 def test_a_shard_reads_the_same_in_batches_of_any_size(batch_size: int, examples: Artifact) -> None:
     (uri, *_) = example_uris(examples, ExamplesSpec.read(examples), Split.TRAIN)
-    whole = next(read_batches(uri, 10_000))
+    whole = next(read_batches(uri, 10_000, TASK))
 
-    batches = list(read_batches(uri, batch_size))
+    batches = list(read_batches(uri, batch_size, TASK))
 
     np.testing.assert_array_equal(np.concatenate([batch.pixels for batch in batches]), whole.pixels)
     np.testing.assert_array_equal(np.concatenate([batch.labels for batch in batches]), whole.labels)

@@ -73,8 +73,9 @@ def photographs(dataset: Artifact) -> list[bytes]:
 @pytest.fixture(scope="module")
 def expected(examples: Artifact, network: keras.Model) -> Floats:
     """Probabilities of the network for the test images as preprocess stored them."""
-    uris = shard_uris(examples, ExamplesSpec.read(examples), Split.TEST)
-    pixels = np.concatenate([batch.pixels for uri in uris for batch in read_batches(uri, 64)])
+    spec = ExamplesSpec.read(examples)
+    uris = shard_uris(examples, spec, Split.TEST)
+    pixels = np.concatenate([batch.pixels for uri in uris for batch in read_batches(uri, 64, spec.task)])
     return tf.nn.softmax(network(pixels.astype(np.float32) / 255, training=False)).numpy()
 
 

@@ -227,7 +227,7 @@ def test_comments_layout_and_docstrings_are_no_change(change: str, replacement: 
 def test_the_docstring_of_a_constant_is_no_change(edit: Edit) -> None:
     before = source_digest("dermrobust.components.examples")
 
-    edit("dermrobust.components.examples", '"""Of every record;', '"""Of each record;')
+    edit("dermrobust.components.examples", '"""Features that a record has', '"""Features that each record has')
 
     assert source_digest("dermrobust.components.examples") == before
 

@@ -274,7 +274,9 @@ def test_an_image_that_is_wrong_already_is_not_robust(examples: Artifact, monkey
         "dermrobust.components.train.robust_validation.ascend", lambda network, ball, *_, **__: 1 - ball.clean
     )
     spec = ExamplesSpec.read(examples)
-    batches = [batch for uri in shard_uris(examples, spec, Split.VALIDATION) for batch in read_batches(uri, 64)]
+    batches = [
+        batch for uri in shard_uris(examples, spec, Split.VALIDATION) for batch in read_batches(uri, 64, spec.task)
+    ]
     labels = np.concatenate([batch.labels for batch in batches])
     images = np.concatenate([batch.pixels for batch in batches]).astype(np.float32) / 255
     clean, moved = (network(each, training=False).numpy().argmax(axis=1) == labels for each in (images, 1 - images))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import concurrent.futures
+import inspect
 import itertools
 import json
 from collections import Counter
@@ -16,11 +17,12 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from dermrobust.components import storage
-from dermrobust.components.examples import Split, age_group
+from dermrobust.components.examples import Split
 from dermrobust.components.ingest.quarantine import QuarantinedRecord
 from dermrobust.components.ingest.records import LesionRecord, SplitFractions, unit_hash
 from dermrobust.components.ingest.statistics import ShardCounts
 from dermrobust.components.ingest.validation import BadRecord, ImageSize, Reason, check_image
+from dermrobust.models.tasks.ham10000 import AGE
 
 _SHARD_IMAGES = 512
 _READERS = 2
@@ -99,7 +101,7 @@ class ShardGenerator:
             "label": record.dx,
             "dx": record.dx,
             "age": record.age,
-            "age_group": age_group(record.age),
+            "age_group": AGE.group(record.age),
             "sex": record.sex,
             "localization": record.localization,
         }
@@ -138,6 +140,11 @@ class LesionBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [LesionConfig(name="default")]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Tell TFDS where a builder's files are: it derives that from the module's name, which `package_dir` breaks."""
+        super().__init_subclass__(**options)
+        cls.pkg_dir_path = epath.Path(inspect.getfile(cls)).parent
 
     @abc.abstractmethod
     def class_names(self) -> tuple[str, ...]:

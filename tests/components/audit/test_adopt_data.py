@@ -12,6 +12,7 @@ from dermrobust.components.component import Component, Params
 from dermrobust.components.examples import ExamplesSpec, Split, read_shard, shard_uris
 from dermrobust.components.fingerprint import fingerprint
 from dermrobust.models.lesions import HAM10000_CLASSES
+from dermrobust.models.tasks.ham10000 import TASK
 from tests.components.audit.conftest import COUNT, data_params, write_photos
 from tests.components.conftest import Workshop
 from tests.datasets import Row, draw, encoded, png_claiming, write_table
@@ -23,7 +24,7 @@ Photos = tuple[Path, Path]
 
 def records(artifact: Artifact) -> dict[str, tuple[np.ndarray, int]]:
     uris = shard_uris(artifact, ExamplesSpec.read(artifact), Split.TEST)
-    batches = [batch for uri in uris for batch in read_shard(uri)]
+    batches = [batch for uri in uris for batch in read_shard(uri, TASK)]
     return {
         name: (batch.pixels[index], int(batch.labels[index]))
         for batch in batches

@@ -28,6 +28,7 @@ from dermrobust.components.leakage.splits import (
     perceptual_hashes,
     thumbnails,
 )
+from dermrobust.models.tasks.ham10000 import TASK
 from tests.datasets import draw
 
 HAM10000 = Path(os.environ.get("HAM10000_DIR") or Path(__file__).resolve().parents[4] / "shared" / "data" / "ham10000")
@@ -134,7 +135,7 @@ def test_shards_are_read_and_every_pair_of_splits_is_compared(tmp_path: Path) ->
         Split.TEST: [write_shard(tmp_path / "d", test), write_shard(tmp_path / "e", [])],
     }
 
-    found = find_leakage(shards)
+    found = find_leakage(shards, TASK)
 
     assert found.images == {Split.TRAIN: 8, Split.VALIDATION: 5, Split.TEST: 6}
     assert found.shared_lesions == ("L3",)
@@ -157,11 +158,11 @@ def test_images_without_a_lesion_id_share_no_lesion(tmp_path: Path) -> None:
         Split.TEST: [write_shard(tmp_path / "b", [("b", "", lesion(1))])],
     }
 
-    assert find_leakage(shards).shared_lesions == ()
+    assert find_leakage(shards, TASK).shared_lesions == ()
 
 
 def test_a_split_may_be_empty() -> None:
-    found = find_leakage({Split.TRAIN: [], Split.TEST: []})
+    found = find_leakage({Split.TRAIN: [], Split.TEST: []}, TASK)
 
     assert found.images == {Split.TRAIN: 0, Split.TEST: 0}
     assert found.near_duplicates == ()

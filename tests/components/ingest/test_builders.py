@@ -279,7 +279,7 @@ def test_classes_come_from_the_config_in_the_order_of_their_labels(tmp_path: Pat
     write_folder_data_set(tmp_path / "raw", rows)
     result = ingest(folder_params(tmp_path / "raw", source=FolderSource(classes=classes)), tmp_path)
     lower = ("melanoma", "benign", "other")
-    assert raw_dataset.class_names(raw_dataset.folder(result.dataset)) == lower
+    assert raw_dataset.task(result.dataset).class_names == lower
     assert all(lower[record["label"]] == record["dx"] for _, record in records(result))
     assert ids_and_classes(result) == {row["image_id"]: row["dx"].lower() for row in rows}
 

@@ -16,7 +16,7 @@ from dermrobust.attacks.threat import Pixels
 from dermrobust.components import raw_dataset, storage
 from dermrobust.components.artifacts import Artifact, ArtifactType
 from dermrobust.components.component import Context
-from dermrobust.components.examples import FEATURES, ExamplesSpec, Split, shard_uris
+from dermrobust.components.examples import ExamplesSpec, Split, record_features, shard_uris
 from dermrobust.components.ingest.datasets import builder as builder_module
 from dermrobust.components.preprocess import executor
 from dermrobust.components.preprocess.component import PreprocessParams
@@ -68,7 +68,8 @@ def stored(examples: Artifact) -> dict[str, tuple[Split, Record]]:
     spec, found = ExamplesSpec.read(examples), {}
     for split in Split:
         for serialized in tf.data.TFRecordDataset(shard_uris(examples, spec, split)):
-            record = {name: value.numpy() for name, value in tf.io.parse_single_example(serialized, FEATURES).items()}
+            features = tf.io.parse_single_example(serialized, record_features(spec.task))
+            record = {name: value.numpy() for name, value in features.items()}
             found[record["image/id"].decode()] = (split, record)
     return found
 
