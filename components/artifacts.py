@@ -1,8 +1,7 @@
-"""Artifacts: what stages hand to each other, immutable and found by what they were made from."""
+"""Artifacts: immutable, content-addressed results of components, and the store that holds them."""
 
 from __future__ import annotations
 
-import enum
 import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
@@ -12,27 +11,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from dermrobust.components import storage
+from dermrobust.components.registry import ArtifactType as ArtifactType
 from dermrobust.components.storage import FileEntry
 
 MANIFEST = "manifest.json"
 LOGS = "logs/"
 """Files below this folder (TensorBoard events, times of day) are no part of an artifact's content."""
-
-
-class ArtifactType(enum.StrEnum):
-    """What an artifact is."""
-
-    DATASET = "dataset"
-    STATISTICS = "statistics"
-    QUARANTINE = "quarantine"
-    EXAMPLES = "examples"
-    MODEL = "model"
-    ADVERSARIAL_EXAMPLES = "adversarial_examples"
-    PREDICTIONS = "predictions"
-    PROBES = "probes"
-    EVALUATION = "evaluation"
-    BLESSING = "blessing"
-    EXPORTED_MODEL = "exported_model"
 
 
 @dataclass(frozen=True)
@@ -113,9 +97,16 @@ class ArtifactStore:
         manifest = Manifest.model_validate_json(storage.read_bytes(storage.join(uri, MANIFEST)))
         return Artifact(type_, fingerprint, manifest.digest, uri)
 
-    def stage(self, type_: ArtifactType, fingerprint: str) -> str:
-        """Return a new place to write an artifact to before it is published."""
-        uri = storage.join(self.root, "staging", f"{type_.value}-{fingerprint}-{uuid.uuid4().hex[:8]}")
+    def stage(self, type_: ArtifactType, fingerprint: str, *, resumable: bool = False) -> str:
+        """Return a place to write an artifact to before it is published.
+
+        Args:
+            type_: type of the artifact.
+            fingerprint: its fingerprint.
+            resumable: the same place as before, with what an interrupted execution left there; else a new one.
+        """
+        attempt = "resumable" if resumable else uuid.uuid4().hex[:8]
+        uri = storage.join(self.root, "staging", f"{type_.value}-{fingerprint}-{attempt}")
         storage.make_folder(uri)
         return uri
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -32,9 +32,30 @@ class Params(BaseModel):
         }
         return self.model_dump(mode="json", exclude=hidden)
 
+    def plugins(self) -> frozenset[str]:
+        """Return the modules of the plug-ins that the parameters select, whose source shapes the result.
+
+        A plug-in is a value of a class of this project. Parameters that select one by its bare name, such as a network,
+        extend this method.
+        """
+        return frozenset(_modules(dict(self)))
+
+
+def _modules(value: Any) -> Iterator[str]:
+    """Yield the modules of the project's classes that occur in a value."""
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from _modules(item)
+    elif isinstance(value, tuple | list | set | frozenset):
+        for item in value:
+            yield from _modules(item)
+    elif isinstance(value, BaseModel):
+        yield type(value).__module__
+        yield from _modules(dict(value))
+
 
 class Refused(Exception):
-    """A component did its work and its answer is no: a model that was not blessed is not exported."""
+    """Raised when a model is not blessed, so that it is not exported."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +66,8 @@ class Context:
         params: the component's parameters.
         inputs: the artifacts for each declared input.
         outputs: for each declared output the place to write it to.
-        work_folder: a local folder that outlives a crash, the same for the same fingerprint (for checkpoints).
+        work_folder: folder or URI below the root that outlives a crash, the same for the same fingerprint: another
+            machine can go on from the checkpoints in it.
         beam: the engine for data-parallel work.
         progress: whom to tell how far the work is.
     """
@@ -83,6 +105,8 @@ class Component:
         executor: `module:function` of the work; imported only when there is work, for it may import TensorFlow.
         external_content: `module:function` from parameters to a digest of what the component reads besides artifacts.
         libraries: distributions whose versions shape the result.
+        resumable: its outputs are written file by file, each whole, so that an interrupted execution goes on from the
+            finished ones: they are staged at the same place whenever the fingerprint is the same, and survive.
     """
 
     name: str
@@ -92,6 +116,7 @@ class Component:
     executor: str
     libraries: tuple[str, ...]
     external_content: str | None = None
+    resumable: bool = False
 
     def execute(self, context: Context) -> None:
         """Do the work."""

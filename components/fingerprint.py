@@ -16,6 +16,7 @@ from dermrobust.components.artifacts import Artifact
 from dermrobust.components.component import Component, Params
 
 _PROJECT = "dermrobust"
+_REGISTRY = "registry"
 _LAYERS = frozenset({"attacks", "models", "components"})
 
 
@@ -27,6 +28,7 @@ def fingerprint(component: Component, params: Params, inputs: Mapping[str, tuple
         "inputs": {name: [artifact.digest for artifact in artifacts] for name, artifacts in sorted(inputs.items())},
         "external": component.external_digest(params),
         "source": source_digest(component.executor.split(":")[0]),
+        "plugins": {module: source_digest(module) for module in sorted(params.plugins())},
         "versions": library_versions(component.libraries),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
@@ -43,13 +45,14 @@ def library_versions(libraries: tuple[str, ...]) -> dict[str, str]:
 def source_digest(module: str) -> str:
     """Return a digest of a module and of all modules of this project that it imports, directly or not.
 
-    Code is compared as syntax: comments, layout and docstrings do not count.
+    Code is compared as syntax: comments, layout and docstrings do not count. Registries, the modules called
+    `registry`, are left out with all that they list: of the plug-ins only those count that a node selects.
     """
     seen: dict[str, str] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name in seen:
+        if name in seen or name.rpartition(".")[2] == _REGISTRY:
             continue
         path = _source_path(name)
         if path is None:

@@ -19,7 +19,7 @@ _CHUNK = 1 << 20
 
 
 def _file_systems() -> Any:
-    """Return Beam's file systems; Beam takes seconds to import, and commands that read no file do without it."""
+    """Return Beam's file systems; Beam takes seconds to import, so local files are reached without it."""
     from apache_beam.io.filesystems import FileSystems
 
     return FileSystems
@@ -47,11 +47,15 @@ def join(uri: str, *parts: str) -> str:
 
 def exists(uri: str) -> bool:
     """Tell whether a file (or, locally, a folder) is there."""
+    if is_local(uri):
+        return Path(uri).exists()
     return bool(_file_systems().exists(uri))
 
 
 def open_read(uri: str) -> BinaryIO:
     """Open a file as it is, without guessing a compression from its name."""
+    if is_local(uri):
+        return Path(uri).open("rb")
     return cast(
         BinaryIO, _file_systems().open(uri, mime_type="application/octet-stream", compression_type="uncompressed")
     )
@@ -65,8 +69,12 @@ def read_bytes(uri: str) -> bytes:
 
 def write_bytes(uri: str, content: bytes) -> None:
     """Write a file, its folder too; a reader sees all of it or nothing."""
-    with atomic_file(uri) as partial, _file_systems().create(partial, compression_type="uncompressed") as file:
-        file.write(content)
+    with atomic_file(uri) as partial:
+        if is_local(partial):
+            Path(partial).write_bytes(content)
+            return
+        with _file_systems().create(partial, compression_type="uncompressed") as file:
+            file.write(content)
 
 
 def read_json(uri: str) -> Any:
@@ -133,7 +141,10 @@ def move(source: str, target: str) -> None:
     """Rename a folder; its target must not exist."""
     if is_local(source):
         make_folder(posixpath.dirname(target))
-        _file_systems().rename([source], [target])
+        # An error where something lies already: `Path.replace` would replace an empty folder.
+        if Path(target).exists():
+            raise FileExistsError(f"'{target}' exists already")
+        Path(source).rename(target)
         return
     names = list_files(source)
     _file_systems().rename([join(source, name) for name in names], [join(target, name) for name in names])

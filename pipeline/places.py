@@ -20,11 +20,6 @@ def ledger_path(config: PipelineConfig) -> Path:
     return local_root(config) / "ledger.sqlite"
 
 
-def work_folder(config: PipelineConfig, fingerprint: str) -> Path:
-    """Return a folder for work in progress that outlives a crash."""
-    return local_root(config) / "work" / fingerprint
-
-
 def lock_path(config: PipelineConfig, name: str) -> Path:
     """Return the file whose lock lets one run at a time do what `name` stands for."""
     return local_root(config) / "locks" / f"{name}.lock"

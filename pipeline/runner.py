@@ -258,16 +258,16 @@ def _present(session: _Session, node: Node, key: str) -> dict[str, Artifact] | N
 
 def _execute(session: _Session, node: Node, inputs: dict[str, tuple[Artifact, ...]], key: str) -> dict[str, Artifact]:
     """Do the work of a node and publish what it made, all or nothing."""
-    component = node.component
-    staged = {name: session.store.stage(type_, key) for name, type_ in component.outputs.items()}
-    work = places.work_folder(session.config, key)
-    work.mkdir(parents=True, exist_ok=True)
+    component, store = node.component, session.store
+    staged = {name: store.stage(type_, key, resumable=component.resumable) for name, type_ in component.outputs.items()}
+    work = storage.join(session.config.root, "work", key)
+    storage.make_folder(work)
     beam_config = session.config.beam
     context = Context(
         params=node.params,
         inputs=inputs,
         outputs=staged,
-        work_folder=str(work),
+        work_folder=work,
         beam=BeamRuntime(beam_config.runner, beam_config.options),
         progress=_Labelled(session.progress, node.id),
     )
@@ -279,14 +279,19 @@ def _execute(session: _Session, node: Node, inputs: dict[str, tuple[Artifact, ..
     )
     try:
         component.execute(context)
-        published = {
-            name: session.store.publish(staged[name], type_, key, origin) for name, type_ in component.outputs.items()
-        }
-    finally:
-        for uri in staged.values():
-            storage.remove(uri)
-    storage.remove(str(work))
+        published = {name: store.publish(staged[name], type_, key, origin) for name, type_ in component.outputs.items()}
+    except BaseException:
+        if not component.resumable:
+            _remove(staged)
+        raise
+    _remove(staged)
+    storage.remove(work)
     return published
+
+
+def _remove(staged: Mapping[str, str]) -> None:
+    for uri in staged.values():
+        storage.remove(uri)
 
 
 class _Labelled:

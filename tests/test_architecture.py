@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ FLOORS = ("dermrobust.attacks", "dermrobust.models", "dermrobust.components", "d
 SLOW_LIBRARIES = ("tensorflow", "keras", "apache_beam", "pydantic", "numpy", "pyarrow", "tensorflow_datasets")
 HELP = "from dermrobust.pipeline.cli.main import main; main(['--help'], standalone_mode=False)"
 HELP_SECONDS = 0.5
+LONGEST_FUNCTION = 60
+"""Lines."""
 
 
 def modules(package: str) -> list[Path]:
@@ -44,7 +47,13 @@ def offences(package: str, forbidden: tuple[str, ...]) -> list[str]:
 
 
 def component_packages() -> list[str]:
-    return sorted(path.parent.name for path in (ROOT / "components").glob("*/__init__.py"))
+    """Packages that declare a component; the others below components/ are shared."""
+    return sorted(path.parent.name for path in (ROOT / "components").glob("*/component.py"))
+
+
+def shared_modules() -> list[Path]:
+    components = {ROOT / "components" / name for name in component_packages()}
+    return [path for path in modules("dermrobust.components") if not components & set(path.parents)]
 
 
 def test_the_scan_sees_the_project() -> None:
@@ -76,17 +85,42 @@ def test_a_component_never_imports_another(package: str) -> None:
 
 
 def test_what_components_share_imports_no_component() -> None:
-    names = tuple(f"dermrobust.components.{package}" for package in component_packages())
-    shared = [path.stem for path in (ROOT / "components").glob("*.py")]
+    names = tuple(f"dermrobust.components.{package}." for package in component_packages())
 
     found = [
-        f"components/{stem}.py imports {name}"
-        for stem in shared
-        for name in imported(ROOT / "components" / f"{stem}.py")
-        if name.startswith(names)
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in shared_modules()
+        for name in imported(path)
+        if f"{name}.".startswith(names)
     ]
 
     assert found == []
+
+
+def dotted(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(("dermrobust", *(part for part in parts if part not in ("__init__", "dermrobust"))))
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Neither at import time nor later, from inside a function."""
+    files = {dotted(path): path for floor in (*FLOORS, "dermrobust") for path in modules(floor)}
+    imports = {name: {found for found in imported(path) if found in files} for name, path in files.items()}
+
+    TopologicalSorter(imports).prepare()  # raises CycleError, which names the circle
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_functions_are_short(floor: str) -> None:
+    long = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for path in modules(floor)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or node.lineno) - node.lineno + 1 > LONGEST_FUNCTION
+    ]
+
+    assert long == []
 
 
 def python(*arguments: str) -> str:
