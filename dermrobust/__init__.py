@@ -1,5 +1,42 @@
-"""Robustness evaluation and hardening of medical image classifiers."""
+"""Robustness evaluation and hardening of medical image classifiers.
+
+The names below are imported when they are first used, so that importing this package is quick; see docs/api.md.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from dermrobust.version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from dermrobust.attacks.errors import UserError
+    from dermrobust.attacks.threat import ThreatModel
+    from dermrobust.pipeline.api.attacking import Result, attack, threat_model
+    from dermrobust.pipeline.api.running import run
+
+__all__ = ["Result", "ThreatModel", "UserError", "__version__", "attack", "run", "threat_model"]
+
+_PLACES = {
+    "Result": "dermrobust.pipeline.api.attacking",
+    "ThreatModel": "dermrobust.attacks.threat",
+    "UserError": "dermrobust.attacks.errors",
+    "attack": "dermrobust.pipeline.api.attacking",
+    "run": "dermrobust.pipeline.api.running",
+    "threat_model": "dermrobust.pipeline.api.attacking",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first used (PEP 562)."""
+    if name not in _PLACES:
+        raise AttributeError(f"module 'dermrobust' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_PLACES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names, also those not imported yet."""
+    return sorted(__all__)

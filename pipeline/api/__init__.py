@@ -1,0 +1,1 @@
+"""Implementation of the Python API; `dermrobust` hands its names on."""

@@ -1,0 +1,56 @@
+"""Run of a whole pipeline: the function `dermrobust.run`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from dermrobust.attacks.errors import UserError
+from dermrobust.components.progress import Progress, Silent
+from dermrobust.pipeline.config import PipelineConfig, load_config
+from dermrobust.pipeline.config_errors import explain
+from dermrobust.pipeline.runner import RunResult, run_pipeline
+from dermrobust.pipeline.stages import STAGES
+
+
+def run(
+    config: Mapping[str, Any] | str | Path | PipelineConfig,
+    *,
+    first: str = STAGES[0],
+    last: str = STAGES[-1],
+    force: bool = False,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Run a pipeline, or a part of it; unchanged work is not done again.
+
+    Args:
+        config: keys of `pipeline_config.json` as a mapping, or the path of such a file.
+        first: stage to begin with; the results of earlier stages must be there.
+        last: stage to end with.
+        force: do the work of these stages again even if nothing changed.
+        progress: receives progress; None: nobody.
+
+    Returns:
+        The run: its id, what became of each node, `exit_code`, and `output(node, name)` for its artifacts.
+
+    Raises:
+        UserError: the config or a stage is not valid.
+    """
+    for stage in (first, last):
+        if stage not in STAGES:
+            raise UserError(f"there is no stage '{stage}'; there are: {', '.join(STAGES)}")
+    return run_pipeline(_read(config), progress or Silent(), first=first, last=last, force=force)
+
+
+def _read(config: Mapping[str, Any] | str | Path | PipelineConfig) -> PipelineConfig:
+    if isinstance(config, PipelineConfig):
+        return config
+    if isinstance(config, str | Path):
+        return load_config(Path(config))
+    try:
+        return PipelineConfig.model_validate(dict(config))
+    except ValidationError as error:
+        raise UserError(f"the config is not valid:\n{explain(error, PipelineConfig)}") from None
