@@ -1,4 +1,4 @@
-"""Loading what is evaluated: networks of this project, and models that somebody brought."""
+"""Loading of model artifacts as targets of attacks: networks of this project, and adopted models."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def has_only_probabilities(model: Artifact) -> bool:
     return _foreign(model.uri).outputs is OutputKind.PROBABILITIES
 
 
-def _target_of(model: Artifact, precision: Precision) -> Target:
+def target_of(model: Artifact, precision: Precision) -> Target:
     """Return what attacks see of a model; a SavedModel computes in whatever precision it was saved in."""
     if _is_network(model.uri, model.digest):
         return load_target(model.uri, model.digest, precision)
@@ -80,24 +80,26 @@ class Attacked:
     Attributes:
         model: the model artifact.
         surrogates: other model artifacts by name.
-        precision: of gradients.
+        precision: precision of the gradients.
+        batch_size: images per gradient step.
     """
 
     model: Artifact
     surrogates: Mapping[str, Artifact]
     precision: Precision
+    batch_size: int
 
     @classmethod
     def of(cls, context: Context, params: PredictParams) -> Attacked:
         """Return the model that a component is given, and the surrogates that its parameters name."""
         surrogates = dict(zip(params.surrogates, context.inputs["surrogates"], strict=True))
-        return cls(context.input("model"), surrogates, params.gradient_precision)
+        return cls(context.input("model"), surrogates, params.gradient_precision, params.batch_size)
 
     def target(self) -> Target:
         """Return what attacks see; models are loaded once per process."""
         return dataclasses.replace(
-            _target_of(self.model, self.precision),
-            surrogates={name: _target_of(other, self.precision) for name, other in self.surrogates.items()},
+            target_of(self.model, self.precision),
+            surrogates={name: target_of(other, self.precision) for name, other in self.surrogates.items()},
         )
 
 

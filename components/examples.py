@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,64 +9,16 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from pydantic import BaseModel, ConfigDict
 
-from dermrobust.components.artifacts import Artifact
-from dermrobust.models.preprocessing import Preprocessing
+from dermrobust.components.examples_layout import SPEC as SPEC
+from dermrobust.components.examples_layout import ExamplesSpec as ExamplesSpec
+from dermrobust.components.examples_layout import Split as Split
+from dermrobust.components.examples_layout import shard_name as shard_name
+from dermrobust.components.examples_layout import shard_uris as shard_uris
 from dermrobust.models.task import IMAGE, IMAGE_ID, LABEL, UNKNOWN, Task
 
-SPEC = "examples.json"
 _WHOLE_SHARD = 1_000_000
 """Batch size that no shard reaches; preprocess writes about 512 records each."""
-
-
-class Split(enum.StrEnum):
-    """Purpose of an image; all images of a group, such as those of one lesion, are in the same split."""
-
-    TRAIN = "train"
-    VALIDATION = "validation"
-    TEST = "test"
-
-
-class ExamplesSpec(BaseModel):
-    """Description of an examples artifact, stored as `examples.json` beside the shards.
-
-    Attributes:
-        task: the classification problem; its `record_features` are the features of every record.
-        preprocessing: how the images were made.
-        shards: number of files of each split.
-        counts: number of images of each split.
-        class_counts: number of images of each class, in the order of the labels, of each split.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    task: Task
-    preprocessing: Preprocessing
-    shards: dict[Split, int]
-    counts: dict[Split, int]
-    class_counts: dict[Split, list[int]]
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Classes in the order of their labels."""
-        return self.task.class_names
-
-    @classmethod
-    def read(cls, artifact: Artifact) -> ExamplesSpec:
-        """Read the spec of an artifact."""
-        return cls.model_validate(artifact.read_json(SPEC))
-
-
-def shard_name(split: str, index: int, count: int) -> str:
-    """Return the file name of a shard."""
-    return f"{split}-{index:05d}-of-{count:05d}.tfrecord"
-
-
-def shard_uris(artifact: Artifact, spec: ExamplesSpec, split: Split) -> list[str]:
-    """Return the shards of a split in order."""
-    count = spec.shards[split]
-    return [artifact.path(shard_name(split, index, count)) for index in range(count)]
 
 
 FEATURES: dict[str, Any] = {
@@ -187,3 +138,17 @@ def encode_pixels(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
     """Return an image of uint8 [height, width, 3] as PNG, which loses nothing."""
     # Level 1 of zlib: photographs shrink hardly further at higher levels, which take several times as long.
     return bytes(tf.io.encode_png(pixels, compression=1).numpy())
+
+
+def read_images(uri: str) -> tuple[list[str], np.ndarray[Any, np.dtype[np.uint8]], list[bytes]]:
+    """Return the ids, the pixels uint8 [image, height, width, 3] and the PNG files of a shard."""
+
+    def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        wanted = {name: FEATURES[name] for name in (IMAGE_ID, IMAGE)}
+        record = tf.io.parse_single_example(serialized, wanted)
+        return record[IMAGE_ID], tf.io.decode_png(record[IMAGE], 3), record[IMAGE]
+
+    records = tf.data.TFRecordDataset([uri]).map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    listed = list(records.as_numpy_iterator())
+    pixels = np.stack([pixels for _, pixels, _ in listed]) if listed else np.empty((0, 0, 0, 3), np.uint8)
+    return [name.decode() for name, _, _ in listed], pixels, [encoded for _, _, encoded in listed]

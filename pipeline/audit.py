@@ -18,6 +18,7 @@ from dermrobust.components.evaluation.thresholds import Gate
 from dermrobust.components.progress import Progress
 from dermrobust.models.foreign.declared import check_image_shape, declared_input
 from dermrobust.models.foreign.spec import InputFormat, OutputKind
+from dermrobust.models.tasks.ham10000 import TASK
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.evaluation_graph import evaluation_nodes
 from dermrobust.pipeline.nodes import Node, Output
@@ -118,15 +119,18 @@ def _evaluation(audit: Audit, classes: tuple[str, ...], examples: Output) -> lis
     names = tuple(audit.models())
     models = {name: Output(ADOPTED.format(name), "model") for name in names}
 
-    def attacked(name: str) -> dict[str, Any]:
-        return {
-            "attacks": audit.attacks,
-            "epsilons": audit.epsilons,
-            "batch_size": audit.batch_size,
-            "seed": audit.seed,
-            # Images that fool the undefended model are tried on the audited one too.
-            "surrogates": tuple(other for other in names if other == CONTROL != name),
-        }
+    shared = {
+        "attacks": audit.attacks,
+        "epsilons": audit.epsilons,
+        "batch_size": audit.batch_size,
+        "seed": audit.seed,
+        "slices": tuple(feature.name for feature in TASK.derived),
+    }
+
+    def probed(name: str) -> ProbeParams:
+        # Images that fool the undefended model are tried on the audited one too.
+        control = (CONTROL,) if CONTROL in names and name != CONTROL else ()
+        return ProbeParams(**shared, transferred=control, corruptions=TASK.corruptions)
 
     known = {} if audit.malignant is None else {"malignant": audit.malignant}
     evaluate = EvaluateParams(
@@ -143,8 +147,8 @@ def _evaluation(audit: Audit, classes: tuple[str, ...], examples: Output) -> lis
     return evaluation_nodes(
         models,
         examples,
-        predict=lambda name: PredictParams(**attacked(name)),
-        probe=lambda name: ProbeParams(**attacked(name)),
+        predict=lambda name: PredictParams(**shared),
+        probe=probed,
         evaluate=evaluate,
     )
 

@@ -15,6 +15,7 @@ from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.selection import NamedAttacks
 from dermrobust.attacks.target import Precision
 from dermrobust.attacks.threat import ThreatModel
+from dermrobust.attacks.transfer import Transfer
 from dermrobust.components.augment.component import AugmentParams
 from dermrobust.components.beam_runtime import UNSAFE_RUNNERS
 from dermrobust.components.budgets import StorableThreat
@@ -27,6 +28,8 @@ from dermrobust.components.ingest.component import IngestParams
 from dermrobust.components.preprocess.component import PreprocessParams
 from dermrobust.components.train.component import TrainParams
 from dermrobust.models.lesions import HAM10000_CLASSES
+from dermrobust.models.task import Task
+from dermrobust.models.tasks.ham10000 import TASK
 from dermrobust.pipeline.config_errors import explain
 
 BASELINE = "vanilla"
@@ -229,21 +232,38 @@ class PipelineConfig(Params):
         """Return the names of all models, the baseline first."""
         return (BASELINE, *self.augment.models, *self.defences)
 
+    def transferred(self) -> tuple[str, ...]:
+        """Return the names of the attacks whose examples are crafted once, on another model, for all models."""
+        return tuple(
+            name
+            for name, attack in self.evaluate.attacks.items()
+            if isinstance(attack, Transfer) and not attack.crafted_with.sources
+        )
+
     def surrogates(self) -> tuple[str, ...]:
-        """Return the names of the models that examples are transferred from, in the order of `model_names`."""
-        needed = frozenset[str]().union(*(attack.sources for attack in self.evaluate.attacks.values()))
+        """Return the names of the models that other attacks transfer from, in the order of `model_names`."""
+        crafted = self.transferred()
+        others = (attack for name, attack in self.evaluate.attacks.items() if name not in crafted)
+        needed = frozenset[str]().union(*(attack.sources for attack in others))
         return tuple(name for name in self.model_names() if name in needed)
+
+    def slices(self) -> tuple[str, ...]:
+        """Return the names of the slice features that are derived from the pixels: those of the task, and others."""
+        return tuple(dict.fromkeys([*(feature.name for feature in self.task().derived), *self.evaluate.slices]))
 
     def predict_params(self) -> PredictParams:
         """Return what every model is put through."""
         shared = {name: getattr(self.evaluate, name) for name in PredictParams.model_fields}
-        return PredictParams(**{**shared, "surrogates": self.surrogates()})
+        found = {"surrogates": self.surrogates(), "transferred": self.transferred(), "slices": self.slices()}
+        return PredictParams(**{**shared, **found})
 
     def probe_params(self, model: str) -> ProbeParams:
         """Return what a model's figures must withstand; an attacker has the baseline to craft on."""
         sizes = {name: getattr(self.evaluate.probes, name) for name in ProbeSizes.model_fields}
-        shared = {name: getattr(self.evaluate, name) for name in PredictParams.model_fields}
-        return ProbeParams(**{**shared, **sizes, "surrogates": () if model == BASELINE else (BASELINE,)})
+        sources = () if model == BASELINE else (BASELINE,)
+        return ProbeParams(
+            **{**dict(self.predict_params()), **sizes, "transferred": sources, "corruptions": self.task().corruptions}
+        )
 
     def evaluate_params(self) -> EvaluateParams:
         """Return how the predictions of all models are read."""
@@ -253,6 +273,12 @@ class PipelineConfig(Params):
             if name in EvaluateConfig.model_fields
         }
         return EvaluateParams(**shared, models=self.model_names(), class_names=self.class_names(), control=BASELINE)
+
+    def task(self) -> Task:
+        """Return the task of the data set."""
+        if self.ingest.dataset == "folder":
+            return TASK.model_copy(update={"class_names": self.class_names()})
+        return TASK
 
     def class_names(self) -> tuple[str, ...]:
         """Return the lesion classes in the order of their labels."""

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from dermrobust.components.evaluation.params import EvaluateParams, PredictParams, ProbeParams
+from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.transfer import Transfer
+from dermrobust.components.craft.component import CRAFT, CraftParams
+from dermrobust.components.evaluation.params import EvaluateParams, PredictParams, ProbeParams, transfer_probe
+from dermrobust.components.leakage.component import LEAKAGE, LeakageParams
 from dermrobust.components.measure.component import EVALUATE
 from dermrobust.components.predict.component import PREDICT
 from dermrobust.components.probe.component import PROBE
@@ -30,25 +34,58 @@ def evaluation_nodes(
         probe: parameters of the probes of a model, by its name.
         evaluate: parameters of the measurement.
     """
+    crafted: dict[str, Node] = {}
     nodes: list[Node] = []
     for name, model in models.items():
-        attacked = predict(name)
+        attacked, probed = predict(name), probe(name)
+        transfers = [_crafted_transfer(attack, attacked, models, examples) for attack in attacked.transferred]
+        probes = [_crafted_probe(source, probed, models, examples) for source in probed.transferred]
+        crafted |= {node.id: node for node in (*transfers, *probes)}
         inputs: dict[str, tuple[Output, ...]] = {
             "examples": (examples,),
             "model": (model,),
             "surrogates": tuple(models[other] for other in attacked.surrogates),
+            "transferred": tuple(Output(node.id, "adversarial") for node in transfers),
         }
         nodes.append(Node(f"predict[{name}]", STAGE, PREDICT, attacked, inputs))
-        probed = probe(name)
         inputs = {
             **inputs,
-            "predictions": (Output(f"predict[{name}]", "predictions"),),
             "surrogates": tuple(models[other] for other in probed.surrogates),
+            "transferred": tuple(Output(node.id, "adversarial") for node in probes),
+            "predictions": (Output(f"predict[{name}]", "predictions"),),
         }
         nodes.append(Node(f"probe[{name}]", STAGE, PROBE, probed, inputs))
+    leakage = Node("leakage", STAGE, LEAKAGE, LeakageParams(), {"examples": (examples,)})
     inputs = {
         "examples": (examples,),
         "predictions": tuple(Output(f"predict[{name}]", "predictions") for name in models),
         "probes": tuple(Output(f"probe[{name}]", "probes") for name in models),
+        "leakage": (Output(leakage.id, "leakage"),),
     }
-    return [*nodes, Node("evaluate", STAGE, EVALUATE, evaluate, inputs)]
+    return [*crafted.values(), *nodes, leakage, Node("evaluate", STAGE, EVALUATE, evaluate, inputs)]
+
+
+def _crafted_transfer(name: str, params: PredictParams, models: Mapping[str, Output], examples: Output) -> Node:
+    """Return the node that crafts the examples of a transfer attack; they are the same for every model."""
+    attack = params.attacks[name]
+    assert isinstance(attack, Transfer)
+    craft = _craft_params(name, attack.crafted_with, params)
+    return Node(f"craft[{name}]", STAGE, CRAFT, craft, {"examples": (examples,), "model": (models[attack.source],)})
+
+
+def _crafted_probe(source: str, params: ProbeParams, models: Mapping[str, Output], examples: Output) -> Node:
+    """Return the node that crafts examples on another model to probe with."""
+    name, attack = transfer_probe(source)
+    craft = _craft_params(name, attack, params).model_copy(update={"images": params.images})
+    return Node(f"craft[{name}]", STAGE, CRAFT, craft, {"examples": (examples,), "model": (models[source],)})
+
+
+def _craft_params(name: str, attack: Attack, params: PredictParams) -> CraftParams:
+    return CraftParams(
+        name=name,
+        attack=attack,
+        epsilons=params.epsilons,
+        batch_size=params.batch_size,
+        gradient_precision=params.gradient_precision,
+        seed=params.seed,
+    )

@@ -5,7 +5,8 @@ corruptions in five severities is that of Hendrycks and Dietterich (2019, arXiv 
 Ledig (2024, arXiv 2406.17536) carried it to medical images, with corruptions that fit how each kind is taken. Drawing
 and severities here are this project's own, so that results do not compare with published tables of either.
 
-Every length is a share of the image's side, so that a severity means the same at 28 and at 224 pixels. What is random
+Every length is a share of the image's side (of the shorter one for blur, of the longer one for marks), so that a
+severity means the same at 28 and at 224 pixels. What is random
 (noise, where marks lie) comes from the image's id and the corruption's name alone: it is the same in any batch, and a
 higher severity adds to what the lower ones did.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -22,11 +23,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from dermrobust.components.corruptions.registry import CORRUPTIONS
+
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 Corruption = Callable[[Pixels, int, np.random.Generator], Pixels]
-"""From one image uint8 [size, size, 3], a severity and the image's own random numbers to the corrupted image."""
+"""From one image uint8 [height, width, 3], a severity and the image's own random numbers to the corrupted image."""
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
@@ -47,7 +50,7 @@ def corrupt(name: str, severity: int, pixels: Pixels, image_ids: Sequence[str]) 
     """Return corrupted images: uint8 [count, size, size, 3].
 
     Args:
-        name: a key of `CORRUPTIONS`.
+        name: an entry of the registry of corruptions.
         severity: 1 to 5.
         pixels: uint8 [count, size, size, 3].
         image_ids: of each image [count]; an image's result depends on its own pixels and id only.
@@ -55,17 +58,16 @@ def corrupt(name: str, severity: int, pixels: Pixels, image_ids: Sequence[str]) 
     Raises:
         ValueError: if there is no such corruption or severity, or images and ids do not fit.
     """
-    if name not in CORRUPTIONS:
-        raise ValueError(f"there is no corruption '{name}', only {', '.join(CORRUPTIONS)}")
+    corruption: Corruption = CORRUPTIONS.resolve(name)
     if severity not in SEVERITIES:
         raise ValueError(f"there is no severity {severity} of a corruption, only 1 to {SEVERITIES[-1]}")
-    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3 or pixels.shape[1] != pixels.shape[2]:
-        raise ValueError(f"images must be uint8 [count, size, size, 3], found {pixels.dtype} {list(pixels.shape)}")
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
+        raise ValueError(f"images must be uint8 [count, height, width, 3], found {pixels.dtype} {list(pixels.shape)}")
     if len(image_ids) != len(pixels):
         raise ValueError(f"each image needs one id: found {len(pixels)} images, {len(image_ids)} ids")
     corrupted = np.empty_like(pixels)
     for index, image_id in enumerate(image_ids):
-        corrupted[index] = CORRUPTIONS[name](pixels[index], severity, _random(name, image_id))
+        corrupted[index] = corruption(pixels[index], severity, _random(name, image_id))
     return corrupted
 
 
@@ -84,12 +86,12 @@ def brightness_down(image: Pixels, severity: int, random: np.random.Generator) -
 def defocus_blur(image: Pixels, severity: int, random: np.random.Generator) -> Pixels:
     """Return an image out of focus: each point becomes an even disc, of 2 % to 6.4 % of the side in radius."""
     del random
-    size = image.shape[0]
-    margin = _disc_margin(size, severity)
+    height, width = image.shape[:2]
+    margin = _disc_margin(min(height, width), severity)
     padded = np.pad(image.astype(np.float32), ((margin, margin), (margin, margin), (0, 0)), mode="symmetric")
-    spectrum = np.fft.rfft2(padded, axes=(0, 1)) * _disc_spectrum(size, severity)[..., np.newaxis]
+    spectrum = np.fft.rfft2(padded, axes=(0, 1)) * _disc_spectrum(height, width, severity)[..., np.newaxis]
     blurred = np.fft.irfft2(spectrum, padded.shape[:2], axes=(0, 1))
-    return _to_pixels(blurred[margin : margin + size, margin : margin + size])
+    return _to_pixels(blurred[margin : margin + height, margin : margin + width])
 
 
 def jpeg(image: Pixels, severity: int, random: np.random.Generator) -> Pixels:
@@ -109,18 +111,18 @@ def gaussian_noise(image: Pixels, severity: int, random: np.random.Generator) ->
 def marker(image: Pixels, severity: int, random: np.random.Generator) -> Pixels:
     """Return an image with ink on the skin: a ruler's ticks along an edge, and 0 to 4 pen strokes round the lesion."""
     ink, right_angles = random.choice(_INKS), int(random.integers(4))
-    size = image.shape[0] * _OVERSAMPLING
+    size = max(image.shape[:2]) * _OVERSAMPLING
     mask = Image.new("L", (size, size))
     draw = ImageDraw.Draw(mask)
     _draw_ruler(draw, size, random)
     for _ in range(severity - 1):
         _draw_stroke(draw, size, random)
-    return _blend(image, ink, _INK_OPACITY * _coverage(mask.rotate(90 * right_angles)))
+    return _blend(image, ink, _INK_OPACITY * _coverage(mask.rotate(90 * right_angles), image))
 
 
 def bubble(image: Pixels, severity: int, random: np.random.Generator) -> Pixels:
     """Return an image with 4 to 32 air bubbles in the gel: pale discs with a bright rim and a reflection."""
-    size = image.shape[0] * _OVERSAMPLING
+    size = max(image.shape[:2]) * _OVERSAMPLING
     x, y = random.uniform(0, size, (2, _BUBBLES[-1]))
     radius = size * random.uniform(0.02, 0.07, _BUBBLES[-1])
     shown = slice(_BUBBLES[severity - 1])
@@ -134,14 +136,7 @@ def bubble(image: Pixels, severity: int, random: np.random.Generator) -> Pixels:
         draw.circle((center_x, center_y), length, outline=150, width=max(1, round(0.2 * length)))
     for center_x, center_y, length in bubbles:
         draw.circle((center_x - 0.4 * length, center_y - 0.4 * length), 0.25 * length, fill=230)
-    return _blend(image, (255, 255, 255), _coverage(mask))
-
-
-CORRUPTIONS: Mapping[str, Corruption] = {
-    corruption.__name__: corruption
-    for corruption in (brightness_up, brightness_down, defocus_blur, jpeg, gaussian_noise, marker, bubble)
-}
-"""Each corruption by its name, in the order of reports."""
+    return _blend(image, (255, 255, 255), _coverage(mask, image))
 
 
 def _random(name: str, image_id: str) -> np.random.Generator:
@@ -158,7 +153,7 @@ def _exposed(image: Pixels, stops: float) -> Pixels:
 
 
 def _blend(image: Pixels, color: Sequence[int], opacity: Floats) -> Pixels:
-    """Lay a colour over an image, its opacity in [0, 1] [size, size]."""
+    """Lay a colour over an image, its opacity in [0, 1] [height, width]."""
     return _to_pixels(image + opacity[..., np.newaxis] * (np.asarray(color, np.float32) - image))
 
 
@@ -167,15 +162,15 @@ def _disc_margin(size: int, severity: int) -> int:
 
 
 @lru_cache(maxsize=16)
-def _disc_spectrum(size: int, severity: int) -> npt.NDArray[np.complexfloating[Any, Any]]:
+def _disc_spectrum(height: int, width: int, severity: int) -> npt.NDArray[np.complexfloating[Any, Any]]:
     """Fourier transform of an even disc for a padded image; its edge pixels count by the share that is covered."""
+    size = min(height, width)
     margin = _disc_margin(size, severity)
     fine = 16
     offsets = (np.arange((2 * margin + 1) * fine) + 0.5) / fine - margin - 0.5
     inside = np.hypot(offsets, offsets[:, np.newaxis]) <= size * _DISC_RADII[severity - 1]
     disc = inside.reshape(2 * margin + 1, fine, 2 * margin + 1, fine).mean(axis=(1, 3), dtype=np.float32)
-    side = size + 2 * margin
-    kernel = np.zeros((side, side), np.float32)
+    kernel = np.zeros((height + 2 * margin, width + 2 * margin), np.float32)
     kernel[: 2 * margin + 1, : 2 * margin + 1] = disc / disc.sum()
     return np.fft.rfft2(np.roll(kernel, (-margin, -margin), axis=(0, 1)))
 
@@ -199,6 +194,9 @@ def _draw_stroke(draw: ImageDraw.ImageDraw, size: int, random: np.random.Generat
     draw.arc(box, start, start + random.uniform(50, 110), fill=255, width=round(size * random.uniform(0.02, 0.04)))
 
 
-def _coverage(mask: Image.Image) -> Floats:
-    """Average an oversampled mask: float32 in [0, 1] [size, size]."""
+def _coverage(mask: Image.Image, image: Pixels) -> Floats:
+    """Average an oversampled square mask over the pixels of an image: float32 in [0, 1] [height, width]."""
+    height, width = image.shape[:2]
+    if height != width:
+        mask = mask.resize((width * _OVERSAMPLING, height * _OVERSAMPLING))
     return np.asarray(mask.reduce(_OVERSAMPLING), np.float32) / 255.0

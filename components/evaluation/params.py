@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
 
+from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.selection import NamedAttacks, read_suite
 from dermrobust.attacks.target import Precision
 from dermrobust.attacks.threat import Norm, ThreatModel
 from dermrobust.components.budgets import StorableThreat
 from dermrobust.components.component import Params
+from dermrobust.components.corruptions.registry import CORRUPTIONS
 from dermrobust.components.evaluation.thresholds import Gate
 from dermrobust.components.gradient_precision import GRADIENT_PRECISION
+from dermrobust.components.slices.registry import SLICES
 
 
 def _comparable(threats: tuple[ThreatModel, ...]) -> tuple[ThreatModel, ...]:
@@ -54,8 +58,21 @@ class PredictParams(Params):
     batch_size: int = Field(128, ge=1, le=4096, description="Images a gradient step.")
     seed: int = Field(0, ge=0, lt=2**31, description="Of random starts.")
     surrogates: tuple[str, ...] = Field(
-        (), description="Names of the models that examples may be transferred from, in the order of the inputs."
+        (), description="Names of the models that ensembles transfer from, in the order of the inputs."
     )
+    transferred: tuple[str, ...] = Field(
+        (), description="Names of the attacks whose examples are crafted already, in the order of the inputs."
+    )
+    slices: tuple[str, ...] = Field((), description="Slice features that are derived from the pixels.")
+
+    @field_validator("slices")
+    @classmethod
+    def _known_slices(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(SLICES.check(name) for name in names)
+
+    def plugins(self) -> frozenset[str]:
+        """See `Params.plugins`."""
+        return super().plugins() | {SLICES.module(name) for name in self.slices}
 
 
 class ProbeSizes(Params):
@@ -73,7 +90,26 @@ class ProbeSizes(Params):
 
 
 class ProbeParams(PredictParams, ProbeSizes):
-    """What a model's figures must withstand: what it was put through, and how much more is tried."""
+    """What a model's figures must withstand: what it was put through, and how much more is tried.
+
+    `transferred` names the models that examples were crafted on; see `transfer_probe`.
+    """
+
+    corruptions: tuple[str, ...] = Field((), description="Natural corruptions, by name.")
+
+    @field_validator("corruptions")
+    @classmethod
+    def _known_corruptions(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(CORRUPTIONS.check(name) for name in names)
+
+    def plugins(self) -> frozenset[str]:
+        """See `Params.plugins`."""
+        return super().plugins() | {CORRUPTIONS.module(name) for name in self.corruptions}
+
+
+def transfer_probe(source: str) -> tuple[str, Attack]:
+    """Return the name and the attack of the examples that are crafted on another model to probe with."""
+    return f"transfer from {source}", PGD(steps=20)
 
 
 class Reading(Params):

@@ -1,39 +1,54 @@
-"""Predictions artifact: layout, columns, reading and writing."""
+"""Predictions artifact: layout and columns."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components import storage
 from dermrobust.components.artifacts import Artifact
+from dermrobust.components.examples_layout import Split, shard_name
+from dermrobust.models.task import Task, column
 
 PREDICTIONS = "predictions"
+"""Folder of the tables, one for each shard of the test split."""
 ADVERSARIAL = "adversarial"
+"""Folder of the adversarial images that were scored, by attack and budget."""
 
-SCHEMA = pa.schema(
-    [
-        ("image_id", pa.string()),
-        ("lesion_id", pa.string()),
-        ("label", pa.int64()),
-        ("dx", pa.string()),
-        ("age", pa.float32()),
-        ("age_group", pa.string()),
-        ("sex", pa.string()),
-        ("localization", pa.string()),
-        ("skin_tone", pa.string()),
-        ("model", pa.string()),
-        ("attack", pa.string()),
-        ("norm", pa.string()),
-        ("epsilon", pa.float32()),
-        ("probabilities", pa.list_(pa.float32())),
-        ("predicted", pa.int64()),
+_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float32()}
+_SCORED = [
+    ("model", pa.string()),
+    ("attack", pa.string()),
+    ("norm", pa.string()),
+    ("epsilon", pa.float32()),
+    ("probabilities", pa.list_(pa.float32())),
+    ("predicted", pa.int64()),
+]
+
+
+def predictions_schema(task: Task, slices: Sequence[str] = ()) -> pa.Schema:
+    """Return the columns of predictions: those of a record, its derived slice features, and what was predicted.
+
+    Args:
+        task: the classification problem.
+        slices: names of the slice features that are derived from the pixels.
+    """
+    features = [(column(name), _TYPES[kind]) for name, kind in task.record_features.items()]
+    return pa.schema([*features, *((name, pa.string()) for name in slices), *_SCORED])
+
+
+def predictions_table(rows: Iterable[dict[str, Any]], task: Task, slices: Sequence[str]) -> pa.Table:
+    """Return predictions as a table; rows have the names of a record's features, and a missing number is null."""
+    schema = predictions_schema(task, slices)
+    named = [{column(name): value for name, value in row.items()} for row in rows]
+    columns = [
+        pa.array([row[field.name] for row in named], field.type, from_pandas=pa.types.is_floating(field.type))
+        for field in schema
     ]
-)
-RENAMED = {"image/id": "image_id", "lesion/id": "lesion_id"}
+    return pa.table(columns, schema=schema)
 
 
 def prediction_uris(predictions: Artifact) -> list[str]:
@@ -42,16 +57,21 @@ def prediction_uris(predictions: Artifact) -> list[str]:
     return [predictions.path(PREDICTIONS, name) for name in names if name.endswith(".parquet")]
 
 
+def part_name(index: int, count: int) -> str:
+    """Return the file name of a shard's predictions."""
+    return f"part-{index:05d}-of-{count:05d}.parquet"
+
+
 def folder_name(attack: str, threat: ThreatModel) -> str:
-    """Return the name of the folder of an attack's images."""
+    """Return the name of the folder of an attack's images at a budget."""
     return f"{attack}-{threat.norm}-{threat.epsilon:g}"
 
 
-def write_predictions(uri: str, rows: list[dict[str, Any]]) -> None:
-    """Write predictions as Parquet; see `SCHEMA`. A missing age is null."""
-    table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    ages = table.column("age").to_numpy()
-    table = table.set_column(table.schema.get_field_index("age"), "age", pa.array(ages, pa.float32(), from_pandas=True))
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
-    storage.write_bytes(uri, sink.getvalue().to_pybytes())
+def adversarial_name(attack: str, threat: ThreatModel, index: int, count: int) -> str:
+    """Return the path of a shard of adversarial test images in an artifact."""
+    return storage.join(ADVERSARIAL, folder_name(attack, threat), shard_name(Split.TEST, index, count))
+
+
+def share_of(images: int, shards: int) -> int:
+    """Return how many images of each shard are used where some images of all shards are."""
+    return -(-images // shards)

@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from dermrobust.components import storage
 from dermrobust.components.artifacts import Artifact
+from dermrobust.models.task import Task, column
 
 PROBES, HEALTH, CORRUPTED = "probes", "health", "corrupted"
 
@@ -33,16 +34,21 @@ HEALTH_SCHEMA = pa.schema(
         ("from_probabilities", pa.bool_()),
     ]
 )
-CORRUPTED_SCHEMA = pa.schema(
-    [
-        ("image_id", pa.string()),
-        ("lesion_id", pa.string()),
-        ("label", pa.int64()),
-        ("corruption", pa.string()),
-        ("severity", pa.int64()),
-        ("predicted", pa.int64()),
-    ]
-)
+
+
+def corrupted_schema(task: Task) -> pa.Schema:
+    """Return the columns of predictions on corrupted images."""
+    group = [] if task.group_key is None else [(column(task.group_key), pa.string())]
+    return pa.schema(
+        [
+            ("image_id", pa.string()),
+            *group,
+            ("label", pa.int64()),
+            ("corruption", pa.string()),
+            ("severity", pa.int64()),
+            ("predicted", pa.int64()),
+        ]
+    )
 
 
 def probe_uris(probes: Artifact, folder: str) -> list[str]:

@@ -13,6 +13,7 @@ EVALUATE = Component(
         "examples": ArtifactType.EXAMPLES,
         "predictions": ArtifactType.PREDICTIONS,
         "probes": ArtifactType.PROBES,
+        "leakage": ArtifactType.LEAKAGE,
     },
     outputs={"evaluation": ArtifactType.EVALUATION, "blessing": ArtifactType.BLESSING},
     executor="dermrobust.components.measure.executor:run",

@@ -18,13 +18,13 @@ from dermrobust.components.evaluation.adaptive import AdaptiveLosses, adaptive_l
 from dermrobust.components.evaluation.attack_kinds import Kind, named
 from dermrobust.components.evaluation.checks import Checks
 from dermrobust.components.evaluation.description import About
+from dermrobust.components.evaluation.leakage import Leakage
 from dermrobust.components.evaluation.params import EvaluateParams
 from dermrobust.components.evaluation.predictions import prediction_uris
 from dermrobust.components.evaluation.probes import CORRUPTED, HEALTH, PROBES, probe_uris
 from dermrobust.components.evaluation.tables import WriteTable, read_tables, write_table
 from dermrobust.components.evaluation.thresholds import CLEAN
 from dermrobust.components.examples import ExamplesSpec, Split, shard_uris
-from dermrobust.components.leakage.splits import find_leakage
 from dermrobust.components.measure import comparisons, stored
 from dermrobust.components.measure.checks.evidence import Evidence
 from dermrobust.components.measure.checks.running import run_checks
@@ -148,9 +148,7 @@ class _Work:
             health={model: read_tables(probe_uris(artifact, HEALTH)) for model, artifact in self._probes.items()},
             stored=read_tables([storage.join(self._context.outputs["evaluation"], files.STORED)]).to_pylist(),
             manifests={model: _manifest(artifact) for model, artifact in self._predictions.items()},
-            leakage=find_leakage(
-                {split: shard_uris(self._examples, self._spec, split) for split in Split}, self._spec.task
-            ),
+            leakage=Leakage.read(self._context.input("leakage")),
             losses=losses.losses,
         )
         return run_checks(evidence)

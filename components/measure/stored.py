@@ -10,14 +10,13 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
 
 from dermrobust.attacks.threat import Norm, Pixels, ThreatModel
 from dermrobust.components import storage
 from dermrobust.components.evaluation.predictions import ADVERSARIAL, folder_name
 from dermrobust.components.evaluation.tables import read_columns
 from dermrobust.components.evaluation.thresholds import CLEAN
-from dermrobust.components.examples import FEATURES, Split, shard_name
+from dermrobust.components.examples import Split, read_images, shard_name
 
 FLIPS_SCHEMA = pa.schema(
     [
@@ -96,13 +95,13 @@ class ReadStored(beam.DoFn):
         """Read the images of (model, shard)."""
         model, index = element
         reader = self._reader
-        ids, clean, encoded = _read(reader.examples[index])
+        ids, clean, encoded = read_images(reader.examples[index])
         rows = _predicted(reader.predictions[model][index])
         flips: list[Flip] = []
         for attack, threat in reader.attempts:
             name = shard_name(Split.TEST, index, len(reader.examples))
             uri = storage.join(reader.folders[model], ADVERSARIAL, folder_name(attack, threat), name)
-            found, adversarial, stored = _read(uri)
+            found, adversarial, stored = read_images(uri)
             place = {"model": model, "attack": attack, "epsilon": threat.epsilon}
             outside, farthest = _distances(threat, clean, adversarial) if found == ids else (len(ids), math.inf)
             yield {**place, "shard": index, "images": len(found), "outside": outside, "farthest": farthest}
@@ -185,20 +184,6 @@ def _distances(threat: ThreatModel, clean: Pixels, adversarial: Pixels) -> tuple
     difference = np.abs(adversarial.astype(np.int64) - clean)
     lengths = difference.max((1, 2, 3)) if threat.norm is Norm.LINF else np.sqrt(np.square(difference).sum((1, 2, 3)))
     return int((~threat.contains(adversarial, clean)).sum()), float(lengths.max())
-
-
-def _read(uri: str) -> tuple[list[str], Pixels, list[bytes]]:
-    """Return the ids, the pixels uint8 [image, size, size, 3] and the PNG files of a shard."""
-
-    def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        wanted = {name: FEATURES[name] for name in ("image/id", "image/encoded")}
-        record = tf.io.parse_single_example(serialized, wanted)
-        return record["image/id"], tf.io.decode_png(record["image/encoded"], 3), record["image/encoded"]
-
-    records = tf.data.TFRecordDataset([uri]).map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    listed = list(records.as_numpy_iterator())
-    pixels = np.stack([pixels for _, pixels, _ in listed]) if listed else np.empty((0, 0, 0, 3), np.uint8)
-    return [name.decode() for name, _, _ in listed], pixels, [encoded for _, _, encoded in listed]
 
 
 def _predicted(uri: str) -> _Predicted:

@@ -9,8 +9,14 @@ from dermrobust.components.evaluation.params import PredictParams
 PREDICT = Component(
     name="predict",
     params=PredictParams,
-    inputs={"examples": ArtifactType.EXAMPLES, "model": ArtifactType.MODEL, "surrogates": ArtifactType.MODEL},
+    inputs={
+        "examples": ArtifactType.EXAMPLES,
+        "model": ArtifactType.MODEL,
+        "surrogates": ArtifactType.MODEL,
+        "transferred": ArtifactType.ADVERSARIAL_EXAMPLES,
+    },
     outputs={"predictions": ArtifactType.PREDICTIONS},
     executor="dermrobust.components.predict.executor:run",
     libraries=("tensorflow", "keras", "cleverhans", "pyarrow"),
+    resumable=True,
 )

@@ -1,90 +1,158 @@
-"""The work of predict: a model's predictions on clean images and on images attacked through its own gradients."""
+"""Executor of predict: units of work are (shard, attack, budget), and (shard, clean images)."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import tensorflow as tf
+import numpy.typing as npt
+import pyarrow as pa
 
 from dermrobust.attacks.engine import fit_universal, record_seeds, to_images
 from dermrobust.attacks.logits import logits_of
+from dermrobust.attacks.threat import Pixels
 from dermrobust.attacks.universal import Universal
 from dermrobust.components import storage
-from dermrobust.components.adversarial_shard import Crafting
+from dermrobust.components.adversarial_shard import Crafting, write_records
+from dermrobust.components.artifacts import Artifact
 from dermrobust.components.attack_targets import Attacked, classifier_of, probabilities_of
 from dermrobust.components.component import Context
 from dermrobust.components.evaluation.params import PredictParams
 from dermrobust.components.evaluation.predictions import (
     ADVERSARIAL,
     PREDICTIONS,
-    RENAMED,
+    adversarial_name,
     folder_name,
-    write_predictions,
+    part_name,
+    predictions_table,
 )
+from dermrobust.components.evaluation.tables import read_tables, write_table
 from dermrobust.components.evaluation.thresholds import CLEAN
-from dermrobust.components.examples import Batch, ExamplesSpec, Split, first_records, read_shard, shard_name, shard_uris
+from dermrobust.components.examples import (
+    Batch,
+    ExamplesSpec,
+    Split,
+    first_records,
+    read_images,
+    read_shard,
+    shard_uris,
+)
 from dermrobust.components.progress import watch_files
-from dermrobust.components.slices.skin_tone import skin_tone, typology_angles
-from dermrobust.models.task import Task
+from dermrobust.components.slices.derive import derived_features
+from dermrobust.models.task import IMAGE_ID, Task
+
+_UNITS = "units"
+"""Folder of the finished units' tables; it is gone when the artifact is published."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Images of one shard under one attack at one budget.
+
+    Attributes:
+        source: URI of the shard of clean images.
+        shard: index of the shard.
+        shards: number of shards.
+        place: index of the attack and budget among those of the parameters; -1 for clean images.
+    """
+
+    source: str
+    shard: int
+    shards: int
+    place: int
+
+    @property
+    def table(self) -> str:
+        """Path of the unit's predictions in the artifact; the file is written last, so it marks a finished unit."""
+        return f"{_UNITS}/{self.shard:05d}/{self.place + 1:04d}.parquet"
 
 
 def run(context: Context) -> None:
-    """Attack and score the test split on Beam; write predictions and the adversarial images that they were made on."""
+    """Attack and score the test split on Beam; write predictions and the adversarial images they were made on."""
     params = context.params
     assert isinstance(params, PredictParams)
     examples, model = context.input("examples"), context.input("model")
     spec = ExamplesSpec.read(examples)
     shards = shard_uris(examples, spec, Split.TEST)
     output = context.outputs["predictions"]
-    attacked = Attacked.of(context, params)
     crafting = [
         Crafting(name, attack, threat, params.batch_size, params.seed, model.fingerprint, params.stop_at_success)
         for name, attack in params.attacks.items()
         for threat in params.epsilons
     ]
-    universal = [index for index, made in enumerate(crafting) if isinstance(made.attack, Universal)]
-    elements = [(uri, index, len(shards)) for index, uri in enumerate(shards)]
-    with watch_files(context.progress, "evaluate", output, ".parquet", len(shards)), context.beam.pipeline() as root:
+    work = Work(
+        attacked=Attacked.of(context, params),
+        crafting=tuple(crafting),
+        transferred=dict(zip(params.transferred, context.inputs.get("transferred", ()), strict=True)),
+        output=output,
+        task=spec.task,
+        slices=params.slices,
+    )
+    units = [
+        Unit(uri, index, len(shards), place) for index, uri in enumerate(shards) for place in range(-1, len(crafting))
+    ]
+    universal = [place for place, made in enumerate(crafting) if isinstance(made.attack, Universal)]
+    training = shard_uris(examples, spec, Split.TRAIN)
+    folder = storage.join(output, _UNITS)
+    with watch_files(context.progress, "evaluate", folder, ".parquet", len(units)), context.beam.pipeline() as root:
         found = (
             root
-            | "Universal attacks" >> beam.Create([(index, crafting[index]) for index in universal])
-            | "Find perturbations"
-            >> beam.ParDo(FindPerturbation(attacked, shard_uris(examples, spec, Split.TRAIN), output, spec.task))
+            | "Universal attacks" >> beam.Create(universal)
+            | "Find perturbations" >> beam.ParDo(FindPerturbation(work, training))
         )
-        (
+        _ = (
             root
-            | "Shards" >> beam.Create(elements)
+            | "Units" >> beam.Create(units)
             | "Spread" >> beam.Reshuffle()
-            | "Predict"
-            >> beam.ParDo(
-                PredictShard(attacked, crafting, output, params.batch_size, spec.task), beam.pvalue.AsDict(found)
-            )
+            | "Predict" >> beam.ParDo(PredictUnit(work), beam.pvalue.AsDict(found))
+            | "By shard" >> beam.GroupByKey()
+            | "Merge" >> beam.ParDo(MergeShard(output))
         )
+    storage.remove(folder)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done to a model, the same for all units.
+
+    Attributes:
+        attacked: the model and its surrogates.
+        crafting: attacks and budgets, in the order of the results.
+        transferred: adversarial examples that were crafted on another model, by the name of the attack.
+        output: URI of the artifact.
+        task: the classification problem.
+        slices: names of the slice features that are derived from the pixels.
+    """
+
+    attacked: Attacked
+    crafting: tuple[Crafting, ...]
+    transferred: Mapping[str, Artifact]
+    output: str
+    task: Task
+    slices: tuple[str, ...]
 
 
 class FindPerturbation(beam.DoFn):
     """Finds a universal perturbation on training images, since the attacker has not seen the test images."""
 
-    def __init__(self, attacked: Attacked, shards: Sequence[str], output: str, task: Task) -> None:
-        """Use the first images of these shards; write the perturbation below `output`."""
-        self._attacked, self._shards, self._output, self._task = attacked, list(shards), output, task
+    def __init__(self, work: Work, shards: Sequence[str]) -> None:
+        self._work, self._shards = work, list(shards)
 
-    def process(self, element: tuple[int, Crafting]) -> Iterator[tuple[int, Crafting]]:
-        """Yield the crafting with a perturbation that is fixed."""
-        index, crafting = element
+    def process(self, place: int) -> Iterator[tuple[int, Crafting]]:
+        """Yield the crafting at `place` with its perturbation fixed."""
+        crafting = self._work.crafting[place]
         assert isinstance(crafting.attack, Universal)
-        batch = first_records(self._shards, crafting.attack.images, self._task)
-        ids, seed = batch.columns["image/id"], crafting.seed
+        batch = first_records(self._shards, crafting.attack.images, self._work.task)
+        ids, seed = batch.columns[IMAGE_ID], crafting.seed
         seeds = record_seeds(ids, attack=crafting.name, threat=crafting.threat, seed=seed)
         fixed = fit_universal(
             crafting.attack,
-            self._attacked.target(),
+            self._work.attacked.target(),
             batch.pixels,
             batch.labels,
             seeds,
@@ -93,72 +161,94 @@ class FindPerturbation(beam.DoFn):
         )
         content = io.BytesIO()
         np.save(content, fixed.perturbation, allow_pickle=False)
-        storage.write_bytes(
-            storage.join(self._output, ADVERSARIAL, f"{folder_name(crafting.name, crafting.threat)}.npy"),
-            content.getvalue(),
-        )
-        yield index, dataclasses.replace(crafting, attack=fixed)
+        name = f"{folder_name(crafting.name, crafting.threat)}.npy"
+        storage.write_bytes(storage.join(self._work.output, ADVERSARIAL, name), content.getvalue())
+        yield place, dataclasses.replace(crafting, attack=fixed)
 
 
-class PredictShard(beam.DoFn):
-    """Scores one shard of test images under every attack.
+class PredictUnit(beam.DoFn):
+    """Attacks and scores the images of one unit.
 
     What is scored is what is stored: 8-bit images inside the budget, by the network as it will be exported.
     """
 
-    def __init__(
-        self, attacked: Attacked, crafting: Sequence[Crafting], output: str, batch_size: int, task: Task
-    ) -> None:
-        """Put a model through these attacks; write below `output`."""
-        self._attacked, self._crafting, self._output, self._batch_size = attacked, crafting, output, batch_size
-        self._task = task
+    def __init__(self, work: Work) -> None:
+        self._work = work
 
-    def process(self, element: tuple[str, int, int], found: Mapping[int, Crafting]) -> Iterator[None]:
-        """Write the shard's predictions and adversarial images; `found` has the attacks that first had to be fitted."""
-        source, index, count = element
-        target = self._attacked.target()
+    def process(self, unit: Unit, found: Mapping[int, Crafting]) -> Iterator[tuple[int, Unit]]:
+        """Write the unit's files, unless an interrupted execution has; yield (shard, unit).
+
+        Args:
+            unit: what to do.
+            found: attacks that had to be fitted first, by their place.
+        """
+        uri = storage.join(self._work.output, unit.table)
+        if not storage.exists(uri):
+            write_table(uri, self._predictions(unit, found))
+        yield unit.shard, unit
+
+    def _predictions(self, unit: Unit, found: Mapping[int, Crafting]) -> pa.Table:
+        work, crafting = self._work, None
+        if unit.place >= 0:
+            crafting = found.get(unit.place, work.crafting[unit.place])
         rows: list[dict[str, Any]] = []
-        with contextlib.ExitStack() as stack:
-            writers = [stack.enter_context(self._writer(crafting, index, count)) for crafting in self._crafting]
-            for batch in read_shard(source, self._task):
-                tones = [skin_tone(float(angle)) for angle in typology_angles(batch.pixels)]
-                rows += self._rows(batch, tones, batch.pixels, None)
-                for place, (crafting, writer) in enumerate(zip(self._crafting, writers, strict=True)):
-                    adversarial = found.get(place, crafting).craft(target, batch)
-                    for record in crafting.records(batch, adversarial):
-                        writer.write(record)
-                    rows += self._rows(batch, tones, adversarial, crafting)
-        name = f"part-{index:05d}-of-{count:05d}.parquet"
-        write_predictions(storage.join(self._output, PREDICTIONS, name), rows)
-        yield from ()
+        records: list[bytes] = []
+        for batch in read_shard(unit.source, work.task):
+            pixels = batch.pixels
+            if crafting is not None:
+                pixels = self._adversarial(unit, crafting, batch)
+                records += crafting.records(batch, pixels)
+            rows += self._rows(batch, pixels, crafting)
+        if crafting is not None:
+            name = adversarial_name(crafting.name, crafting.threat, unit.shard, unit.shards)
+            write_records(storage.join(work.output, name), records)
+        return predictions_table(rows, work.task, work.slices)
 
-    @contextlib.contextmanager
-    def _writer(self, crafting: Crafting, index: int, count: int) -> Iterator[Any]:
-        uri = storage.join(
-            self._output, ADVERSARIAL, folder_name(crafting.name, crafting.threat), shard_name(Split.TEST, index, count)
-        )
-        with storage.atomic_file(uri) as path, tf.io.TFRecordWriter(path) as writer:
-            yield writer
+    def _adversarial(self, unit: Unit, crafting: Crafting, batch: Batch) -> Pixels:
+        artifact = self._work.transferred.get(crafting.name)
+        target = self._work.attacked.target()
+        if artifact is None:
+            return crafting.craft(target, batch)
+        name = adversarial_name(crafting.name, crafting.threat, unit.shard, unit.shards)
+        ids, crafted, _ = read_images(artifact.path(name))
+        if ids != batch.columns[IMAGE_ID]:
+            raise ValueError(f"predict: '{artifact.path(name)}' does not hold the images of '{unit.source}'")
+        if not crafting.stop_at_success:
+            return crafted
+        # As for every attack that stops at success: an image on which the model errs anyway stays as it is.
+        logits = logits_of(target.exact or target, to_images(batch.pixels), crafting.batch_size)
+        wrong: npt.NDArray[np.bool_] = logits.argmax(axis=1) != batch.labels
+        return np.where(wrong[:, None, None, None], batch.pixels, crafted)
 
-    def _rows(
-        self,
-        batch: Batch,
-        tones: Sequence[str],
-        pixels: np.ndarray[Any, np.dtype[np.uint8]],
-        crafting: Crafting | None,
-    ) -> list[dict[str, Any]]:
-        model = self._attacked.model
-        probabilities = probabilities_of(logits_of(classifier_of(model), to_images(pixels), self._batch_size))
+    def _rows(self, batch: Batch, pixels: Pixels, crafting: Crafting | None) -> list[dict[str, Any]]:
+        attacked = self._work.attacked
+        logits = logits_of(classifier_of(attacked.model), to_images(pixels), attacked.batch_size)
+        derived = derived_features(self._work.slices, batch.pixels)
         return [
             {
-                **{RENAMED.get(name, name): value for name, value in batch.record(index).items()},
-                "skin_tone": tones[index],
-                "model": model.fingerprint,
+                **batch.record(index),
+                **{name: values[index] for name, values in derived.items()},
+                "model": attacked.model.fingerprint,
                 "attack": CLEAN if crafting is None else crafting.name,
                 "norm": None if crafting is None else str(crafting.threat.norm),
                 "epsilon": 0.0 if crafting is None else crafting.threat.epsilon,
                 "probabilities": scores.tolist(),
                 "predicted": int(scores.argmax()),
             }
-            for index, scores in enumerate(probabilities)
+            for index, scores in enumerate(probabilities_of(logits))
         ]
+
+
+class MergeShard(beam.DoFn):
+    """Joins the tables of a shard's units: clean images first, then attacks and budgets in their order."""
+
+    def __init__(self, output: str) -> None:
+        self._output = output
+
+    def process(self, element: tuple[int, Iterable[Unit]]) -> Iterator[None]:
+        """Write the shard's predictions."""
+        units = sorted(element[1], key=lambda unit: unit.place)
+        table = read_tables([storage.join(self._output, unit.table) for unit in units])
+        name = part_name(units[0].shard, units[0].shards)
+        write_table(storage.join(self._output, PREDICTIONS, name), table.combine_chunks())
+        yield from ()

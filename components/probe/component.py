@@ -13,9 +13,11 @@ PROBE = Component(
         "examples": ArtifactType.EXAMPLES,
         "model": ArtifactType.MODEL,
         "surrogates": ArtifactType.MODEL,
+        "transferred": ArtifactType.ADVERSARIAL_EXAMPLES,
         "predictions": ArtifactType.PREDICTIONS,
     },
     outputs={"probes": ArtifactType.PROBES},
     executor="dermrobust.components.probe.executor:run",
     libraries=("tensorflow", "keras", "cleverhans", "pyarrow", "pillow"),
+    resumable=True,
 )

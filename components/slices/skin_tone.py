@@ -57,6 +57,11 @@ def typology_angles(pixels: Pixels) -> Floats:
     return np.asarray([_angle(image[outside], outside.size) for image in pixels], dtype=np.float32)
 
 
+def skin_tones(pixels: Pixels) -> list[str]:
+    """Return the group of each image uint8 [count, height, width, 3]: one of `SKIN_TONES`, or "unknown"."""
+    return [skin_tone(float(angle)) for angle in typology_angles(pixels)]
+
+
 def skin_tone(angle: float) -> str:
     """Return the group of an angle in degrees, one of `SKIN_TONES`; 'unknown' for NaN."""
     if math.isnan(angle):

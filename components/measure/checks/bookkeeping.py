@@ -123,9 +123,9 @@ def splits_do_not_leak(evidence: Evidence) -> Iterator[Check]:
     if not elsewhere:
         status = Status.WARN
         sentence = "The images that the model was trained on are not known here, so nobody can say that these are new."
-    elif leakage.shared_lesions:
+    elif leakage.shared_groups:
         status = Status.FAIL
-        sentence = f"{len(leakage.shared_lesions)} lesions are in two splits: the model has seen what it is tested on."
+        sentence = f"{len(leakage.shared_groups)} lesions are in two splits: the model has seen what it is tested on."
     elif leakage.near_duplicates:
         status = Status.FAIL if len(copies) > _MANY_DUPLICATES * tested else Status.WARN
         sentence = (
@@ -140,7 +140,7 @@ def splits_do_not_leak(evidence: Evidence) -> Iterator[Check]:
         status=status,
         sentence=sentence,
         figures={
-            "shared lesions": len(leakage.shared_lesions),
+            "shared lesions": len(leakage.shared_groups),
             "near-duplicates": len(leakage.near_duplicates),
             "in the test split": len(copies),
             "test images": tested,

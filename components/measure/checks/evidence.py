@@ -14,8 +14,8 @@ from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.artifacts import Manifest
 from dermrobust.components.evaluation.adaptive import AdaptiveLoss
 from dermrobust.components.evaluation.attack_kinds import Kind, named
+from dermrobust.components.evaluation.leakage import Leakage
 from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
-from dermrobust.components.leakage.splits import Leakage
 from dermrobust.components.measure.table import OVERALL
 
 

@@ -1,0 +1,87 @@
+"""Attacks that a claim of robustness must withstand, beyond those of the evaluation (Carlini et al. 2019)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.cleverhans.pgd import PGD
+from dermrobust.attacks.cleverhans.spsa import SPSA
+from dermrobust.attacks.kinds import WHITE_BOX, Kind, named
+from dermrobust.attacks.noise import Noise
+from dermrobust.attacks.square import Square
+from dermrobust.attacks.threat import Norm, ThreatModel
+from dermrobust.components.adversarial_shard import Crafting
+from dermrobust.components.evaluation.params import ProbeParams, transfer_probe
+from dermrobust.components.evaluation.predictions import share_of
+from dermrobust.components.evaluation.probes import LARGE, MORE_RESTARTS, MORE_STEPS
+
+_LARGE_LEVELS = 64.0
+"""A quarter of the range: under such a budget no image can be recognized."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """An attack on images that withstood the evaluation.
+
+    Attributes:
+        name: kind of the probe.
+        crafting: the attack and its budget.
+        against: names of the evaluated attacks that an image must have withstood to be tried.
+        images: number of images of each shard, at most.
+        source: model that the examples were crafted on already; None: they are crafted on the model itself.
+    """
+
+    name: str
+    crafting: Crafting
+    against: tuple[str, ...]
+    images: int
+    source: str | None = None
+
+
+def planned_probes(params: ProbeParams, model: str, values: int, shards: int) -> Iterator[Probe]:
+    """Yield all probes of a model, in the order of the results.
+
+    Args:
+        params: parameters of the component.
+        model: fingerprint of the model.
+        values: number of values of an image: height * width * 3.
+        shards: number of shards that the images are divided among.
+    """
+    share = share_of(params.images, shards)
+    white_box = tuple(named(params.attacks, *WHITE_BOX))
+
+    def crafting(name: str, attack: Attack, threat: ThreatModel) -> Crafting:
+        return Crafting(name, attack, threat, params.batch_size, params.seed, model, stop_at_success=True)
+
+    for threat in params.epsilons:
+        for name, attack in params.attacks.items():
+            stronger = attack.stronger()
+            if attack.kind is Kind.ITERATIVE and stronger is not None:
+                yield Probe(MORE_STEPS, crafting(name, stronger, threat), white_box, share)
+                again = dataclasses.replace(crafting(name, attack, threat), seed=params.seed + 1)
+                yield Probe(MORE_RESTARTS, again, white_box, share)
+        others: dict[str, Attack] = {"noise": Noise(draws=params.noise_draws)}
+        if threat.norm is Norm.LINF and params.queries:
+            others["square"] = Square(queries=params.queries)
+        for name, attack in others.items():
+            yield Probe(str(attack.kind), crafting(name, attack, threat), white_box, share)
+        for source in params.transferred:
+            name, attack = transfer_probe(source)
+            yield Probe(str(Kind.TRANSFER), crafting(name, attack, threat), white_box, share, source)
+        if threat.norm is Norm.LINF and params.spsa_images:
+            spsa = crafting("spsa", SPSA(steps=20, samples=64), threat)
+            yield Probe(str(Kind.BLACK_BOX), spsa, white_box, share_of(params.spsa_images, shards))
+    # A model without gradients is evaluated only with attacks that need none.
+    large: Attack = PGD(steps=20) if white_box else Square(queries=max(1, params.queries))
+    budget = large_budget(params.epsilons[0].norm, values)
+    yield Probe(LARGE, crafting(large.name, large, budget), (), share)
+
+
+def large_budget(norm: Norm, values: int) -> ThreatModel:
+    """Return a budget under which no image is recognizable: a quarter of the range in each of an image's values."""
+    return ThreatModel(_LARGE_LEVELS if norm is Norm.LINF else _LARGE_LEVELS * float(np.sqrt(values)), norm)
