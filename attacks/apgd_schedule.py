@@ -1,4 +1,4 @@
-"""When auto-PGD looks back at its progress."""
+"""Checkpoints of Auto-PGD."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import numpy.typing as npt
 
 
 def checkpoints(steps: int) -> npt.NDArray[np.float32]:
-    """Return for each iteration, float32 [steps + 1], how many steps it looks back on; 0 where it does not look back.
+    """Return the length of the window that each iteration looks back on: float32 [steps + 1], 0 where it does not.
 
-    The windows shrink from 22 % of the steps by 3 % to 6 % (Croce & Hein 2020, arXiv 2003.01690, section 3.2).
-    Iteration 0 only looks at the start.
+    The first window is 22 % of the steps. Each next one is shorter by 3 %, down to 6 % (Croce & Hein 2020, arXiv
+    2003.01690, section 3.2). Iteration 0 only evaluates the start.
     """
+    # At least 1 each: with few steps the percentages round down to 0, and the loop would not end.
     window, shrink, shortest = (max(int(share * steps), 1) for share in (0.22, 0.03, 0.06))
     lengths = np.zeros(steps + 1, np.float32)
     at = 0

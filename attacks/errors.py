@@ -1,11 +1,14 @@
-"""Errors that a user can cause and mend; the lowest floor, so that every floor can raise them."""
+"""Errors of this package, in the lowest layer so that every layer can raise them."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """What was wrong, where, and what to do, in one message; the command line shows it without a traceback."""
+    """A mistake of the user: the message says what is wrong, where, and what to do.
+
+    The command line shows the message without a traceback.
+    """
 
 
 class AttackError(Exception):
-    """An attack broke its own promise (a non-finite image, or one outside the budget): the result is worthless."""
+    """An attack returned images that are not finite, or outside of the budget; its result must not be used."""

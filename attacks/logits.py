@@ -1,4 +1,4 @@
-"""Logits of many images in batches of one shape, and what they say about an attack's success."""
+"""Logits of any number of images, and success of an attack as a function of them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ Logits = npt.NDArray[np.float32]
 """float32 [count, class_count]."""
 
 
+# Bounded, because the cache keeps traced programs alive; one entry for each architecture.
 @functools.lru_cache(maxsize=16)
 def compiled_logits(logits: LogitsFn) -> Any:
     """Return the compiled forward pass of an architecture: (weights, images) -> logits."""
@@ -24,11 +25,12 @@ def compiled_logits(logits: LogitsFn) -> Any:
 
 
 def logits_of(target: Target, images: Images, batch_size: int) -> Logits:
-    """Return logits float32 [count, class_count]; the last batch is filled up, so that nothing is compiled twice."""
+    """Return logits: float32 [count, class_count]."""
     forward = compiled_logits(target.logits)
     parts = []
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
+        # The last batch is padded with repeated images: a batch of another size would be traced anew.
         index = np.arange(batch_size) % len(batch)
         parts.append(np.asarray(forward(target.weights, tf.constant(batch[index])))[: len(batch)])
     return np.concatenate(parts)
@@ -44,17 +46,18 @@ def finite(logits: tf.Tensor) -> tf.Tensor:
 
 
 def succeeded(logits: tf.Tensor, classes: tf.Tensor, *, targeted: bool, slack: float) -> tf.Tensor:
-    """Tell which images have what the attack wants: bool [batch].
+    """Return which images the attack has succeeded on: bool [batch].
 
     Args:
         logits: float32 [batch, class_count].
         classes: int64 [batch], the true classes, or the goals of a targeted attack.
-        targeted: which of the two.
-        slack: the share of the logits' spread by which the decision must be clear; see `Target.slack`.
+        targeted: whether `classes` are goals.
+        slack: fraction of the logits' spread by which the decision must be clear; see `Target.slack`.
 
     Raises:
         tf.errors.InvalidArgumentError: a logit is not finite.
     """
+    # Comparisons with NaN are false, so a model with NaN logits would look robust.
     logits = finite(logits)
     predicted = tf.argmax(logits, axis=-1)
     decided = tf.equal(predicted, classes) if targeted else tf.not_equal(predicted, classes)
@@ -62,6 +65,7 @@ def succeeded(logits: tf.Tensor, classes: tf.Tensor, *, targeted: bool, slack: f
         own = tf.one_hot(classes, tf.shape(logits)[-1], on_value=True, off_value=False)
         others = tf.reduce_max(tf.where(own, logits.dtype.min, logits), axis=-1)
         lead = others - tf.gather(logits, classes, batch_dims=1)
+        # Relative to the spread: softmax and argmax do not change with a constant added to all logits.
         spread = tf.reduce_max(logits, axis=-1) - tf.reduce_min(logits, axis=-1)
         decided &= (-lead if targeted else lead) > slack * spread
     return decided

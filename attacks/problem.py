@@ -1,4 +1,4 @@
-"""What an attack is given: a classifier, images with their true classes, and a budget."""
+"""Problem: the classifier, images and budget that an attack is given."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ from dermrobust.attacks.threat import Images, ThreatModel
 Labels = npt.NDArray[np.int64]
 """int64 [batch], the true classes."""
 Seeds = npt.NDArray[np.uint64]
-"""uint64 [batch], one for each image, so that randomness does not depend on how images were batched."""
+"""uint64 [batch], one for each image, so that randomness does not depend on how images are batched."""
 Indices = npt.NDArray[np.int64]
+"""int64 [chosen], places of images in a batch."""
 
 _STRIDE = 0xD1B54A32D192ED03
-"""Between seeds of restarts. Not the 0x9E3779B97F4A7C15 by which SplitMix64 counts: streams would be shifted copies."""
+"""Distance between the seeds of restarts. Not SplitMix64's own increment 0x9E3779B97F4A7C15, which the Square attack
+counts by: the streams of two restarts would be shifted copies of each other."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Images that are to be moved to where the classifier errs.
+    """Images that an attack is to make a classifier err on.
 
     Attributes:
         target: the classifier.
         images: float32 [count, height, width, 3], the clean images.
         labels: int64 [count], the true classes.
-        threat: which images may be handed in.
+        threat: the threat model.
         seeds: uint64 [count].
-        batch_size: images a step.
-        stop_at_success: leave an image as soon as it has what the attack wants; False: make the most of the budget.
-        goals: int64 [count], the class that an attack leads each image to.
-        any_error_counts: with goals: an image that is taken for another wrong class is a success as well.
+        batch_size: number of images in a step.
+        stop_at_success: whether the attack leaves an image once it has succeeded; False: it uses the whole budget.
+        goals: int64 [count], the class that each image is to be classified as, or that directs the loss.
+        any_error_counts: whether goals only direct the loss, and any other wrong class is a success as well.
     """
 
     target: Target
@@ -49,17 +51,17 @@ class Problem:
 
     @property
     def targeted(self) -> bool:
-        """Whether each image is to be taken for one class, not just for any wrong one."""
+        """Whether only the goal is a success, not any wrong class."""
         return self.goals is not None and not self.any_error_counts
 
     @property
     def aims(self) -> Labels:
-        """The classes that a loss speaks of: int64 [count], goals where there are some, else the true classes."""
+        """Classes that a targeted loss refers to: int64 [count], the goals if there are some, else the true classes."""
         return self.labels if self.goals is None else self.goals
 
     @property
     def classes(self) -> Labels:
-        """The classes that decide on success: int64 [count], the goals of a targeted attack, else the true classes."""
+        """Classes that decide on success: int64 [count], the goals of a targeted attack, else the true classes."""
         return self.aims if self.targeted else self.labels
 
     def take(self, indices: Indices) -> Problem:
@@ -73,13 +75,13 @@ class Problem:
         )
 
     def exactly(self) -> Problem:
-        """Return the same problem on the classifier itself, where its target only comes near it."""
+        """Return the same problem for the exact classifier, if the target is an approximation; see `Target.exact`."""
         return self if self.target.exact is None else dataclasses.replace(self, target=self.target.exact)
 
     def with_seeds(self, number: int) -> Problem:
-        """Return the same problem with seeds of their own for a part of an attack, such as a restart."""
+        """Return the same problem with other seeds, for part `number` of an attack, such as a restart; 0: the same."""
         return dataclasses.replace(self, seeds=self.seeds + np.uint64(number * _STRIDE % 2**64))
 
     def with_goals(self, goals: Labels, *, any_error_counts: bool = False) -> Problem:
-        """Return the problem of having each image taken for a class: int64 [count]."""
+        """Return the problem with goals: int64 [count]."""
         return dataclasses.replace(self, goals=goals, any_error_counts=any_error_counts)

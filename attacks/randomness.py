@@ -1,4 +1,4 @@
-"""Random points of a budget, each drawn from the seed of its image alone."""
+"""Random perturbations, each drawn from the seed of its image alone."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from dermrobust.attacks.threat import Images, Norm
 
 
 def generator(seed: np.uint64) -> np.random.Generator:
-    """Return the random numbers that belong to a seed."""
+    """Return the random generator of a seed."""
+    # Philox, because it is counter-based: neighboring keys give independent streams without hashing the seed first.
     return np.random.Generator(np.random.Philox(key=seed))
 
 
 def random_start(problem: Problem) -> Images:
-    """Return uniformly random points of the budget around a problem's images, within its bounds."""
+    """Return uniformly random points of the budget around a problem's images, clipped to the bounds."""
     images, bounds = problem.images, problem.threat.bounds
     shape, radius = images.shape[1:], np.float32(problem.threat.radius)
     moved = np.empty_like(images)
@@ -24,15 +25,16 @@ def random_start(problem: Problem) -> Images:
             moved[index] = (2.0 * random.random(shape, dtype=np.float32) - 1.0) * radius
         else:
             direction = random.standard_normal(shape, dtype=np.float32)
+            # The n-th root makes the point uniform in the n-dimensional ball, whose volume grows with length ** n.
             length = radius * random.random() ** (1.0 / direction.size)
             moved[index] = direction * np.float32(length / np.linalg.norm(direction))
     return np.clip(images + moved, bounds.lower, bounds.upper)
 
 
 def on_the_sphere(problem: Problem) -> Images:
-    """Return random points on the surface of the budget around a problem's images, within its bounds.
+    """Return random points on the surface of the budget around a problem's images, clipped to the bounds.
 
-    In each direction that is drawn (uniform numbers for L-infinity, normal ones for L2) the whole budget is used.
+    The start of Auto-PGD: a direction (uniform numbers for L-infinity, normal ones for L2) scaled to the whole budget.
     """
     images, bounds = problem.images, problem.threat.bounds
     shape, radius = images.shape[1:], np.float32(problem.threat.radius)

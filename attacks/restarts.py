@@ -1,4 +1,4 @@
-"""Several tries on each image, of which the worst for the classifier counts."""
+"""Worst case over several attempts on each image."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from dermrobust.attacks.problem import Problem
 from dermrobust.attacks.threat import Images
 
 Try = Callable[[Problem], Images]
+"""One attempt: from a problem to its adversarial images."""
 
 
 def best_of_restarts(problem: Problem, once: Try, tries: int) -> Images:
-    """Attack several times with other seeds; the first try has the problem's own."""
+    """Return the worst case over attempts with different seeds; the first one has the problem's own."""
+    # One attempt needs no scores, which cost a forward pass.
     if tries == 1:
         return once(problem)
     return worst_of(problem, (_seeded(once, number) for number in range(tries)))
@@ -26,10 +28,11 @@ def _seeded(once: Try, number: int) -> Try:
 
 
 def worst_of(problem: Problem, tries: Iterable[Try]) -> Images:
-    """Make one try after the other and return for each image the one that does worst: float32 [count, …].
+    """Return for each image the attempt that is worst for the classifier: float32 [count, height, width, 3].
 
-    Where the problem stops at success, each try is made only on what still stands.
+    If the problem stops at success, each attempt runs only on the images that still stand.
     """
+    # Clean images have the score infinity, so the first attempt replaces them even where it fails.
     worst = problem.images.copy()
     score = np.full(len(worst), np.inf, np.float32)
     standing = np.arange(len(worst))
@@ -48,14 +51,15 @@ def worst_of(problem: Problem, tries: Iterable[Try]) -> Images:
 
 
 def _scores(problem: Problem, images: Images) -> npt.NDArray[np.float32]:
-    """Return how far images are from what the attack wants: float32 [count], in logits; 0 or less: they have it."""
+    """Return the logit margin by which an attack misses success: float32 [count], 0 or less where it succeeded."""
     from dermrobust.attacks.logits import logits_of, margins
 
+    # The exact model scores, so that an approximation cannot end an attack too early.
     logits = logits_of(problem.exactly().target, images, problem.batch_size)
     if not np.isfinite(logits).all():
         raise AttackError("the model's logits became NaN or infinite under attack")
     scores = margins(logits, problem.classes) * (-1 if problem.targeted else 1)
     reached = (logits.argmax(axis=1) == problem.classes) == problem.targeted
-    # Between equal logits the prediction decides, as it does for whoever scores the image later.
+    # Between equal logits the margin is 0 and argmax decides, as it does whenever the image is scored later.
     tiny = np.float32(np.finfo(np.float32).tiny)
     return np.asarray(np.where(reached, np.minimum(scores, 0.0), np.maximum(scores, tiny)))

@@ -1,8 +1,9 @@
-"""Runs attacks that move images step by step: full batches, no work on images that are done.
+"""Loop of attacks that move images step by step.
 
-An image that is done leaves its place in the batch to the next one that waits, so images of one batch may be at
-different steps. When none waits, the batch shrinks, through a few fixed sizes. Nothing is compiled for it: a step is
-compiled for full batches and for all smaller ones, for any number of steps, budget and model of an architecture.
+It keeps batches full: an image that is done leaves its place in the batch to the next one that waits, so images of one
+batch may be at different iterations. When none waits, the batch shrinks through a few fixed sizes. Nothing is compiled
+for that: one compiled step serves full batches, another all smaller ones, for any number of steps, budget and model of
+an architecture.
 """
 
 from __future__ import annotations
@@ -19,17 +20,19 @@ from dermrobust.attacks.problem import Indices, Problem
 from dermrobust.attacks.threat import Images
 
 State = tuple[Any, ...]
-"""Tensors [batch, …], all that an attack knows of each image; the first one is the image that it would return."""
+"""Tensors [batch, …], all that an attack keeps of each image; the first one is the image that it would return."""
 
 StepFn = Callable[..., tuple[State, tf.Tensor]]
-"""(weights, clean, classes, iteration int32 [batch], stop bool [], state) -> (state one step on, done bool [batch]).
+"""(weights, clean, classes, iteration int32 [batch], stop bool [], state) -> (next state, done bool [batch]).
 
-`done` speaks of the images that the step evaluated; where it holds and `stop` is set, they are what the state returns.
+`done` refers to the images that the step evaluated. Where it holds and `stop` is set, the state returns these images.
 """
 
 _SMALLEST = 8
+"""Smallest batch size. Smaller ones would save little, since operations have a fixed cost."""
 _REFILL = 8
-"""A batch is filled up when one in so many places is free: moving the state costs a fraction of a step."""
+"""A batch is refilled when one in so many places is free. Moving the state costs a fraction of a step, so refilling
+after every image would cost more than the free places do."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,9 @@ class Method:
     """A stepwise attack on one problem.
 
     Attributes:
-        start: gives the state of images that enter the batch, as arrays.
-        step: moves a batch.
-        iterations: steps for each image.
+        start: returns the state of images that enter the batch, as arrays.
+        step: the step.
+        iterations: number of steps of each image.
     """
 
     start: Callable[[Problem], Sequence[npt.NDArray[Any]]]
@@ -48,7 +51,7 @@ class Method:
 
 
 def run(problem: Problem, method: Method) -> Images:
-    """Move all images of a problem and return where they end: float32 [count, height, width, 3]."""
+    """Return the images of a problem after all their steps: float32 [count, height, width, 3]."""
     batch = _Batch(problem, method)
     while batch.ids.size:
         batch.advance()
@@ -56,11 +59,11 @@ def run(problem: Problem, method: Method) -> Images:
 
 
 class _Batch:
-    """The images that are under way.
+    """The images in progress.
 
     Attributes:
-        ids: int64 [places], which image of the problem each place holds; -1 where it is free.
-        results: where images that are done ended.
+        ids: int64 [places], index of the problem's image in each place; -1 where the place is free.
+        results: final images of those that are done.
     """
 
     def __init__(self, problem: Problem, method: Method) -> None:
@@ -74,9 +77,9 @@ class _Batch:
         self._refill()
 
     def advance(self) -> None:
-        """Take a step and let go of the images that are done."""
+        """Take a step and remove the images that are done."""
         clean, classes, *state = self._tensors
-        # Places that are free still go through the step; they stay within its schedule.
+        # Free places still go through the step. Their iteration stays within schedules, which steps index by it.
         iteration = tf.constant(np.minimum(self._iteration, self._method.iterations - 1))
         moved, done = self._method.step(
             self._problem.target.weights, clean, classes, iteration, self._stop, tuple(state)
@@ -85,10 +88,12 @@ class _Batch:
         self._iteration += 1
         held = self.ids >= 0
         over = held & (self._iteration >= self._method.iterations)
+        # `done` is read only if it matters: reading waits for the step to end.
         if self._problem.stop_at_success:
             over |= held & done.numpy()
         places = np.flatnonzero(over)
         if len(places):
+            # Without a gather where the whole batch ends at once, as it does when nothing stops early.
             whole = len(places) == len(self.ids)
             self.results[self.ids[places]] = moved[0].numpy() if whole else tf.gather(moved[0], places).numpy()
             self.ids[places] = -1
@@ -97,6 +102,7 @@ class _Batch:
             self._refill()
 
     def _refill(self) -> None:
+        """Fill free places with images that wait, or shrink the batch if there are none."""
         held = np.flatnonzero(self.ids >= 0)
         fresh = np.arange(self._entered, min(len(self.results), self._entered + self._problem.batch_size - len(held)))
         self._entered += len(fresh)
@@ -105,12 +111,19 @@ class _Batch:
         if not len(places):
             self.ids = np.empty(0, np.int64)
         elif len(fresh) or size < len(self.ids):
+            # The batch is padded to its size with copies of an image whose results are ignored.
             padding = size - len(places)
             self._tensors = self._gathered(np.concatenate([places, np.repeat(places[:1], padding)]), fresh)
             self._iteration = np.concatenate([self._iteration[held], np.zeros(size - len(held), np.int32)])
             self.ids = np.concatenate([self.ids[held], fresh, np.full(padding, -1)])
 
     def _gathered(self, places: Indices, fresh: Indices) -> list[Any]:
+        """Return the tensors of a new batch.
+
+        Args:
+            places: for each new place, a place of the old batch, or beyond its end one of the fresh images.
+            fresh: indices of the images that enter.
+        """
         if not len(fresh):
             return [tf.gather(tensor, places) for tensor in self._tensors]
         entering = self._problem.take(fresh)

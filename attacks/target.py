@@ -1,4 +1,4 @@
-"""What an attacker knows: a function from weights and images to logits, and other models that he may have."""
+"""Target: the classifier under attack, as a function from weights and images to logits."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ LogitsFn = Callable[[Sequence[Any], Any], Any]
 """(weights, images float32 [batch, height, width, 3] in [0, 1]) -> logits float32 [batch, class_count]."""
 
 Precision = Literal["float32", "bfloat16"]
-"""In which an attack computes gradients."""
+"""Precision of an attack's gradients."""
 
 
 @dataclass(frozen=True)
 class Target:
     """A classifier under attack.
 
-    The weights are an argument of `logits`, not part of it: models of one architecture then share one compiled
-    attack, and compilation (seconds) is paid once for all of them.
+    The weights are an argument of `logits`, not part of it. Models of one architecture then share one compiled attack,
+    whose compilation takes seconds.
 
     Attributes:
         logits: a pure function, in inference mode; the same object for all models of one architecture.
-        weights: the tensors to call it with.
-        exact: where `logits` only come near the classifier's, being cheaper to differentiate: the classifier itself,
-            which has the last word on what succeeds.
-        slack: by what share of their spread such logits may be off; an attack goes on until an error is larger.
+        weights: tensors to call it with.
+        exact: the exact classifier, if `logits` are an approximation that is cheaper to differentiate; it decides on
+            success.
+        slack: error of such logits as a fraction of their spread; an attack goes on until its success is clearer.
         surrogates: other models by name, for attacks that are crafted on one of them and transferred.
     """
 

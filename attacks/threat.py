@@ -1,4 +1,4 @@
-"""Threat models: which images an attacker may hand in."""
+"""Threat models: norms, budgets and bounds of adversarial images, also of those stored in 8 bits."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from dermrobust.attacks.errors import AttackError
 
 PIXEL_LEVELS = 255.0
+"""Largest value of an 8-bit image."""
 
 Images = npt.NDArray[np.float32]
 """float32 [batch, height, width, 3] in [0, 1]."""
@@ -23,60 +24,63 @@ Pixels = npt.NDArray[np.uint8]
 
 _TEXT = re.compile(r"\s*(linf|l2)\s*:\s*([0-9.eE+-]+)\s*(/\s*255)?\s*")
 _ROUNDING = 1e-5
-"""What float32 arithmetic may add to a distance on images in [0, 1], relative to its size where that is above 1."""
+"""Error that float32 arithmetic may add to a distance: absolute on images in [0, 1], relative to a radius above 1."""
+_WHOLE = 1e-6
+"""Tolerance of a budget in levels: 0.015686274 on [0, 1] means four of them and is 3.99999987."""
+_SQUARED = 1 + 1e-9
+"""Factor for the rounding of a squared L2 budget; squared lengths of 8-bit perturbations are whole numbers."""
 
 
 class Norm(enum.StrEnum):
-    """The norm that measures a perturbation."""
+    """Norm of a perturbation."""
 
     LINF = "linf"
     L2 = "l2"
 
     @property
     def order(self) -> float:
-        """As NumPy and CleverHans name it."""
+        """The norm's order, as NumPy and CleverHans take it."""
         return math.inf if self is Norm.LINF else 2
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """The values that a pixel of an image may take: those of a stored 8-bit image, 0 to 255, are spread over them."""
+    """Range of the values of images. The levels 0 to 255 of an 8-bit image are spread over it linearly."""
 
     lower: float = 0.0
     upper: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse bounds between which there is nothing."""
+        """Refuse an empty or infinite range."""
         if not (math.isfinite(self.lower) and math.isfinite(self.upper) and self.lower < self.upper):
             raise ValueError(f"the bounds of images must be finite and in order, found [{self.lower}, {self.upper}]")
 
     @property
     def width(self) -> float:
-        """From the lower to the upper bound."""
+        """Difference of the bounds."""
         return self.upper - self.lower
 
     def to_images(self, pixels: Pixels) -> Images:
-        """Return stored images as a network sees them: float32 within these bounds."""
+        """Return 8-bit images as float32 images within these bounds."""
+        # On [0, 1] without the sum and the product, which could round differently.
         images = pixels.astype(np.float32) / np.float32(PIXEL_LEVELS)
         return images if self == Bounds() else np.asarray(self.lower + images * self.width, np.float32)
 
     def to_levels(self, images: Images) -> Images:
-        """Return images on the scale of stored ones, 0 to 255, not yet rounded.
-
-        In float32, as attacks compute: both then round a value half-way between two levels to the same one.
-        """
+        """Return images on the scale of 8-bit images, 0 to 255, not yet rounded: float32, like images."""
+        # In float32, as attacks compute: both then round a value half-way between two levels to the same level.
         scaled = images if self == Bounds() else (images - np.float32(self.lower)) / np.float32(self.width)
         return np.asarray(scaled * np.float32(PIXEL_LEVELS), np.float32)
 
 
 @dataclass(frozen=True)
 class ThreatModel:
-    """All images within `epsilon` of the clean one in `norm`, and within the bounds.
+    """The images that an attacker may choose: within `epsilon` of the clean one in `norm`, and within the bounds.
 
     Attributes:
-        epsilon: budget in units of 1/255 of the range of values; for L2 the Euclidean length in the same unit.
-        norm: how the perturbation is measured.
-        bounds: the values that images may take.
+        epsilon: budget in 1/255 of the range of values; for L2 the Euclidean length in the same unit.
+        norm: norm of the perturbation.
+        bounds: range of the values of images.
     """
 
     epsilon: float
@@ -84,7 +88,7 @@ class ThreatModel:
     bounds: Bounds = Bounds()
 
     def __post_init__(self) -> None:
-        """Refuse a budget that no attack could use."""
+        """Refuse a budget that is not positive and finite, or larger than the range of values."""
         if not (math.isfinite(self.epsilon) and self.epsilon > 0):
             raise ValueError(f"epsilon is {self.epsilon}; it must be a number above 0")
         if self.norm is Norm.LINF and self.epsilon > PIXEL_LEVELS:
@@ -95,10 +99,12 @@ class ThreatModel:
 
     @classmethod
     def parse(cls, text: str) -> ThreatModel:
-        """Read "linf:4/255", "linf:0.0157", "l2:0.5" or "l2:128/255"; without "/255" the budget is on [0, 1].
+        """Return the threat model of a text: "linf:4/255", "linf:0.0157", "l2:0.5" or "l2:128/255".
+
+        Without "/255" the budget is on [0, 1].
 
         Raises:
-            ValueError: it is not of that form, or no attack could use the budget.
+            ValueError: the text is not of that form, or the budget is not positive and finite, or too large.
         """
         match = _TEXT.fullmatch(text)
         try:
@@ -107,52 +113,57 @@ class ThreatModel:
             value = math.nan
         if match is None or math.isnan(value):
             raise ValueError(f"'{text}' is no threat model; write a norm and a budget: 'linf:4/255' or 'l2:0.5'")
-        # 12 digits: 0.5 * 255 and 4 / 255 * 255 are then what was meant.
+        # Rounded to 12 digits, so that the product is 4 for a budget written as 4 / 255 with all its digits.
         epsilon = value if match[3] else float(f"{value * PIXEL_LEVELS:.12g}")
         return cls(epsilon, Norm(match[1]))
 
     def __str__(self) -> str:
-        """What `parse` reads."""
+        """Return the text that `parse` reads."""
         return f"{self.norm}:{self.epsilon:.12g}/255"
 
     @property
     def radius(self) -> float:
-        """The budget on the scale of the bounds: on images in [0, 1] epsilon / 255."""
+        """Budget on the scale of the images: epsilon / 255 on images in [0, 1]."""
         return self.epsilon / PIXEL_LEVELS * self.bounds.width
 
     def storable(self, values: int) -> ThreatModel:
-        """Return the part of the budget that an attack on images stored in 8 bits can use.
+        """Return the part of the budget that an attack can use if its images are stored in 8 bits.
 
-        For L-infinity these are whole levels. For L2 it is what leaves room for rounding, which adds an error of mean
-        square 1/12 to each of an image's `values` numbers (height * width * 3): to the squared length it adds
-        values / 12 and a random part of standard deviation epsilon / sqrt(3), of which three are allowed for.
+        For L-infinity these are whole levels. For L2 it is shorter by what rounding may add.
+
+        Args:
+            values: number of values of an image: height * width * 3.
 
         Raises:
-            ValueError: not even one level fits.
+            ValueError: the budget is less than one level.
         """
-        levels = math.floor(self.epsilon + 1e-6)
+        levels = math.floor(self.epsilon + _WHOLE)
         if levels < 1:
             raise ValueError(f"{self} is less than one level of an 8-bit image, so no stored image can be attacked")
         if self.norm is Norm.L2:
+            # A rounding error has mean square 1/12. Over all values they add values / 12 to the squared length, and a
+            # random part, twice their product with the perturbation, whose standard deviation is epsilon / sqrt(3).
+            # Three of these leave about one image in a thousand for `to_pixels` to shorten.
             room = values / 12 + 3 * self.epsilon / math.sqrt(3)
-            # A budget so small that rounding would use up most of it is spent first and shortened when it is stored.
+            # Where rounding would use up most of the budget, the whole budget is used and `to_pixels` shortens all.
             left = self.epsilon**2 - room
             return self if left < room else ThreatModel(math.sqrt(left), self.norm, self.bounds)
         return ThreatModel(levels, self.norm, self.bounds)
 
     def distance(self, adversarial: Images, clean: Images) -> npt.NDArray[np.float64]:
-        """Return the norm of each perturbation on the scale of the bounds: float64 [batch]."""
+        """Return the norm of each perturbation on the scale of the images: float64 [batch]."""
         difference = np.abs(_rows(np.asarray(adversarial, np.float64) - clean))
         if self.norm is Norm.LINF:
             return np.asarray(difference.max(axis=1, initial=0.0))
         return np.sqrt(np.square(difference).sum(axis=1))
 
     def check(self, adversarial: Images, clean: Images) -> None:
-        """Hold an attack to its promise, but for float rounding.
+        """Refuse images outside of the budget or the bounds by more than float rounding.
 
         Raises:
-            AttackError: an image is not finite, or is outside the budget or the bounds.
+            AttackError: an image is outside, or not finite.
         """
+        # First, because every comparison with NaN is false and would pass.
         if not np.isfinite(adversarial).all():
             raise AttackError("the attack returned an image that is not finite (NaN or infinity)")
         excess = float(self.distance(adversarial, clean).max(initial=0.0)) - self.radius
@@ -164,15 +175,15 @@ class ThreatModel:
             raise AttackError(f"the attack left the range [{lower:g}, {upper:g}]")
 
     def to_pixels(self, adversarial: Images, clean: Pixels) -> Pixels:
-        """Round adversarial images to 8 bits such that they stay inside the budget.
+        """Return adversarial images rounded to 8 bits inside the budget.
 
         Args:
-            adversarial: float32 [batch, height, width, 3], what an attack returned.
-            clean: uint8, the images that it started from.
+            adversarial: float32 [batch, height, width, 3], the result of an attack.
+            clean: uint8, the images that the attack started from.
 
         Returns:
-            uint8 images inside the budget: for L-infinity within floor(epsilon) levels of the clean ones; for L2 the
-            values that rounding moved furthest outwards are moved back until the length fits.
+            uint8 images inside the budget. For L-infinity they are within floor(epsilon) levels of the clean ones. For
+            L2 the values that rounding moved furthest outwards are moved back until the length fits.
 
         Raises:
             AttackError: an image is not finite, or outside the budget or the bounds by more than float rounding.
@@ -181,7 +192,7 @@ class ThreatModel:
         levels = self.bounds.to_levels(adversarial)
         center = clean.astype(np.int16)
         if self.norm is Norm.LINF:
-            reach = np.int16(math.floor(self.epsilon + 1e-6))
+            reach = np.int16(math.floor(self.epsilon + _WHOLE))
             rounded = np.clip(np.rint(levels).astype(np.int16), center - reach, center + reach)
             return np.clip(rounded, 0, 255).astype(np.uint8)
         exact = levels - center
@@ -190,32 +201,43 @@ class ThreatModel:
         return (center + shift.reshape(center.shape)).astype(np.uint8)
 
     def contains(self, adversarial: Pixels, clean: Pixels) -> npt.NDArray[np.bool_]:
-        """Tell for each stored image whether it lies inside the budget: bool [batch]."""
+        """Return which 8-bit images lie inside the budget: bool [batch]."""
+        # In int64: squares of int16 levels overflow, and their sum is exact.
         distance = np.abs(_rows(adversarial.astype(np.int64) - clean.astype(np.int64)))
         if self.norm is Norm.LINF:
-            return np.asarray(distance.max(axis=1, initial=0) <= self.epsilon + 1e-6)
-        return np.asarray(np.square(distance).sum(axis=1) <= self.epsilon**2 * (1 + 1e-9))
+            return np.asarray(distance.max(axis=1, initial=0) <= self.epsilon + _WHOLE)
+        return np.asarray(np.square(distance).sum(axis=1) <= self.epsilon**2 * _SQUARED)
 
 
 def _rows(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return images as [batch, values]; of no images, too, whose number of values NumPy does not infer."""
+    """Return images as [batch, values]."""
+    # Not reshape(len, -1): NumPy infers no size where there are no images.
     return images.reshape(len(images), math.prod(images.shape[1:]))
 
 
 def _shortened(shift: npt.NDArray[np.int16], exact: Images, epsilon: float) -> npt.NDArray[np.int16]:
-    """Move whole-level perturbations [batch, values] towards zero, a level a value, until their length fits."""
+    """Return whole-level perturbations [batch, values] with values moved one level towards zero until the length fits.
+
+    Args:
+        shift: perturbations in whole levels.
+        exact: perturbations before rounding.
+        epsilon: L2 budget in levels.
+    """
     result = shift.astype(np.int64)
     while True:
         length = np.square(result).sum(axis=1)
-        outside = np.flatnonzero(length > epsilon**2 * (1 + 1e-9))
+        outside = np.flatnonzero(length > epsilon**2 * _SQUARED)
         if not len(outside):
             return result.astype(np.int16)
         for row in outside:
             values = result[row]
+            # Values that rounding moved furthest outwards go first: this undoes rounding before it weakens the attack.
             overshoot = np.where(values == 0, -np.inf, np.abs(values) - np.abs(exact[row]))
             order = np.argsort(-overshoot, kind="stable")
+            # What each move takes off the squared length: v**2 - (|v| - 1)**2. Several rounds may be needed, since one
+            # round moves each value by one level at most.
             saved = np.cumsum((2 * np.abs(values[order]) - 1) * (values[order] != 0))
-            enough = int(np.searchsorted(saved, length[row] - epsilon**2 * (1 + 1e-9))) + 1
+            enough = int(np.searchsorted(saved, length[row] - epsilon**2 * _SQUARED)) + 1
             chosen = order[:enough]
             values[chosen] -= np.sign(values[chosen])
 
@@ -243,4 +265,4 @@ Threat = Annotated[
         }
     ),
 ]
-"""A threat model as a config writes it: 4 (L-infinity, in 1/255), "linf:4/255", "l2:0.5"."""
+"""Threat model as a config writes it: 4 (L-infinity, in 1/255), "linf:4/255", "l2:0.5"."""

@@ -1,4 +1,4 @@
-"""The search for a universal perturbation."""
+"""Search for a universal perturbation."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def _compiled(logits: LogitsFn, slack: float, norm: Norm, targeted: bool) -> Any
     def added(
         weights: Any, image: Any, classes: Any, perturbation: Any, radius: Any, bounds: Any, step_size: Any
     ) -> Any:
+        # One image at a time, as published: the step of each depends on the perturbation after the one before.
         moved = tf.clip_by_value(image + perturbation, bounds[0], bounds[1])
         gradient, success = loss_gradient(logits, weights, moved, classes, targeted=targeted, slack=slack)
         step = tf.where(success[0], 0.0, 1.0) * optimize_linear(gradient, step_size, norm.order)
@@ -36,7 +37,15 @@ def _compiled(logits: LogitsFn, slack: float, norm: Norm, targeted: bool) -> Any
 def best_perturbation(
     problem: Problem, order: np.random.Generator, *, passes: int, step_size: float, enough: float
 ) -> Perturbation:
-    """Go over the images in random order and return the perturbation that misled most of them after a pass."""
+    """Return the perturbation that misled the most images at the end of a pass over them.
+
+    Args:
+        problem: images to mislead.
+        order: draws the order of the images in each pass.
+        passes: maximum number of passes.
+        step_size: length of the step of one image, on the scale of the images.
+        enough: fraction of misled images at which the search ends.
+    """
     threat = problem.threat
     added = _compiled(problem.target.logits, problem.target.slack, threat.norm, problem.targeted)
     images, classes = tf.constant(problem.images), tf.constant(problem.classes)
@@ -50,6 +59,7 @@ def best_perturbation(
             current = added(
                 problem.target.weights, images[one], classes[one], current, *constants, tf.constant(step_size)
             )
+        # The rate does not rise monotonically, so the best of all passes is kept.
         rate = _success_rate(problem, current.numpy()[0])
         if rate > best_rate:
             best, best_rate = current.numpy()[0], rate

@@ -1,4 +1,4 @@
-"""What is checked before an attack does any work: images, labels, budget, and what the model returns."""
+"""Validation of an attack's inputs: images, labels, budget, and the logits of the model."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from dermrobust.attacks.problem import Labels, Problem, Seeds
 from dermrobust.attacks.threat import Images, Norm, ThreatModel
 
 _PROBABILITY_ROUNDING = 1e-3
+"""Rounding error of probabilities in float16."""
 _ENOUGH_TO_TELL = 2
-"""One row of logits may add up to 1 by chance; several do not."""
+"""Number of different outputs from which on it is no coincidence that each adds up to 1."""
 
 
 def check_problem(attack: Attack, problem: Problem) -> None:
-    """Refuse images, labels, seeds and budgets that no attack can be run on.
+    """Refuse images, labels, seeds and budgets that no attack can run on.
 
     Raises:
-        UserError: what is wrong, and where.
+        UserError: one of them is invalid.
     """
     images, labels, threat = problem.images, problem.labels, problem.threat
     attack.check_threat(threat)
@@ -38,14 +39,16 @@ def check_problem(attack: Attack, problem: Problem) -> None:
         raise UserError(f"images, labels and seeds must be float32, int64 and uint64, found {', '.join(types)}")
     _check_values(images, threat)
     if threat.norm is Norm.L2 and threat.radius > threat.bounds.width * math.sqrt(images[0].size):
-        raise UserError(f"a budget of {threat} is longer than any two images of {list(images.shape[1:])} are apart")
+        raise UserError(
+            f"a budget of {threat} is longer than the distance between any two images of {list(images.shape[1:])}"
+        )
 
 
 def check_counts(images: int, labels: Labels, seeds: Seeds) -> None:
     """Refuse labels and seeds that are not one for each image.
 
     Raises:
-        UserError: how many there are.
+        UserError: the numbers differ.
     """
     if labels.shape != (images,) or seeds.shape != labels.shape:
         raise UserError(
@@ -68,10 +71,10 @@ def _check_values(images: Images, threat: ThreatModel) -> None:
 
 
 def check_logits(attack: Attack, problem: Problem, logits: Logits) -> None:
-    """Refuse a model whose answers on the clean images are no logits, or whose classes fit neither labels nor attack.
+    """Refuse a model whose outputs on the clean images are no logits, or whose classes do not fit labels or attack.
 
     Raises:
-        UserError: what is wrong, and what to do.
+        UserError: the outputs are not finite, are probabilities, or have too few classes.
     """
     finite = np.isfinite(logits).all(axis=1)
     if not finite.all():
@@ -93,6 +96,7 @@ def check_logits(attack: Attack, problem: Problem, logits: Logits) -> None:
 
 def are_probabilities(logits: npt.NDArray[np.floating]) -> bool:
     """Tell whether outputs [count, class_count] look like probabilities: in [0, 1] and adding up to 1 in every row."""
+    # A single row of logits may add up to nearly 1 by chance, so it has to do so much more closely.
     if len(np.unique(logits, axis=0)) < _ENOUGH_TO_TELL and not np.allclose(logits.sum(axis=1), 1.0, atol=1e-6):
         return False
     inside = logits.min() >= -_PROBABILITY_ROUNDING and logits.max() <= 1 + _PROBABILITY_ROUNDING
@@ -100,7 +104,7 @@ def are_probabilities(logits: npt.NDArray[np.floating]) -> bool:
 
 
 def goals_of(attack: Attack, problem: Problem, logits: Logits) -> Labels | None:
-    """Return the class that each image is to be taken for, int64 [count]; None for an untargeted attack."""
+    """Return the class that each image is to be classified as, int64 [count]; None for an untargeted attack."""
     goal: Goal = attack.goal if isinstance(attack, TargetedAttack) else None
     if goal is None:
         return problem.goals

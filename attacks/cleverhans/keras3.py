@@ -1,4 +1,4 @@
-"""What CleverHans 4.0.0's attacks need to run on Keras 3, whose optimizers have another interface."""
+"""Adapters that let attacks of CleverHans 4.0.0 run on Keras 3."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from cleverhans.tf2.attacks.carlini_wagner_l2 import CarliniWagnerL2
 
 
 class VariableAdam:
-    """Adam for a single `tf.Variable` at a time, with the interface that `CarliniWagnerL2` calls.
+    """Adam (Kingma & Ba 2015, arXiv 1412.6980) for one `tf.Variable`, with the interface that `CarliniWagnerL2` calls.
 
-    Kingma & Ba 2015, arXiv 1412.6980, by TensorFlow's own kernel. `variables` is a method here, as it was before
-    Keras 3; it returns what a caller may set to zero to begin anew.
+    CleverHans 4.0.0 resets the optimizer by setting all of `optimizer.variables()` to zero. In Keras 3 `variables` is a
+    property and includes the learning rate.
     """
 
     def __init__(self, learning_rate: float, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7) -> None:
-        """Start with a step length and the decays of the two moments."""
+        """Take the learning rate, the decay rates of both moments, and the term that avoids a division by zero."""
         self._constants = (learning_rate, beta_1, beta_2, epsilon)
         self._steps = tf.Variable(0.0, trainable=False)
         self._moments: list[tf.Variable] = []
 
     def variables(self) -> list[tf.Variable]:
-        """Return the number of steps and both moments."""
+        """Return all state: the number of steps and both moments."""
         return [self._steps, *self._moments]
 
     def apply_gradients(self, gradients: list[tuple[tf.Tensor, tf.Variable]]) -> None:
-        """Move a variable against its gradient; a variable of another shape begins anew."""
+        """Move a variable against its gradient; a variable of another shape resets the state."""
         ((gradient, variable),) = gradients
         if not self._moments or self._moments[0].shape != variable.shape:
             self._moments = [tf.Variable(tf.zeros_like(variable), trainable=False) for _ in range(2)]
             self._steps.assign(0.0)
         learning_rate, beta_1, beta_2, epsilon = self._constants
         step = float(self._steps.assign_add(1.0))
+        # TensorFlow's kernel updates the variable and both moments in one pass over memory.
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._moments[0].handle,
@@ -50,14 +51,14 @@ class VariableAdam:
 
 
 class PerImageConstant:
-    """The first trade-off constant of `CarliniWagnerL2`, one for each image.
+    """First trade-off constant of `CarliniWagnerL2`, one for each image.
 
-    CleverHans 4.0.0 computes `tf.ones(images.shape) * initial_const`, which has the shape of the images where the rest
-    of the attack needs one number for each.
+    CleverHans 4.0.0 computes `tf.ones(images.shape) * initial_const`, where the rest of the attack needs the shape
+    [batch]. This stands for `initial_const` and corrects the shape in the multiplication.
     """
 
     def __init__(self, value: float) -> None:
-        """Stand for this value."""
+        """Take the value."""
         self._value = value
 
     def __rmul__(self, ones: tf.Tensor) -> tf.Tensor:
@@ -66,24 +67,32 @@ class PerImageConstant:
 
 
 class LabelledCarliniWagner(CarliniWagnerL2):
-    """`CarliniWagnerL2` that knows the true class without taking it for a target, on any number of batches."""
+    """`CarliniWagnerL2` with given classes, untargeted too, for any number of batches.
+
+    CleverHans 4.0.0 takes given classes for targets, and predicted ones for the true classes.
+    """
 
     def __init__(self, logits: Any, *, initial_const: float, **parameters: Any) -> None:
-        """Attack logits with CleverHans's parameters."""
+        """Take a logits function and CleverHans's parameters."""
         super().__init__(logits, initial_const=PerImageConstant(initial_const), **parameters)
         self.optimizer = VariableAdam(self.learning_rate)
 
     def attack_batch(self, images: tf.Tensor, classes: np.ndarray[Any, Any], *, targeted: bool) -> tf.Tensor:
-        """Return adversarial images of one batch, or the clean ones where none was found."""
+        """Return adversarial images of one batch, and the clean images where none was found."""
+        # Set per batch: CleverHans takes classes in the constructor only.
         self.y, self.targeted = classes, targeted
         return self._attack(images)
 
 
 class SPSAAdam(spsa.SPSAAdam):
-    """CleverHans's `SPSAAdam`, whose constructor gives Keras an argument that it no longer has."""
+    """CleverHans's `SPSAAdam` with a constructor for Keras 3.
+
+    That of CleverHans 4.0.0 passes `lr`, which Keras 3 calls `learning_rate`.
+    """
 
     def __init__(self, lr: float, delta: float, num_samples: int, num_iters: int) -> None:
-        """Take the arguments that `spsa.spsa` gives."""
+        """Take the arguments that `spsa.spsa` passes."""
+        # Past CleverHans's constructor, whose attributes are set here.
         super(spsa.SPSAAdam, self).__init__(learning_rate=lr)
         self.lr = lr
         self._delta = delta
