@@ -23,7 +23,8 @@ from dermrobust.components.component import Context
 from dermrobust.components.examples import SPEC, ExamplesSpec, Split, encode, encode_pixels, shard_name
 from dermrobust.components.foreign_files import ADOPTION
 from dermrobust.components.progress import watch_files
-from dermrobust.models.preprocessing import Preprocessing, from_encoded
+from dermrobust.models.pixels import from_encoded
+from dermrobust.models.preprocessing import Preprocessing
 from dermrobust.models.tasks.ham10000 import AGE, lesion_task
 
 _MOST_FILE_BYTES = 64 << 20

@@ -8,7 +8,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from dermrobust.models.preprocessing import Preprocessing, from_encoded, to_network_input
+from dermrobust.models.pixels import from_encoded, to_network_input
+from dermrobust.models.preprocessing import Preprocessing
 
 PIXELS = "pixels"
 """Name of the second signature; the first is `serving_default`."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 from PIL import Image
 
-from dermrobust.models.preprocessing import decode
+from dermrobust.models.pixels import decode
 
 MAX_FILE_BYTES = 64 << 20
 MAX_PIXELS = 50_000_000

@@ -14,7 +14,8 @@ from dermrobust.components.component import Context
 from dermrobust.components.examples import SPEC, ExamplesSpec, Split, encode, shard_name
 from dermrobust.components.preprocess.component import PreprocessParams
 from dermrobust.components.progress import watch_files
-from dermrobust.models.preprocessing import Preprocessing, from_encoded
+from dermrobust.models.pixels import from_encoded
+from dermrobust.models.preprocessing import Preprocessing
 from dermrobust.models.task import IMAGE, Task
 
 

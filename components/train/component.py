@@ -1,4 +1,4 @@
-"""Train: examples, and adversarial ones beside them where a model is to be hardened, become a network."""
+"""Train: fit a network to examples, and to adversarial examples beside them."""
 
 from __future__ import annotations
 
@@ -8,77 +8,78 @@ from pydantic import AfterValidator, Field
 
 from dermrobust.components.artifacts import ArtifactType
 from dermrobust.components.component import Component, Params
-from dermrobust.models.objectives.cross_entropy import CrossEntropy
-from dermrobust.models.registry import NETWORKS, AnyObjective, checked_name
-
-
-def _network_name(name: str) -> str:
-    return checked_name(name, NETWORKS, "network")
+from dermrobust.models.objectives.selection import AnyObjective
+from dermrobust.models.registry import NETWORKS
 
 
 class TrainParams(Params):
-    """How a network is trained."""
+    """Parameters of training."""
 
-    network: Annotated[str, AfterValidator(_network_name)] = Field(
-        "small_resnet", description="From models/registry.py."
+    network: Annotated[str, AfterValidator(NETWORKS.check)] = Field(
+        "small_resnet", description="Network, by its name in models/registry.py."
     )
+    # By name, so that the module of the default objective counts only where it is selected (see `plugins`).
     objective: AnyObjective = Field(
-        CrossEntropy(), description="What is minimised: a name, or a name with parameters; from models/registry.py."
+        "cross_entropy",
+        validate_default=True,
+        description="Loss and adversarial images of a step: a name in models/registry.py, or a name with parameters.",
     )
     class_weighting: Literal["none", "sqrt", "inverse"] = Field(
         "sqrt",
-        description="Weight of a class in the loss: equal, or its frequency among the images as they are drawn to the "
-        "power of -1/2 or -1. After class_sampling 'inverse' all classes are equally frequent, and so weigh the same.",
+        description="Weight of a class in the loss: equal, or its frequency among the drawn images to the power of "
+        "-1/2 or -1. After class_sampling 'inverse' all classes are equally frequent and have equal weights.",
     )
     class_sampling: Literal["none", "sqrt", "inverse"] = Field(
         "none",
-        description="How often images are drawn: all equally; or so that a class's share is the square root of its "
-        "frequency (sqrt) or equal for all (inverse). An epoch stays as long as it is.",
+        description="Frequency with which images are drawn: equal for all images (none); such that a class's share is "
+        "the square root of its frequency (sqrt) or equal for all classes (inverse). The length of an epoch stays the "
+        "same.",
     )
-    epochs: int = Field(20, ge=1, le=10_000, description="Passes over the images, at most.")
-    batch_size: int = Field(64, ge=1, le=4096, description="Images a step.")
-    learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak of the cosine schedule (AdamW).")
+    epochs: int = Field(20, ge=1, le=10_000, description="Largest number of passes over the images.")
+    batch_size: int = Field(64, ge=1, le=4096, description="Number of images per step.")
+    learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak learning rate of the cosine schedule (AdamW).")
     warmup_epochs: float = Field(
-        1.0, ge=0, allow_inf_nan=False, description="Passes over which the learning rate rises from zero."
+        1.0, ge=0, allow_inf_nan=False, description="Number of epochs over which the learning rate rises from zero."
     )
-    weight_decay: float = Field(0.02, ge=0, le=1, description="Of AdamW.")
+    weight_decay: float = Field(0.02, ge=0, le=1, description="Weight decay of AdamW.")
     weight_perturbation: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="Adversarial weight perturbation (Wu et al. 2020): gradients are taken where each kernel was moved "
-        "by this part of its norm to raise the loss; published: 0.005 to 0.01. It costs another gradient. 0: none.",
+        description="Adversarial weight perturbation (Wu et al. 2020): length of the perturbation of each kernel, "
+        "relative to its norm; published: 0.005 to 0.01. It costs another gradient per step; 0 disables it.",
     )
     patience: int = Field(
         8,
         ge=1,
-        description="Stop after so many epochs without a better validation balanced accuracy; with an adversarial "
-        "objective it is the robust balanced accuracy. The best epoch is kept.",
+        description="Number of epochs without a better validation balanced accuracy after which training stops; with "
+        "an adversarial objective, without a better robust balanced accuracy. The best epoch is kept.",
     )
     validation_steps: int = Field(
-        10, ge=1, le=1000, description="Steps of the PGD that gives adversarial objectives their robust figures."
+        10, ge=1, le=1000, description="Number of PGD steps of robust validation, for adversarial objectives."
     )
     validation_images: int | None = Field(
-        None, ge=1, description="Robust figures are of the first so many validation images; null: of all."
+        None, ge=1, description="Number of validation images that robust validation attacks; null: all."
     )
     overfitting_drop: float = Field(
         0.2,
         gt=0,
         le=1,
-        description="With an adversarial objective: stop when validation robust accuracy is by more than this below "
-        "that of the best epoch, and robust balanced accuracy below half of it (catastrophic overfitting).",
+        description="Fall of validation robust accuracy below that of the best epoch that stops training with an "
+        "adversarial objective, if robust balanced accuracy is also below half of its best (catastrophic overfitting).",
     )
     weight_averaging: float = Field(
-        0.995, ge=0, lt=1, description="Decay of the moving average of the weights, which is what is kept; 0: none."
+        0.995, ge=0, lt=1, description="Decay of the moving average of the weights, which is kept; 0 disables it."
     )
     augmentation: Literal["none", "flips", "strong"] = Field(
         "flips",
-        description="flips: flips and rotations by 90 degrees; strong: free rotation, zoom, shift and light as well, "
-        "which blurs the perturbation of stored adversarial examples; objectives craft theirs after it.",
+        description="Random changes of training images. flips: flips, and rotations by 90 degrees of square images; "
+        "strong: also free rotation, zoom, shift and light, which blur the perturbation of stored adversarial examples "
+        "(objectives craft theirs after the augmentation).",
     )
-    shuffle_buffer: int = Field(16_384, ge=1, description="Records that are shuffled at a time, which bounds memory.")
+    shuffle_buffer: int = Field(16_384, ge=1, description="Number of records shuffled at a time; bounds memory.")
     xla: bool = Field(True, description="Compile the training step with XLA.")
-    seed: int = Field(0, ge=0, lt=2**31, description="The same seed gives the same model.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Random seed: the same seed gives the same model.")
 
 
 TRAIN = Component(

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from dermrobust.components.examples import FEATURES, parse_pixels
 from dermrobust.components.train.augmentation import Augmentation
-from dermrobust.models.preprocessing import to_network_input
+from dermrobust.models.pixels import to_network_input
 
 _FILES_AT_ONCE = 8
 _SEEDS_A_STEP = 16

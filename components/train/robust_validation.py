@@ -13,7 +13,7 @@ from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.examples import parse_pixels
 from dermrobust.components.train.validation import BATCH, balanced_accuracy
 from dermrobust.models.objectives.crafting import Ball, ascend
-from dermrobust.models.preprocessing import to_network_input
+from dermrobust.models.pixels import to_network_input
 
 
 @dataclass(frozen=True)

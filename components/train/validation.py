@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from dermrobust.components.examples import parse_pixels
-from dermrobust.models.preprocessing import to_network_input
+from dermrobust.models.pixels import to_network_input
 
 BATCH = 256
 """Images that are evaluated at a time."""

@@ -24,7 +24,8 @@ from dermrobust.components.ingest.datasets.folder.source import FolderSource
 from dermrobust.components.ingest.image_sources import index_images, read_image
 from dermrobust.components.ingest.quarantine import QuarantinedRecord, check
 from dermrobust.components.ingest.validation import MAX_PIXELS, BadRecord, Reason, check_image
-from dermrobust.models.preprocessing import Preprocessing, from_encoded
+from dermrobust.models.pixels import from_encoded
+from dermrobust.models.preprocessing import Preprocessing
 from tests.datasets import (
     Ingested,
     Row,

@@ -21,7 +21,8 @@ from dermrobust.components.ingest.datasets import builder as builder_module
 from dermrobust.components.preprocess import executor
 from dermrobust.components.preprocess.component import PreprocessParams
 from dermrobust.models.lesions import HAM10000_CLASSES
-from dermrobust.models.preprocessing import Preprocessing, from_encoded, to_network_pixels
+from dermrobust.models.pixels import from_encoded, to_network_pixels
+from dermrobust.models.preprocessing import Preprocessing
 from tests.datasets import draw, encoded, folder_params, ingest, metadata_rows, write_folder_data_set
 
 SIZE = 16
