@@ -38,7 +38,7 @@ from dermrobust.attacks.selection import read_attack
 from dermrobust.attacks.target import Precision, Target
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.models.classifier import attack_target
-from dermrobust.models.registry import NETWORKS, resolve
+from dermrobust.models.registry import NETWORKS
 
 Row = dict[str, Any]
 _STEPS, _AUTO_STEPS, _AUTO_QUERIES = 20, 20, 50
@@ -273,7 +273,7 @@ def compile_time(size: int) -> Row:
     images, labels = np.random.default_rng(0).random((8, size, size, 3), np.float32), np.zeros(8, np.int64)
     taken = {}
     for steps in (5, 100):
-        network = _renamed(resolve("resnet", NETWORKS)(size, 7, 0), steps)
+        network = _renamed(NETWORKS.resolve("resnet")((size, size, 3), 7, 0), steps)
         run = _ours({"attack": "pgd", "steps": steps}, attack_target(network, precision=_precision()), stop=False)
         taken[steps] = (_seconds(lambda run=run: run(images, labels)), _seconds(lambda run=run: run(images, labels)))
     compiled = {steps: first - second for steps, (first, second) in taken.items()}

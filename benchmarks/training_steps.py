@@ -21,7 +21,8 @@ from dermrobust.components.train.augmentation import AUGMENTATIONS
 from dermrobust.components.train.averaging import WeightAverage
 from dermrobust.components.train.data import TrainingData
 from dermrobust.components.train.step import compiled_step
-from dermrobust.models.registry import NETWORKS, AnyObjective, resolve
+from dermrobust.models.objectives.selection import AnyObjective
+from dermrobust.models.registry import NETWORKS
 
 _BATCH, _CLASSES, _STEPS_A_RUN = 64, 7, 4
 _NETWORKS = {28: "small_resnet", 64: "resnet"}
@@ -71,7 +72,7 @@ def _share(cpu_seconds: float, step_seconds: float) -> float:
 
 
 def _step(size: int, objective: Any, images: tf.Tensor, labels: tf.Tensor) -> Callable[[], None]:
-    network = resolve(_NETWORKS[size], NETWORKS)(size, _CLASSES, 0)
+    network = NETWORKS.resolve(_NETWORKS[size])((size, size, 3), _CLASSES, 0)
     optimizer = keras.optimizers.AdamW(1e-4)
     optimizer.build(network.trainable_variables)
     step = compiled_step(

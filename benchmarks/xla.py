@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from benchmarks.measure import machine
 from dermrobust.models.classifier import attack_target
-from dermrobust.models.registry import NETWORKS, resolve
+from dermrobust.models.registry import NETWORKS
 
 _RUNS = 15
 _CASES = (("small_resnet", 32), ("small_resnet", 48), ("resnet", 64))
@@ -69,7 +69,7 @@ def main() -> None:
     print(machine())
     for name, size in _CASES:
         for kind, make in (("training", _training_step), ("attack", _attack_step)):
-            steps = {xla: make(resolve(name, NETWORKS)(size, 7, 0), size, xla) for xla in (False, True)}
+            steps = {xla: make(NETWORKS.resolve(name)((size, size, 3), 7, 0), size, xla) for xla in (False, True)}
             first = {xla: _seconds(step) for xla, (step, _) in steps.items()}
             taken: dict[bool, list[float]] = {False: [], True: []}
             for _ in range(_RUNS):

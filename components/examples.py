@@ -69,7 +69,7 @@ class Batch:
     """Records side by side.
 
     Attributes:
-        pixels: uint8 [count, size, size, 3].
+        pixels: uint8 [count, height, width, 3].
         labels: int64 [count].
         columns: for each of the task's record features its values: str, int or float.
     """
@@ -88,12 +88,12 @@ class Batch:
         return {name: values[index] for name, values in self.columns.items()}
 
 
-def parse_pixels(image_size: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """Return a function from a serialized record to (pixels uint8 [size, size, 3], label int64)."""
+def parse_pixels(height: int, width: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """Return a function from a serialized record to (pixels uint8 [height, width, 3], label int64)."""
 
     def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         record = tf.io.parse_single_example(serialized, {name: FEATURES[name] for name in (IMAGE, LABEL)})
-        pixels = tf.ensure_shape(tf.io.decode_png(record[IMAGE], 3), (image_size, image_size, 3))
+        pixels = tf.ensure_shape(tf.io.decode_png(record[IMAGE], 3), (height, width, 3))
         return pixels, record[LABEL]
 
     return parse

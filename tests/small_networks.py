@@ -14,16 +14,17 @@ from keras import layers
 from dermrobust.attacks.problem import Labels
 from dermrobust.attacks.target import LogitsFn, Target
 from dermrobust.attacks.threat import Pixels
+from dermrobust.models.image_size import InputShape
 
 CLASS_COUNT = 7
 TINY = "tests.small_networks:tiny_network"
 """For the registry of networks."""
 
 
-def tiny_network(image_size: int, class_count: int, seed: int) -> keras.Model:
-    """What real networks have: convolution, batch normalisation, dropout; see `models.networks.NetworkFn`."""
+def tiny_network(input_shape: InputShape, class_count: int, seed: int) -> keras.Model:
+    """Convolution, batch normalization and dropout, as real networks have; see `NetworkFn`."""
     keras.utils.set_random_seed(seed)
-    images = keras.Input((image_size, image_size, 3), name="images")
+    images = keras.Input(input_shape, name="images")
     x = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False, name="conv")(images)
     x = layers.ReLU(name="relu")(layers.BatchNormalization(momentum=0.9, name="bn")(x))
     x = layers.Dropout(0.1, name="dropout")(layers.Flatten(name="flatten")(x))
@@ -42,7 +43,7 @@ def colored_images(count: int, image_size: int = 8, seed: int = 0) -> tuple[Pixe
 
 def trained_network(pixels: Pixels, labels: Labels, *, seed: int = 0, class_count: int = CLASS_COUNT) -> keras.Model:
     """A tiny network that has learnt these images."""
-    network = tiny_network(pixels.shape[1], class_count, seed)
+    network = tiny_network(pixels.shape[1:], class_count, seed)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     network.compile(keras.optimizers.Adam(0.01), loss)
     network.fit(pixels.astype(np.float32) / 255, labels, batch_size=32, epochs=60, verbose=0)

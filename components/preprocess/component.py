@@ -1,22 +1,14 @@
-"""Preprocess: photographs become what the network sees, stored as 8-bit images."""
+"""Preprocess: turn photographs into the stored 8-bit images that networks see."""
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic import Field
-
 from dermrobust.components.artifacts import ArtifactType
 from dermrobust.components.component import Component, Params
+from dermrobust.models.preprocessing import Preprocessing
 
 
-class PreprocessParams(Params):
-    """From a photograph to the network's input."""
-
-    image_size: int = Field(32, ge=8, le=1024, description="Height and width of the network's input, in pixels.")
-    color_constancy: Literal["none", "shades_of_gray"] = Field(
-        "none", description="Correction of the light's colour (Finlayson & Trezzi 2004, norm 6)."
-    )
+class PreprocessParams(Params, Preprocessing):
+    """Parameters that turn a photograph into the input of a network."""
 
 
 PREPROCESS = Component(

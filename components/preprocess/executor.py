@@ -1,4 +1,4 @@
-"""The work of preprocess: one shard of photographs in, one shard of small images out."""
+"""Executor of preprocess: map each shard of photographs to one shard of small images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dermrobust.components.preprocess.component import PreprocessParams
 from dermrobust.components.progress import watch_files
 from dermrobust.models.pixels import from_encoded
 from dermrobust.models.preprocessing import Preprocessing
-from dermrobust.models.task import IMAGE, Task
+from dermrobust.models.task import IMAGE, LABEL, Task
 
 
 def run(context: Context) -> None:
@@ -27,11 +27,13 @@ def run(context: Context) -> None:
     counts = raw_dataset.shard_counts(source)
     output = context.outputs["examples"]
     shards = [(split, index, len(lengths)) for split, lengths in counts.items() for index in range(len(lengths))]
-    preprocessing = Preprocessing(image_size=params.image_size, color_constancy=params.color_constancy)
+    # Later stages and the exported model know preprocessing, but no component.
+    preprocessing = Preprocessing.model_validate(params.model_dump())
     with watch_files(context.progress, "preprocess", output, ".tfrecord", len(shards)), context.beam.pipeline() as root:
         (
             root
             | "Shards" >> beam.Create(shards)
+            # Without it a runner may fuse the steps and work on all shards in one process.
             | "Spread" >> beam.Reshuffle()
             | "Preprocess" >> beam.ParDo(PreprocessShard(source, output, preprocessing, task))
         )
@@ -39,10 +41,10 @@ def run(context: Context) -> None:
 
 
 class PreprocessShard(beam.DoFn):
-    """Turns one shard into one shard; the number of workers changes nothing."""
+    """Map one shard to one shard, so that the number of workers changes no record and no file."""
 
     def __init__(self, source: str, output: str, preprocessing: Preprocessing, task: Task) -> None:
-        """Read from a prepared TFDS data set, write below `output`."""
+        """Read shards of a prepared TFDS data set at `source` and write shards below `output`."""
         self._source, self._output, self._preprocessing, self._task = source, output, preprocessing, task
 
     def process(self, element: tuple[Split, int, int]) -> Iterator[None]:
@@ -52,19 +54,22 @@ class PreprocessShard(beam.DoFn):
         labels: Counter[str] = Counter()
         with storage.atomic_file(storage.join(self._output, name)) as path, tf.io.TFRecordWriter(path) as writer:
             for record in self._records(split, index):
-                labels[str(record["label"])] += 1
+                labels[str(record[LABEL])] += 1
                 writer.write(encode(record))
+        # Counted here, because nothing else reads all records; a file for each shard needs no shuffle to add them up.
         storage.write_json(storage.join(self._output, "counts", f"{name}.json"), labels)
         yield from ()
 
     def _records(self, split: Split, index: int) -> Iterator[dict[str, Any]]:
-        def shrink(record: dict[str, Any]) -> dict[str, Any]:
+        def preprocess(record: dict[str, Any]) -> dict[str, Any]:
             pixels = from_encoded(record["image"]["encoded"], self._preprocessing)
             record["image"]["encoded"] = tf.io.encode_png(pixels, compression=1)
             return record
 
         records = raw_dataset.read_shard(self._source, split, index)
-        for record in records.map(shrink, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).as_numpy_iterator():
+        # Deterministic: in whichever order threads finish, records keep that of the data set, and files their bytes.
+        images = records.map(preprocess, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        for record in images.as_numpy_iterator():
             flat = {name: _nested(record, name) for name in (IMAGE, *self._task.record_features)}
             yield {name: value.item() if hasattr(value, "item") else value for name, value in flat.items()}
 

@@ -1,4 +1,4 @@
-"""Weight averaging: an exponential moving average of the weights generalises better than the last step's."""
+"""Weight averaging: a moving average of the weights, which generalizes better than those of the last step."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import tensorflow as tf
 
 
 class WeightAverage:
-    """A moving average of all of a network's variables (Polyak & Juditsky 1992), batch statistics included."""
+    """Moving average of all variables of a network (Polyak & Juditsky 1992), batch statistics included."""
 
     def __init__(self, network: keras.Model, decay: float) -> None:
-        """Average a network's weights with a decay in [0, 1); 0 keeps the weights of the last step."""
+        """Average the weights of a network with a decay in [0, 1); 0 keeps the weights of the last step."""
         self._decay = decay
-        # Counters and seeds of random numbers are no weights.
+        # Integers are counters and seeds of random numbers, not weights.
         self._followed = [variable for variable in network.variables if "float" in variable.dtype]
         self.variables = [
             keras.Variable(variable.numpy(), trainable=False, name=f"average{index}")
@@ -27,14 +27,15 @@ class WeightAverage:
         """Take in the present weights; called after each step, in its compiled function."""
         self.updates.assign_add(1.0)
         count = self.updates.value
-        # Early on, a shorter memory: the first weights are random and would otherwise stay for long.
+        # Shorter memory in the first steps, as in TensorFlow's ExponentialMovingAverage with `num_updates`: the random
+        # initial weights would otherwise stay in the average for long.
         decay = tf.minimum(self._decay, (1.0 + count) / (10.0 + count)) if self._decay else 0.0
         for average, variable in zip(self.variables, self._followed, strict=True):
             average.assign(decay * average.value + (1.0 - decay) * variable.value)
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """Give the network the averaged weights while the context runs."""
+        """Give the network the averaged weights inside the context, and its own again afterwards."""
         present = [variable.numpy() for variable in self._followed]
         for average, variable in zip(self.variables, self._followed, strict=True):
             variable.assign(average.value)

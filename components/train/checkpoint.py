@@ -1,76 +1,124 @@
-"""Where a training stands after an epoch, so that it can go on after a crash."""
+"""Checkpoints of training, from which another process or machine resumes it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
+import tensorflow as tf
+
+_NAME = "epoch"
+_KEPT = 2
+"""Number of checkpoints kept: should the newest one be damaged, one epoch is lost and not all of them."""
 
 
 @dataclass
 class TrainingState:
-    """All that the next epoch depends on.
+    """Progress of a training, beside the values of its variables.
 
     Attributes:
-        epoch: epochs done.
-        history: a row of figures for each epoch.
-        best_epoch: the epoch, from 1, with the best score; 0 before the first.
-        best_score: its validation balanced accuracy, the robust one for an adversarial objective.
-        best_weights: the network's variables then.
+        epoch: Number of finished epochs.
+        history: Figures of each epoch.
+        best_epoch: Epoch with the best score, from 1; 0 before the first.
+        best_score: Its validation balanced accuracy; with an adversarial objective, the robust one.
     """
 
     epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
     best_score: float = -1.0
-    best_weights: list[np.ndarray[Any, Any]] = field(default_factory=list)
 
 
-def _values(variables: Sequence[keras.Variable]) -> list[np.ndarray[Any, Any]]:
-    return [np.asarray(variable.numpy()) for variable in variables]
+class _Serialized(tf.train.experimental.PythonState):
+    """Training state in a TensorFlow checkpoint, as JSON: floats survive it exactly."""
+
+    def __init__(self, state: TrainingState) -> None:
+        self._state = state
+
+    def serialize(self) -> bytes:
+        return json.dumps(asdict(self._state)).encode()
+
+    def deserialize(self, content: bytes) -> None:
+        for name, value in json.loads(content).items():
+            setattr(self._state, name, value)
 
 
-def network_weights(network: keras.Model) -> list[np.ndarray[Any, Any]]:
-    """Return copies of all of a network's variables."""
-    return _values(network.variables)
+class Checkpoints:
+    """Checkpoints of a training in a local folder, one for each of the last epochs."""
+
+    def __init__(
+        self, folder: Path, state: TrainingState, variables: Sequence[keras.Variable], best: Sequence[tf.Variable]
+    ) -> None:
+        """Save to a folder and restore from it.
+
+        Args:
+            folder: Folder of the checkpoints; created by the first `save`.
+            state: Progress of the training.
+            variables: All variables that the next epoch depends on, always in the same order.
+            best: Values of the network's variables in the best epoch.
+        """
+        self._folder, self._state = folder, state
+        # The TensorFlow variables inside: Keras variables are not trackable, so they would be left out silently.
+        self._checkpoint = tf.train.Checkpoint(
+            state=_Serialized(state), variables=[variable.value for variable in variables], best=list(best)
+        )
+        self._manager = tf.train.CheckpointManager(
+            self._checkpoint, str(folder), max_to_keep=_KEPT, checkpoint_name=_NAME
+        )
+
+    def save(self) -> None:
+        """Write a checkpoint of the present state; a crash meanwhile leaves the ones before it usable."""
+        self._manager.save(checkpoint_number=self._state.epoch)
+
+    def restore(self, tell: Callable[[str], None]) -> None:
+        """Set state and variables to the newest complete checkpoint; without one, leave them as they are.
+
+        Args:
+            tell: Called with a line where a checkpoint cannot be used.
+        """
+        # Listed from the files: TensorFlow's own list may be damaged too. The index of a checkpoint is written last.
+        found = sorted(self._folder.glob(f"{_NAME}-*.index"), key=_epoch, reverse=True)
+        for index in found:
+            prefix = str(index.with_suffix(""))
+            if _is_complete(prefix):
+                self._checkpoint.restore(prefix).assert_consumed()
+                if index is not found[0]:
+                    tell(f"the checkpoint of epoch {_epoch(found[0])} is damaged; resuming from epoch {_epoch(index)}")
+                return
+        if found:
+            tell("no checkpoint is complete; starting anew")
 
 
-def assign(variables: Sequence[keras.Variable], values: Sequence[np.ndarray[Any, Any]]) -> None:
-    """Set variables."""
+def _epoch(index: Path) -> int:
+    number = index.stem.rpartition("-")[2]
+    return int(number) if number.isdecimal() else -1
+
+
+def _is_complete(prefix: str) -> bool:
+    """Return whether all tensors of a checkpoint can be read; TensorFlow verifies their checksums.
+
+    Read before anything is restored: `restore` assigns variables one by one, and would leave some of them changed.
+    """
+    try:
+        reader = tf.train.load_checkpoint(prefix)
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    # Depending on where a file is damaged, TensorFlow 2.21 raises either.
+    except (tf.errors.OpError, RuntimeError, ValueError):
+        return False
+    return True
+
+
+def network_copies(network: keras.Model) -> list[tf.Variable]:
+    """Return variables with the present values of all variables of a network, in their order."""
+    return [tf.Variable(variable.value, trainable=False) for variable in network.variables]
+
+
+def assign(variables: Sequence[Any], values: Sequence[Any]) -> None:
+    """Set variables of Keras or TensorFlow to values."""
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
-
-
-def save(path: Path, state: TrainingState, variables: Sequence[keras.Variable]) -> None:
-    """Write a checkpoint of a state and of all variables that move; a crash while writing leaves the one before."""
-    arrays = {
-        **{f"variable{index}": value for index, value in enumerate(_values(variables))},
-        **{f"best{index}": value for index, value in enumerate(state.best_weights)},
-    }
-    figures = {
-        "epoch": state.epoch,
-        "history": state.history,
-        "best_epoch": state.best_epoch,
-        "best_score": state.best_score,
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.savez(file, figures=np.frombuffer(json.dumps(figures).encode(), dtype=np.uint8), **arrays)  # type: ignore[arg-type]
-    partial.replace(path)
-
-
-def restore(path: Path, variables: Sequence[keras.Variable]) -> TrainingState:
-    """Set variables to a checkpoint and return its state; a new state when there is none."""
-    if not path.exists():
-        return TrainingState()
-    with np.load(path, allow_pickle=False) as stored:
-        figures = json.loads(stored["figures"].tobytes())
-        assign(variables, [stored[f"variable{index}"] for index in range(len(variables))])
-        best = [stored[f"best{index}"] for index in range(sum(name.startswith("best") for name in stored.files))]
-    return TrainingState(best_weights=best, **figures)

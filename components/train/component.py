@@ -81,6 +81,10 @@ class TrainParams(Params):
     xla: bool = Field(True, description="Compile the training step with XLA.")
     seed: int = Field(0, ge=0, lt=2**31, description="Random seed: the same seed gives the same model.")
 
+    def plugins(self) -> frozenset[str]:
+        """Return the modules of the selected objective and network; see `Params.plugins`."""
+        return super().plugins() | {NETWORKS.module(self.network)}
+
 
 TRAIN = Component(
     name="train",

@@ -1,4 +1,4 @@
-"""The work of train."""
+"""Executor of train."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ from dermrobust.components.train.loop import Training, train
 from dermrobust.components.train.robust_validation import RobustCheck, robust_validator
 from dermrobust.components.train.stopping import Stop, score_name, stopped_by
 from dermrobust.components.train.validation import validator
+from dermrobust.components.train.work_folder import local_work
 from dermrobust.models.classifier import compute_deterministically, save_network
+from dermrobust.models.networks.network import NetworkFn
 from dermrobust.models.objectives.adversarial import AdversarialObjective
-from dermrobust.models.registry import NETWORKS, resolve
+from dermrobust.models.registry import NETWORKS
 
 
 def run(context: Context) -> None:
@@ -37,28 +39,28 @@ def run(context: Context) -> None:
     spec = ExamplesSpec.read(examples)
     keras.utils.set_random_seed(params.seed)
     compute_deterministically()
-    size = spec.preprocessing.image_size
-    network = resolve(params.network, NETWORKS)(size, len(spec.class_names), params.seed)
+    build: NetworkFn = NETWORKS.resolve(params.network)
+    network = build(spec.preprocessing.input_shape, len(spec.class_names), params.seed)
     data = _training_data(params, examples, spec, context.inputs["adversarial"])
-    work = Path(context.work_folder)
-    with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder)
+    weights = balanced_weights(spec.class_counts[Split.TRAIN], params.class_sampling, params.class_weighting)
+    output = context.outputs["model"]
+    with local_work(context.work_folder) as work, tempfile.TemporaryDirectory() as folder:
         training = Training(
             network=network,
             data=data,
             validate=_validator(network, params, examples, spec),
-            class_weights=balanced_weights(
-                spec.class_counts[Split.TRAIN], params.class_sampling, params.class_weighting
-            ),
-            logs=result / LOGS,
-            checkpoint_file=work / "checkpoint.npz",
+            class_weights=weights,
+            work=work,
+            tell=lambda line: context.progress.line(f"train: {line}"),
         )
         with context.progress.task("train", params.epochs * data.steps, "steps") as task:
             state = train(training, params, task)
+        result = Path(folder)
         save_network(network, result / model_files.NETWORK)
         reason = stopped_by(state, params)
         _write_figures(result, spec, state, reason, data.count)
-        storage.upload(result, context.outputs["model"])
+        storage.upload(result, output)
+        storage.upload(work.path / LOGS, storage.join(output, LOGS))
     _tell(context, params, state, reason)
 
 
@@ -70,12 +72,13 @@ def _training_data(
         crafted = AdversarialSpec.read(artifact)
         files += adversarial_uris(artifact, crafted)
         count += crafted.count
-    # Adversarial examples are of the same images, so their classes have the same shares.
+    # Adversarial examples show the same images, so their classes have the same shares.
     counts = spec.class_counts[Split.TRAIN]
     return TrainingData(
         files=files,
         count=count,
-        image_size=spec.preprocessing.image_size,
+        height=spec.preprocessing.height,
+        width=spec.preprocessing.width,
         batch_size=min(params.batch_size, count),
         shuffle_buffer=params.shuffle_buffer,
         seed=params.seed,
@@ -87,13 +90,9 @@ def _training_data(
 def _validator(
     network: keras.Model, params: TrainParams, examples: Artifact, spec: ExamplesSpec
 ) -> Callable[[], dict[str, float]]:
-    """Return what evaluates the network as it then is, under attack too where the objective is adversarial."""
-    files, size, classes = (
-        shard_uris(examples, spec, Split.VALIDATION),
-        spec.preprocessing.image_size,
-        len(spec.class_names),
-    )
-    clean = validator(network, files, size, classes)
+    """Return a function that evaluates the network, under attack too where the objective is adversarial."""
+    files, classes = shard_uris(examples, spec, Split.VALIDATION), len(spec.class_names)
+    clean = validator(network, files, classes)
     if not isinstance(params.objective, AdversarialObjective):
         return clean
     available = spec.counts[Split.VALIDATION]
@@ -102,7 +101,7 @@ def _validator(
         steps=params.validation_steps,
         image_count=min(params.validation_images or available, available),
     )
-    robust = robust_validator(network, files, size, classes, check)
+    robust = robust_validator(network, files, classes, check)
     return lambda: {**clean(), **robust()}
 
 

@@ -1,53 +1,58 @@
-"""The training loop."""
+"""Training loop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from dermrobust.components.artifacts import LOGS
 from dermrobust.components.progress import Task
-from dermrobust.components.train import checkpoint
 from dermrobust.components.train.averaging import WeightAverage
-from dermrobust.components.train.checkpoint import TrainingState
+from dermrobust.components.train.checkpoint import Checkpoints, TrainingState, assign, network_copies
 from dermrobust.components.train.component import TrainParams
 from dermrobust.components.train.data import TrainingData
+from dermrobust.components.train.event_log import EventLog
 from dermrobust.components.train.step import StepFn, compiled_step
 from dermrobust.components.train.stopping import score_name, stopped_by
+from dermrobust.components.train.work_folder import WorkFolder
+
+_CHECKPOINTS = "checkpoints"
+"""Folder below the work folder; TensorBoard events lie there as in the artifact."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """What one training needs beside its parameters.
+    """Inputs of a training beside its parameters.
 
     Attributes:
-        network: to be trained, in place.
-        data: the training images.
-        validate: returns figures on the validation images, `balanced_accuracy` among them; for an adversarial objective
+        network: Network to train, in place.
+        data: Training images.
+        validate: Returns figures on the validation images, `balanced_accuracy` among them; for an adversarial objective
             also `robust_accuracy` and `robust_balanced_accuracy`.
-        class_weights: float32 [class_count].
-        logs: folder for TensorBoard.
-        checkpoint_file: where an interrupted training goes on.
+        class_weights: Weight of each class, float32 [class_count].
+        work: Work folder; an interrupted training resumes from its checkpoints.
+        tell: Called with lines for the user.
     """
 
     network: keras.Model
     data: TrainingData
     validate: Callable[[], dict[str, float]]
     class_weights: np.ndarray[Any, np.dtype[np.float32]]
-    logs: Path
-    checkpoint_file: Path
+    work: WorkFolder
+    tell: Callable[[str], None]
 
 
 def schedule(params: TrainParams, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Return the learning rate over all steps: a linear rise, then a cosine to zero."""
+    """Return the learning rate over all epochs of so many steps: a linear rise, then a cosine to zero."""
     warmup = round(params.warmup_epochs * steps)
     return keras.optimizers.schedules.CosineDecay(
         0.0 if warmup else params.learning_rate,
+        # A warm-up as long as the training leaves no step to decay over; Keras divides by this.
         decay_steps=max(1, params.epochs * steps - warmup),
         warmup_target=params.learning_rate if warmup else None,
         warmup_steps=warmup,
@@ -55,14 +60,15 @@ def schedule(params: TrainParams, steps: int) -> keras.optimizers.schedules.Lear
 
 
 def train(training: Training, params: TrainParams, task: Task) -> TrainingState:
-    """Train until `stopped_by` gives a reason; leave the network at its best epoch.
+    """Train until `stopped_by` gives a reason, and set the network to its best epoch.
 
     The best epoch is that of the highest validation balanced accuracy, the robust one for an adversarial objective.
 
     Raises:
-        FloatingPointError: the loss is no longer finite.
+        FloatingPointError: The loss is no longer finite.
     """
     optimizer = keras.optimizers.AdamW(schedule(params, training.data.steps), weight_decay=params.weight_decay)
+    # Built now, so that its variables exist when a checkpoint is restored.
     optimizer.build(training.network.trainable_variables)
     average = WeightAverage(training.network, params.weight_averaging)
     step = compiled_step(
@@ -74,31 +80,33 @@ def train(training: Training, params: TrainParams, task: Task) -> TrainingState:
         weight_perturbation=params.weight_perturbation,
         xla=params.xla,
     )
+    state, best = TrainingState(), network_copies(training.network)
     moving = [*training.network.variables, *optimizer.variables, *average.variables, average.updates]
-    state = checkpoint.restore(training.checkpoint_file, moving)
+    checkpoints = Checkpoints(training.work.path / _CHECKPOINTS, state, moving, best)
+    checkpoints.restore(training.tell)
     task.advance(state.epoch * training.data.steps)
-    writer = tf.summary.create_file_writer(str(training.logs))
+    log = EventLog(training.work.path / LOGS, state.history)
     while stopped_by(state, params) is None:
         loss = _run_epoch(training, params, step, state.epoch, task)
+        # The averaged weights are what is kept, so they are what is validated.
         with average.in_place():
             validated = {f"validation_{name}": value for name, value in training.validate().items()}
-            figures = {"loss": loss, **validated}
-            _record(state, figures, figures[score_name(params)], training.network)
-        with writer.as_default(step=state.epoch):
-            for name, value in figures.items():
-                tf.summary.scalar(name, value)
-        checkpoint.save(training.checkpoint_file, state, moving)
-    writer.close()
-    checkpoint.assign(training.network.variables, state.best_weights)
+            _record(state, {"loss": loss, **validated}, score_name(params), training.network, best)
+        log.write(state.history[-1])
+        checkpoints.save()
+        training.work.publish()
+    log.close()
+    assign(training.network.variables, best)
     return state
 
 
 def _run_epoch(training: Training, params: TrainParams, step: StepFn, epoch: int, task: Task) -> float:
-    """Return the mean loss of an epoch; it is fetched once, so that no step waits for it."""
+    """Return the mean loss of an epoch."""
+    # Summed as a tensor and fetched once: fetching each loss would make every step wait for the one before.
     total, steps = tf.zeros(()), training.data.steps
     for index, (images, labels) in enumerate(training.data.epoch(epoch)):
         done = epoch * steps + index
-        # As a tensor, so that a budget that rises does not trace the step anew.
+        # A tensor, because a Python float would trace the step anew whenever the budget rises.
         radius = tf.constant(params.objective.radius(done / steps), tf.float32)
         total += step(images, labels, radius, tf.constant([params.seed, done], tf.int32))
         task.advance()
@@ -109,9 +117,12 @@ def _run_epoch(training: Training, params: TrainParams, step: StepFn, epoch: int
     return loss
 
 
-def _record(state: TrainingState, figures: dict[str, float], score: float, network: keras.Model) -> None:
+def _record(
+    state: TrainingState, figures: dict[str, float], score: str, network: keras.Model, best: Sequence[tf.Variable]
+) -> None:
+    """Add the figures of an epoch to the state, and keep the network's variables if its score is the best so far."""
     state.epoch += 1
     state.history.append({"epoch": state.epoch, **figures})
-    if score > state.best_score:
-        state.best_epoch, state.best_score = state.epoch, score
-        state.best_weights = checkpoint.network_weights(network)
+    if figures[score] > state.best_score:
+        state.best_epoch, state.best_score = state.epoch, figures[score]
+        assign(best, [variable.value for variable in network.variables])

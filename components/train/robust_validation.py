@@ -1,4 +1,4 @@
-"""Figures on attacked validation images."""
+"""Robust validation: figures of a network on attacked validation images."""
 
 from __future__ import annotations
 
@@ -11,19 +11,23 @@ import tensorflow as tf
 
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.examples import parse_pixels
-from dermrobust.components.train.validation import BATCH, balanced_accuracy
+from dermrobust.components.train.validation import BATCH
+from dermrobust.models.balanced_accuracy import mean_recall
 from dermrobust.models.objectives.crafting import Ball, ascend
 from dermrobust.models.pixels import to_network_input
+
+_STEP = 2.5
+"""Length of all steps together, in radii (Madry et al. 2018): enough to cross the ball from any start and turn."""
 
 
 @dataclass(frozen=True)
 class RobustCheck:
-    """How robustness is measured: PGD from a random start that is the same in every epoch.
+    """Attack by which robustness is measured: PGD from a random start that is the same in every epoch.
 
     Attributes:
-        threat: the full budget.
-        steps: of 2.5 * epsilon / steps each (Madry et al. 2018, arXiv 1706.06083), at most epsilon.
-        image_count: the first so many images are attacked.
+        threat: The full budget.
+        steps: Number of steps of 2.5 * epsilon / steps each (Madry et al. 2018, arXiv 1706.06083), at most epsilon.
+        image_count: Number of images attacked: the first ones.
     """
 
     threat: ThreatModel
@@ -32,23 +36,24 @@ class RobustCheck:
 
 
 def robust_validator(
-    network: keras.Model, files: Sequence[str], image_size: int, class_count: int, check: RobustCheck
+    network: keras.Model, files: Sequence[str], class_count: int, check: RobustCheck
 ) -> Callable[[], dict[str, float]]:
-    """Return a function that attacks the network as it then is.
+    """Return a function that attacks the network with its present weights.
 
     Its figures are `robust_accuracy` and `robust_balanced_accuracy`: an image counts if it is classified correctly both
     clean and under attack.
     """
     size = min(BATCH, check.image_count)
     images = tf.data.TFRecordDataset(list(files)).take(check.image_count)
-    images = images.map(parse_pixels(image_size), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    parse = parse_pixels(*network.input_shape[1:3])
+    images = images.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     batches = images.batch(size).prefetch(tf.data.AUTOTUNE)
     predict = _worst_predictions(network, check)
 
     def validate() -> dict[str, float]:
         confusion = np.zeros((class_count, class_count), np.int64)
         for index, (pixels, labels) in enumerate(batches.as_numpy_iterator()):
-            # Filled up to the full size: another size would be compiled for once more.
+            # The last batch is filled up: compiling the attack for its size would take longer than attacking it.
             rest = size - len(labels)
             filled = np.pad(pixels, ((0, rest), (0, 0), (0, 0), (0, 0)))
             seed = tf.constant([0, index], tf.int32)
@@ -56,7 +61,7 @@ def robust_validator(
             np.add.at(confusion, (labels, predicted[: len(labels)]), 1)
         return {
             "robust_accuracy": float(np.trace(confusion)) / int(confusion.sum()),
-            "robust_balanced_accuracy": balanced_accuracy(confusion),
+            "robust_balanced_accuracy": mean_recall(np.diag(confusion), confusion.sum(axis=1)),
         }
 
     return validate
@@ -67,7 +72,7 @@ def _worst_predictions(
 ) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
     """Return (pixels, labels, seed) -> the clean prediction where it is wrong already, else that under attack."""
     threat = check.threat
-    radius, length = threat.radius, threat.radius * min(1.0, 2.5 / check.steps)
+    radius, length = threat.radius, threat.radius * min(1.0, _STEP / check.steps)
 
     def predict(pixels: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         images = to_network_input(pixels)

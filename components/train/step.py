@@ -1,4 +1,4 @@
-"""One step of training, compiled."""
+"""Compiled training step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dermrobust.models.objectives.objective import Objective
 
 StepFn = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 """(images float32 [batch, height, width, 3] in [0, 1], labels int64 [batch], radius float32, seed int32 [2]) -> loss;
-radius and seed as `Objective.craft` wants them."""
+radius and seed as `Objective.craft` takes them."""
 
 
 def compiled_step(
@@ -29,23 +29,24 @@ def compiled_step(
     weight_perturbation: float = 0.0,
     xla: bool = True,
 ) -> StepFn:
-    """Return a function that makes one step; it needs no data set and is compiled once for each size of a batch.
+    """Return a function that trains a network for one step; it is compiled once for each batch size.
 
     Crafting is a graph of its own. A tape that saw it would keep every intermediate result; and under XLA it would take
-    seven to ten times as long, for on CPUs XLA runs convolutions inside of loops slowly (TensorFlow 2.21).
+    seven to ten times as long, because on CPUs XLA runs convolutions inside of loops slowly (TensorFlow 2.21).
 
     Args:
-        network: to be trained, in place.
-        objective: how images are crafted, and the loss.
-        optimizer: built for the network's trainable variables.
-        class_weights: float32 [class_count].
-        average: updated after the step.
-        weight_perturbation: `gamma` of `perturbed_weights`; 0: none.
-        xla: compile the loss, its gradient and the update with XLA.
+        network: Network to train, in place.
+        objective: Loss, and how adversarial images are crafted.
+        optimizer: Optimizer, built for the trainable variables of the network.
+        class_weights: Weight of each class, float32 [class_count].
+        average: Moving average, updated after the step.
+        weight_perturbation: `gamma` of `perturbed_weights`; 0 disables it.
+        xla: Compile the loss, its gradient and the update with XLA.
     """
     weights = tf.constant(class_weights)
     variables = network.trainable_variables
 
+    # Without autograph: there is no Python control flow to convert, and converting costs tracing time.
     @tf.function(autograph=False)
     def craft(images: tf.Tensor, labels: tf.Tensor, radius: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         return objective.craft(network, images, labels, radius, seed)
@@ -55,6 +56,7 @@ def compiled_step(
         def loss() -> tf.Tensor:
             return objective.loss(network, images, adversarial, labels, weights, seed)
 
+        # The gradient is taken at the perturbed weights; the context moves them back before the update.
         moved = perturbed_weights(network, loss, weight_perturbation) if weight_perturbation else None
         with moved or contextlib.nullcontext():
             with tf.GradientTape() as tape:

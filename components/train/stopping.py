@@ -1,4 +1,7 @@
-"""When training ends, from the history of its validation figures alone, so that a resumed training ends there too."""
+"""Stopping rules of training.
+
+They depend on the history of validation figures alone, so that a resumed training stops at the same epoch.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ from dermrobust.components.train.checkpoint import TrainingState
 from dermrobust.components.train.component import TrainParams
 
 _COLLAPSED = 0.5
+"""Fraction of the best robust balanced accuracy below which robustness counts as lost."""
 
 
 class Stop(enum.StrEnum):
-    """Why training ended."""
+    """Reason for which training stopped."""
 
     EPOCHS = "epochs"
     PATIENCE = "patience"
@@ -19,13 +23,14 @@ class Stop(enum.StrEnum):
 
 
 def score_name(params: TrainParams) -> str:
-    """Return the figure by which the best epoch is chosen."""
+    """Return the name of the figure by which the best epoch is chosen."""
     kind = "robust_balanced_accuracy" if params.objective.adversarial else "balanced_accuracy"
     return f"validation_{kind}"
 
 
 def stopped_by(state: TrainingState, params: TrainParams) -> Stop | None:
-    """Return why training ends here, None while it goes on."""
+    """Return the reason to stop, or None to go on."""
+    # First: a training whose last epoch overfits must say so, though it stops there anyway.
     if params.objective.adversarial and _overfits(state, params.overfitting_drop):
         return Stop.OVERFITTING
     if state.epoch >= params.epochs:
@@ -34,10 +39,10 @@ def stopped_by(state: TrainingState, params: TrainParams) -> Stop | None:
 
 
 def _overfits(state: TrainingState, drop: float) -> bool:
-    """Tell whether robustness is lost all of a sudden (Wong, Rice & Kolter 2020, arXiv 2001.03994).
+    """Return whether robustness is lost suddenly: catastrophic overfitting (Wong, Rice & Kolter 2020, arXiv 2001.03994).
 
-    Robust accuracy alone would also fall when a network that so far called everything by the commonest class begins to
-    tell classes apart; so it is compared to the best epoch, and the balanced one must have collapsed as well.
+    Robust accuracy alone also falls when a network that predicted the commonest class for every image begins to tell
+    classes apart. It is therefore compared to the best epoch, and balanced accuracy must have collapsed as well.
     """
     if not state.history:
         return False

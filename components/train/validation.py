@@ -1,4 +1,4 @@
-"""Figures on the validation images."""
+"""Validation: figures of a network on the validation images."""
 
 from __future__ import annotations
 
@@ -9,24 +9,29 @@ import numpy as np
 import tensorflow as tf
 
 from dermrobust.components.examples import parse_pixels
+from dermrobust.models.balanced_accuracy import mean_recall
 from dermrobust.models.pixels import to_network_input
 
 BATCH = 256
-"""Images that are evaluated at a time."""
+"""Number of images evaluated at a time; without gradients, several training batches fit."""
 
 
-def validator(
-    network: keras.Model, files: Sequence[str], image_size: int, class_count: int
-) -> Callable[[], dict[str, float]]:
-    """Return a function that evaluates the network as it then is.
+def validator(network: keras.Model, files: Sequence[str], class_count: int) -> Callable[[], dict[str, float]]:
+    """Return a function that evaluates the network with its present weights.
 
     Its figures are `loss`, `accuracy` and `balanced_accuracy` (mean recall over the classes that are present).
+
+    Args:
+        network: From images to logits; its input shape is that of the images.
+        files: TFRecord files of the validation images.
+        class_count: Number of classes.
     """
     images = tf.data.TFRecordDataset(list(files)).map(
-        parse_pixels(image_size), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        parse_pixels(*network.input_shape[1:3]), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
     batches = images.batch(BATCH).prefetch(tf.data.AUTOTUNE)
 
+    # The last batch is smaller: without relaxed shapes it would be traced anew.
     @tf.function(reduce_retracing=True)
     def evaluate(pixels: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         logits = network(to_network_input(pixels), training=False)
@@ -44,14 +49,7 @@ def validator(
         return {
             "loss": loss / total,
             "accuracy": float(np.trace(confusion)) / total,
-            "balanced_accuracy": balanced_accuracy(confusion),
+            "balanced_accuracy": mean_recall(np.diag(confusion), confusion.sum(axis=1)),
         }
 
     return validate
-
-
-def balanced_accuracy(confusion: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> float:
-    """Return the mean recall over classes that are present: from counts [true class, predicted class]."""
-    counts = confusion.sum(axis=1)
-    present = counts > 0
-    return float(np.mean(np.diag(confusion)[present] / counts[present]))

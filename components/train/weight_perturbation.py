@@ -1,4 +1,4 @@
-"""Adversarial weight perturbation."""
+"""Adversarial weight perturbation (Wu, Xia & Wang 2020, arXiv 2004.05884)."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ import tensorflow as tf
 
 @contextlib.contextmanager
 def perturbed_weights(network: keras.Model, loss: Callable[[], tf.Tensor], gamma: float) -> Iterator[None]:
-    """Move a network's weights to where a loss is higher while the context runs: Wu, Xia & Wang 2020, arXiv 2004.05884.
+    """Move the weights of a network to where a loss is higher, inside the context.
 
     Each kernel moves along its own gradient, by `gamma` times its norm; scales and biases stay, as in the published
-    code. Afterwards the kernels are what they were, bit by bit. Taking the loss leaves no trace in the batch statistics
-    or in generators of random numbers, so within the context dropout is the same again. For use inside a `tf.function`.
+    code. Afterwards the kernels are bit by bit what they were. For use inside a `tf.function`.
 
     Args:
-        network: the network.
-        loss: computes the loss of the batch at the network's present weights, a scalar.
-        gamma: length of the perturbation relative to the norm of the kernel.
+        network: Network whose weights are moved.
+        loss: Computes the loss of the batch at the present weights, a scalar.
+        gamma: Length of the perturbation relative to the norm of the kernel.
     """
+    # Kernels have two dimensions or more; scales and biases have one.
     kernels = [variable for variable in network.trainable_variables if len(variable.shape) > 1]
     states = _values(network.non_trainable_variables)
     with tf.GradientTape() as tape:
         risen = loss()
     gradients = tape.gradient(risen, kernels)
+    # The first loss leaves no trace: batch statistics must see the batch once, and dropout must drop the same units.
     _assign(network.non_trainable_variables, states)
     weights = _values(kernels)
     _assign(kernels, [_moved(*pair, gamma) for pair in zip(weights, gradients, strict=True)])
     yield
+    # Put back rather than subtracted, which would round.
     _assign(kernels, weights)
 
 

@@ -150,7 +150,7 @@ def test_a_step_is_traced_once_for_all_batch_sizes_steps_budgets_and_models(
     if norm not in attack.norms:
         pytest.skip("not defined for this norm")
     target, calls = counting_calls(victim.target)
-    other = Target(target.logits, attack_target(tiny_network(8, CLASS_COUNT, 1)).weights)
+    other = Target(target.logits, attack_target(tiny_network((8, 8, 3), CLASS_COUNT, 1)).weights)
     some = victim.take(slice(20))
     attacks = [attack, *(attack.model_copy(update={name: 3}) for name in ("steps", "queries") if hasattr(attack, name))]
 

@@ -79,7 +79,7 @@ def examples(workshop: Workshop, dataset: Artifact) -> Artifact:
 def tiny_in_registry() -> Iterator[None]:
     """Configs of tests may name the network 'tiny'."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(NETWORKS, "tiny", TINY)
+        patch.setitem(NETWORKS.entries, "tiny", TINY)
         yield
 
 

@@ -24,6 +24,7 @@ from dermrobust.components.train.class_balance import class_weights
 from dermrobust.components.train.component import TRAIN, TrainParams
 from dermrobust.components.train.data import TrainingData
 from dermrobust.components.train.loop import Training, train
+from dermrobust.components.train.work_folder import WorkFolder
 from tests.components.conftest import Outputs, Workshop
 from tests.small_networks import CLASS_COUNT, tiny_network
 
@@ -145,7 +146,7 @@ def test_the_figures_are_those_of_the_saved_network(model: Artifact, examples: A
     network = load_network(model.uri, model.digest)
     files = shard_uris(examples, spec, Split.VALIDATION)
 
-    figures = validator(network, files, spec.preprocessing.image_size, CLASS_COUNT)()
+    figures = validator(network, files, CLASS_COUNT)()
 
     stored = model.read_json(METRICS)
     assert figures == pytest.approx({name: stored[f"validation_{name}"] for name in figures}, rel=1e-5)
@@ -208,14 +209,15 @@ def training(
     data = TrainingData(
         files=shard_uris(examples, spec, Split.TRAIN),
         count=spec.counts[Split.TRAIN],
-        image_size=spec.preprocessing.image_size,
+        height=spec.preprocessing.height,
+        width=spec.preprocessing.width,
         batch_size=params.batch_size,
         shuffle_buffer=1000,
         seed=0,
         augmentation=augmentation.none,
     )
     weights = np.ones(CLASS_COUNT, np.float32)
-    return Training(network, data, validate, weights, folder / "logs", folder / "checkpoint.npz")
+    return Training(network, data, validate, weights, WorkFolder(folder, None), lambda line: None)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +239,7 @@ def test_training_stops_early_and_keeps_the_best_epoch(
     train_params: TrainParams,
     tmp_path: Path,
 ) -> None:
-    network = tiny_network(16, CLASS_COUNT, 0)
+    network = tiny_network((16, 16, 3), CLASS_COUNT, 0)
     validated: list[list[np.ndarray[Any, Any]]] = []
 
     def validate() -> dict[str, float]:
@@ -259,7 +261,7 @@ def test_training_stops_early_and_keeps_the_best_epoch(
 def test_a_loss_that_is_not_finite_stops_training_with_a_hint(
     examples: Artifact, train_params: TrainParams, tmp_path: Path
 ) -> None:
-    network = tiny_network(16, CLASS_COUNT, 0)
+    network = tiny_network((16, 16, 3), CLASS_COUNT, 0)
     network.get_layer("logits").bias.assign(np.full(CLASS_COUNT, np.nan, np.float32))
     started = training(examples, tmp_path, network, train_params, lambda: {"balanced_accuracy": 0.0})
 

@@ -237,7 +237,7 @@ def robust_figures(network: keras.Model, examples: Artifact, steps: int, count: 
     spec = ExamplesSpec.read(examples)
     files = shard_uris(examples, spec, Split.VALIDATION)
     check = RobustCheck(ThreatModel(4), steps, count or spec.counts[Split.VALIDATION])
-    return robust_validator(network, files, IMAGE_SIZE, CLASS_COUNT, check)()
+    return robust_validator(network, files, CLASS_COUNT, check)()
 
 
 def test_robust_figures_are_reproducible_and_fall_with_stronger_attacks(model: Artifact, examples: Artifact) -> None:
@@ -310,7 +310,7 @@ def test_training_stops_when_robustness_is_lost_all_of_a_sudden(
 ) -> None:
     from dermrobust.components.train.stopping import stopped_by
 
-    network = tiny_network(IMAGE_SIZE, CLASS_COUNT, 0)
+    network = tiny_network((IMAGE_SIZE, IMAGE_SIZE, 3), CLASS_COUNT, 0)
     validated: list[list[np.ndarray[Any, Any]]] = []
 
     def validate() -> dict[str, float]:
@@ -348,7 +348,7 @@ class Asked(Fast):
 def test_the_budget_rises_from_step_to_step_and_nothing_is_traced_again(
     examples: Artifact, train_params: TrainParams, tmp_path: Path
 ) -> None:
-    network, objective = tiny_network(IMAGE_SIZE, CLASS_COUNT, 0), Asked(epsilon_warmup_epochs=1)
+    network, objective = tiny_network((IMAGE_SIZE, IMAGE_SIZE, 3), CLASS_COUNT, 0), Asked(epsilon_warmup_epochs=1)
     params = changed(train_params, epochs=2).model_copy(update={"objective": objective})
     names = ("balanced_accuracy", "robust_accuracy", "robust_balanced_accuracy")
     started = training(examples, tmp_path, network, params, lambda: dict.fromkeys(names, 0.5))
@@ -374,7 +374,7 @@ def test_each_step_has_random_numbers_of_its_own(
         return tf.zeros(())
 
     monkeypatch.setattr("dermrobust.components.train.loop.compiled_step", lambda *_, **__: step)
-    network = tiny_network(IMAGE_SIZE, CLASS_COUNT, 0)
+    network = tiny_network((IMAGE_SIZE, IMAGE_SIZE, 3), CLASS_COUNT, 0)
     started = training(examples, tmp_path, network, train_params, lambda: {"balanced_accuracy": 0.5})
 
     with Silent().task("train", None, "steps") as task:

@@ -29,7 +29,8 @@ def data_of(
     return TrainingData(
         files=shard_uris(examples, spec, Split.TRAIN) * copies,
         count=spec.counts[Split.TRAIN] * copies,
-        image_size=IMAGE_SIZE,
+        height=IMAGE_SIZE,
+        width=IMAGE_SIZE,
         batch_size=batch_size,
         shuffle_buffer=buffer,
         seed=3,

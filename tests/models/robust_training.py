@@ -23,7 +23,7 @@ def images_and_labels(count: int, seed: int = 0) -> tuple[Images, Labels]:
 
 
 def untrained(seed: int = 0) -> keras.Model:
-    return tiny_network(8, CLASS_COUNT, seed)
+    return tiny_network((8, 8, 3), CLASS_COUNT, seed)
 
 
 def seed_of(index: int) -> tf.Tensor:

@@ -23,7 +23,7 @@ def images(count: int = 4) -> npt.NDArray[np.float32]:
 
 def saved(folder: Path, seed: int, name: str = "model.keras") -> Path:
     path = folder / name
-    save_network(tiny_network(SIZE, CLASS_COUNT, seed), path)
+    save_network(tiny_network((SIZE, SIZE, 3), CLASS_COUNT, seed), path)
     return path
 
 
@@ -39,7 +39,7 @@ def test_equal_networks_are_saved_as_equal_bytes(tmp_path: Path, monkeypatch: py
 def test_another_process_saves_the_same_bytes(tmp_path: Path) -> None:
     script = (
         "import sys, pathlib, dermrobust.models.classifier as c, tests.small_networks as s;"
-        f"c.save_network(s.tiny_network({SIZE}, {CLASS_COUNT}, 0), pathlib.Path(sys.argv[1]))"
+        f"c.save_network(s.tiny_network(({SIZE}, {SIZE}, 3), {CLASS_COUNT}, 0), pathlib.Path(sys.argv[1]))"
     )
     root = Path(__file__).parents[2]
 
@@ -61,7 +61,7 @@ def test_saving_leaves_one_file(tmp_path: Path) -> None:
 
 
 def test_a_loaded_network_is_the_saved_one(tmp_path: Path) -> None:
-    network = tiny_network(SIZE, CLASS_COUNT, 3)
+    network = tiny_network((SIZE, SIZE, 3), CLASS_COUNT, 3)
     save_network(network, tmp_path / "model.keras")
 
     for loaded in (
@@ -84,7 +84,7 @@ def test_only_keras_files_are_loaded(tmp_path: Path, name: str) -> None:
 
 
 def test_an_h5_file_under_another_name_is_refused(tmp_path: Path) -> None:
-    tiny_network(SIZE, CLASS_COUNT, 0).save(tmp_path / "model.h5")
+    tiny_network((SIZE, SIZE, 3), CLASS_COUNT, 0).save(tmp_path / "model.h5")
     (tmp_path / "model.h5").rename(tmp_path / "model.keras")
 
     with pytest.raises(ValueError, match=r"model\.keras"):
@@ -110,7 +110,7 @@ def test_code_inside_a_model_never_runs(tmp_path: Path) -> None:
 
 
 def test_the_logits_under_attack_are_the_networks_in_inference_mode() -> None:
-    network = tiny_network(SIZE, CLASS_COUNT, 0)
+    network = tiny_network((SIZE, SIZE, 3), CLASS_COUNT, 0)
     for _ in range(3):  # batch statistics and dropout would now make another answer
         network(images(32), training=True)
     target = attack_target(network)
@@ -122,8 +122,8 @@ def test_the_logits_under_attack_are_the_networks_in_inference_mode() -> None:
 
 
 def test_models_of_one_architecture_share_their_logits_but_not_their_weights() -> None:
-    one, two = (attack_target(tiny_network(SIZE, CLASS_COUNT, seed)) for seed in (0, 1))
-    other = attack_target(tiny_network(2 * SIZE, CLASS_COUNT, 0))
+    one, two = (attack_target(tiny_network((SIZE, SIZE, 3), CLASS_COUNT, seed)) for seed in (0, 1))
+    other = attack_target(tiny_network((2 * SIZE, 2 * SIZE, 3), CLASS_COUNT, 0))
 
     assert one.logits is two.logits
     assert compiled_logits(one.logits) is compiled_logits(two.logits)
@@ -131,7 +131,7 @@ def test_models_of_one_architecture_share_their_logits_but_not_their_weights() -
 
 
 def test_shared_logits_follow_the_weights_that_they_are_given() -> None:
-    networks = [tiny_network(SIZE, CLASS_COUNT, 0) for _ in range(2)]
+    networks = [tiny_network((SIZE, SIZE, 3), CLASS_COUNT, 0) for _ in range(2)]
     networks[1].set_weights([weight + 0.1 for weight in networks[1].get_weights()])
 
     for network in networks:
@@ -142,7 +142,7 @@ def test_shared_logits_follow_the_weights_that_they_are_given() -> None:
 
 def test_a_target_keeps_the_weights_of_its_time() -> None:
     """A model under attack does not change while another epoch trains it."""
-    network = tiny_network(SIZE, CLASS_COUNT, 0)
+    network = tiny_network((SIZE, SIZE, 3), CLASS_COUNT, 0)
     target = attack_target(network)
     before = np.asarray(target.logits(target.weights, images()))
 
