@@ -79,7 +79,7 @@ def run(context: Context) -> None:
     spec = ExamplesSpec.read(examples)
     shards = shard_uris(examples, spec, Split.TEST)
     output = context.outputs["probes"]
-    values = spec.preprocessing.image_size**2 * spec.task.channels
+    values = spec.preprocessing.height * spec.preprocessing.width * spec.task.channels
     work = Work(
         attacked=Attacked.of(context, params),
         params=params,
