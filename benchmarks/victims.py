@@ -74,7 +74,8 @@ def _predicted(network: keras.Model, images: np.ndarray[Any, Any]) -> np.ndarray
 
 def _train(size: int, quick: bool, root: Path) -> dict[str, dict[str, Artifact]]:
     real = os.environ.get("HAM10000_DIR", "")
-    ingest = {"dataset": "ham10000", "path": real} if real else {"dataset": "synthetic", "synthetic": {"count": 4000}}
+    drawn = {"dataset": "synthetic", "count": 4000}
+    ingest = {"dataset": "ham10000", "path": real} if real else {"dataset": drawn}
     objective = {"objective": "fast", "epsilon": EPSILON, "epsilon_warmup_epochs": 2}
     undefended, hardened = (2, 3) if quick else _EPOCHS[size]
     config = {

@@ -1,4 +1,4 @@
-"""Reading a dataset artifact: the shards that TFDS prepared."""
+"""Reader of a dataset artifact: the task, and the shards that TFDS prepared."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import tensorflow_datasets as tfds
 from dermrobust.components.artifacts import Artifact
 from dermrobust.components.examples import Split
 from dermrobust.models.task import Task
-from dermrobust.models.tasks.ham10000 import lesion_task
 
 FOLDER_FILE = "tfds.json"
-"""Names the folder of the prepared TFDS data set below the artifact."""
+"""File that names the folder of the prepared TFDS data set below the artifact."""
+TASK_FILE = "task.json"
+"""File with the classification problem."""
 
 
 @functools.lru_cache(maxsize=8)
@@ -29,7 +30,7 @@ def folder(artifact: Artifact) -> str:
 
 def task(artifact: Artifact) -> Task:
     """Return the classification problem of a data set."""
-    return lesion_task(_builder(folder(artifact)).info.features["label"].names)
+    return Task.model_validate(artifact.read_json(TASK_FILE))
 
 
 def shard_counts(uri: str) -> dict[Split, list[int]]:

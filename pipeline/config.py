@@ -27,9 +27,7 @@ from dermrobust.components.gradient_precision import GRADIENT_PRECISION
 from dermrobust.components.ingest.component import IngestParams
 from dermrobust.components.preprocess.component import PreprocessParams
 from dermrobust.components.train.component import TrainParams
-from dermrobust.models.lesions import HAM10000_CLASSES
 from dermrobust.models.task import Task
-from dermrobust.models.tasks.ham10000 import TASK
 from dermrobust.pipeline.config_errors import explain
 
 BASELINE = "vanilla"
@@ -276,15 +274,11 @@ class PipelineConfig(Params):
 
     def task(self) -> Task:
         """Return the task of the data set."""
-        if self.ingest.dataset == "folder":
-            return TASK.model_copy(update={"class_names": self.class_names()})
-        return TASK
+        return self.ingest.task
 
     def class_names(self) -> tuple[str, ...]:
-        """Return the lesion classes in the order of their labels."""
-        if self.ingest.dataset == "folder":
-            return tuple(name.lower() for name in self.ingest.folder.classes)
-        return HAM10000_CLASSES
+        """Return the classes in the order of their labels."""
+        return self.ingest.task.class_names
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> PipelineConfig:

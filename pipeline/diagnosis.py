@@ -32,7 +32,7 @@ _LIBRARIES = (
 _MEMORY_GIB, _DISK_GIB = 4.0, 2.0
 
 _SELF_TEST = {
-    "ingest": {"synthetic": {"count": 240}},
+    "ingest": {"dataset": {"dataset": "synthetic", "count": 240}},
     "preprocess": {"image_size": 16},
     "train": {"epochs": 2, "warmup_epochs": 0, "xla": False},
     "augment": {"models": {"fgsm": ["fgsm"]}, "attacks": {"fgsm": {"attack": "fgsm"}}, "train": {"epochs": 1}},

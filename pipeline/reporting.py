@@ -242,9 +242,11 @@ def _data(manifests: Mapping[str, Manifest]) -> DataRecord | None:
     dataset = _first(manifests, ArtifactType.DATASET)
     source = prepared if dataset is None else dataset[1]
     counted = files.read_json(storage.join(uri, "examples.json")) or {}
+    selected = source.parameters.get("dataset")
+    name = selected.get("dataset") if isinstance(selected, dict) else selected
     return DataRecord(
-        name=str(source.parameters.get("dataset") or source.parameters.get("images") or source.producer),
-        class_names=tuple(counted.get("class_names", ())),
+        name=str(name or source.parameters.get("images") or source.producer),
+        class_names=tuple(counted.get("task", {}).get("class_names", ())),
         counts=counted.get("counts", {}),
         class_counts={split: tuple(counts) for split, counts in counted.get("class_counts", {}).items()},
         preparation=prepared.parameters,

@@ -112,9 +112,8 @@ def folder_params(
 ) -> IngestParams:
     """Parameters of ingest for a folder data set; by default no bad record is tolerated."""
     return IngestParams(
-        dataset="folder",
+        dataset=source or FolderSource(),
         path=str(path),
-        folder=source or FolderSource(),
         splits=splits or SplitParams(),
         max_bad_fraction=max_bad_fraction,
     )

@@ -1,9 +1,10 @@
-"""The work of ingest."""
+"""Executor of ingest."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import pkgutil
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,17 @@ from dermrobust.components.component import Context
 from dermrobust.components.examples import Split
 from dermrobust.components.ingest import quarantine, statistics
 from dermrobust.components.ingest.component import IngestParams, raw_folder
-from dermrobust.components.ingest.datasets.builder import LesionBuilder, LesionConfig
-from dermrobust.components.ingest.datasets.folder.builder import Folder
-from dermrobust.components.ingest.datasets.ham10000.builder import Ham10000
-from dermrobust.components.ingest.datasets.synthetic.builder import Synthetic
+from dermrobust.components.ingest.datasets.builder import ImageBuilder, ImageConfig
 from dermrobust.components.ingest.quarantine import QuarantinedRecord
-from dermrobust.components.ingest.records import SplitFractions
+from dermrobust.components.ingest.splits import SplitFractions
 from dermrobust.components.ingest.statistics import ShardCounts
 from dermrobust.components.ingest.validation import Reason
 from dermrobust.components.progress import watch_files
-from dermrobust.components.raw_dataset import FOLDER_FILE
-
-_BUILDERS: dict[str, type[LesionBuilder]] = {"ham10000": Ham10000, "folder": Folder, "synthetic": Synthetic}
+from dermrobust.components.raw_dataset import FOLDER_FILE, TASK_FILE
 
 
 def run(context: Context) -> None:
-    """Generate the data set on Beam; write statistics and the quarantine table.
+    """Generate the data set on Beam; write its task, statistics and the quarantine table.
 
     Raises:
         UserError: the raw files are not there, too many records are bad, or the data do not fit their schema.
@@ -37,6 +33,7 @@ def run(context: Context) -> None:
     params = context.params
     assert isinstance(params, IngestParams)
     reports = storage.join(context.work_folder, "reports")
+    # What a run that was interrupted had reported would be counted twice.
     storage.remove(reports)
     builder = _builder(params, context.outputs["dataset"], reports)
     _generate(builder, params, context, reports)
@@ -44,29 +41,29 @@ def run(context: Context) -> None:
     quarantine.write(context.outputs["quarantine"], bad)
     total = len(bad) + sum(counts.count for counts in splits.values())
     quarantine.check(bad, total, params.max_bad_fraction)
-    statistics.write(context.outputs["statistics"], splits, builder.class_names())
+    statistics.write(context.outputs["statistics"], splits, params.task)
     summary = ", ".join(f"{split} {counts.count}" for split, counts in splits.items())
     context.progress.line(f"ingest: {summary} images; {len(bad)} in quarantine")
 
 
-def _builder(params: IngestParams, data_dir: str, reports: str) -> LesionBuilder:
-    sources = {"ham10000": None, "folder": params.folder, "synthetic": params.synthetic}
-    config = LesionConfig(
+def _builder(params: IngestParams, data_dir: str, reports: str) -> ImageBuilder:
+    config = ImageConfig(
         name="configured",
         splits=SplitFractions(params.splits.validation, params.splits.test, params.splits.salt),
         report_uri=reports,
-        source=sources[params.dataset],
+        source=params.dataset,
     )
-    builder = _BUILDERS[params.dataset](data_dir=data_dir, config=config)
+    builder_class: type[ImageBuilder] = pkgutil.resolve_name(params.dataset.builder)
+    builder = builder_class(data_dir=data_dir, config=config)
     folder = str(Path(builder.data_dir).relative_to(data_dir)) if storage.is_local(data_dir) else builder.data_dir
     storage.write_json(storage.join(data_dir, FOLDER_FILE), {"folder": folder})
+    storage.write_json(storage.join(data_dir, TASK_FILE), params.task.model_dump(mode="json"))
     return builder
 
 
-def _generate(builder: LesionBuilder, params: IngestParams, context: Context, reports: str) -> None:
-    manual = raw_folder(params) if params.dataset != "synthetic" else None
+def _generate(builder: ImageBuilder, params: IngestParams, context: Context, reports: str) -> None:
     download = tfds.download.DownloadConfig(
-        manual_dir=manual,
+        manual_dir=raw_folder(params) if params.dataset.needs_path else None,
         compute_stats=tfds.download.ComputeStatsMode.SKIP,
         beam_runner=context.beam.create_runner(),
         beam_options=context.beam.pipeline_options(),
@@ -75,11 +72,11 @@ def _generate(builder: LesionBuilder, params: IngestParams, context: Context, re
     # TFDS prints to stdout, which belongs to results.
     quiet = contextlib.redirect_stdout(io.StringIO())
     with quiet, watch_files(context.progress, "ingest", reports, ".json", None):
-        builder.download_and_prepare(download_config=download, download_dir=str(Path(context.work_folder, "downloads")))
+        builder.download_and_prepare(download_config=download, download_dir=storage.join(context.work_folder, "downloads"))
 
 
 def _read_reports(reports: str) -> tuple[list[QuarantinedRecord], dict[Split, ShardCounts]]:
-    """Add up what every shard left."""
+    """Return the bad records of all shards, and the counts of each split."""
     bad: list[QuarantinedRecord] = []
     parts: dict[Split, list[dict[str, Any]]] = {split: [] for split in Split}
     for name in storage.list_files(reports):

@@ -1,4 +1,4 @@
-"""What ingest reads besides artifacts, as a digest: the raw files, wherever they lie."""
+"""Digest of the raw files that ingest reads, wherever they lie."""
 
 from __future__ import annotations
 
@@ -8,24 +8,18 @@ from pathlib import Path
 
 from dermrobust.components.component import Params
 from dermrobust.components.ingest.component import IngestParams, raw_folder
-from dermrobust.components.ingest.datasets.folder import source as folder_files
-from dermrobust.components.ingest.datasets.ham10000 import release
 
 
 def digest(params: Params) -> str:
-    """Return a digest of the raw files that an ingest with these parameters reads.
+    """Return a digest of the raw files that an ingest with these parameters reads; empty where it reads none.
 
     Raises:
         UserError: they are not there.
     """
     assert isinstance(params, IngestParams)
-    if params.dataset == "synthetic":
+    if not params.dataset.needs_path:
         return ""
-    folder = raw_folder(params)
-    if params.dataset == "ham10000":
-        metadata, images = release.find_files(folder)
-        return files_digest([metadata, *images])
-    return files_digest(folder_files.find_files(folder, params.folder))
+    return files_digest(params.dataset.files(raw_folder(params)))
 
 
 def files_digest(paths: Iterable[Path]) -> str:
@@ -36,5 +30,6 @@ def files_digest(paths: Iterable[Path]) -> str:
         for member in members:
             with member.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
+            # Names are relative, so that moving the files changes nothing.
             total.update(f"{digest} {member.relative_to(path.parent).as_posix()}\n".encode())
     return total.hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,34 +14,44 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 from dermrobust.attacks.errors import UserError
 from dermrobust.components import storage
 from dermrobust.components.examples import Split
-from dermrobust.components.ingest.records import LesionRecord
-from dermrobust.components.ingest.validation import ImageSize
+from dermrobust.components.image_record import ImageRecord
+from dermrobust.components.ingest.validation import MIN_SIDE, ImageSize
+from dermrobust.models.task import UNKNOWN, Category, Number, Task
 
-_SEXES = ("male", "female", "unknown")
-_NUMERIC = ("age", "image/height", "image/width")
-_OPEN = ("lesion/id", "localization")
-"""Features of any number of values, of which statistics list as many as a person would read."""
+_HEIGHT, _WIDTH = "image/height", "image/width"
 _TOP_VALUES = 50
+"""Values that are listed of a feature that may have any number of them, such as the ids of groups."""
 
 
 @dataclass
 class ShardCounts:
-    """Counts of one shard; small, and added up over shards: values of each feature, how often, and how many missing."""
+    """Counts of one shard, added up over shards.
+
+    Attributes:
+        count: number of records.
+        values: how often each value of a feature occurs, as text.
+        missing: number of records without a value of a feature.
+    """
 
     count: int = 0
     values: dict[str, Counter[str]] = field(default_factory=dict)
     missing: Counter[str] = field(default_factory=Counter)
 
-    def add(self, record: LesionRecord, size: ImageSize) -> None:
+    def add(self, record: ImageRecord, size: ImageSize, task: Task) -> None:
         """Count one record."""
         self.count += 1
-        self._value("dx", record.dx)
-        self._value("sex", record.sex)
-        self._value("localization", record.localization)
-        self._value("lesion/id", record.lesion_id)
-        self._value("age", "" if math.isnan(record.age) else f"{record.age:g}")
-        self._value("image/height", str(size.height))
-        self._value("image/width", str(size.width))
+        self._value(task.class_key, record.class_name)
+        for feature in task.metadata:
+            value = record.metadata[feature.name]
+            if isinstance(value, str):
+                # A category that is not given counts as a value: "unknown".
+                self._value(feature.name, value)
+            else:
+                self._value(feature.name, "" if math.isnan(value) else f"{value:g}")
+        if task.group_key is not None:
+            self._value(task.group_key, record.group)
+        self._value(_HEIGHT, str(size.height))
+        self._value(_WIDTH, str(size.width))
 
     def _value(self, name: str, text: str) -> None:
         if text:
@@ -66,18 +76,20 @@ class ShardCounts:
         return total
 
 
-def to_proto(splits: Mapping[Split, ShardCounts]) -> statistics_pb2.DatasetFeatureStatisticsList:
+def to_proto(splits: Mapping[Split, ShardCounts], task: Task) -> statistics_pb2.DatasetFeatureStatisticsList:
     """Return the statistics of every split."""
+    numeric = {_HEIGHT, _WIDTH, *(feature.name for feature in task.metadata if isinstance(feature, Number))}
+    closed = {task.class_key, *(feature.name for feature in _closed(task))}
     result = statistics_pb2.DatasetFeatureStatisticsList()
     for split, counts in splits.items():
         dataset = result.datasets.add(name=split.value, num_examples=counts.count)
         for name in sorted(counts.values):
             feature = dataset.features.add()
             feature.path.step.append(name)
-            if name in _NUMERIC:
+            if name in numeric:
                 _fill_numeric(feature, counts.values[name], counts.missing[name])
             else:
-                limit = _TOP_VALUES if name in _OPEN else None
+                limit = None if name in closed else _TOP_VALUES
                 _fill_string(feature, counts.values[name], counts.missing[name], limit)
     return result
 
@@ -123,28 +135,44 @@ def _fill_string(
         stats.rank_histogram.buckets.add(low_rank=rank, high_rank=rank, label=text, sample_count=count)
 
 
-def schema(class_names: Sequence[str]) -> schema_pb2.Schema:
-    """Return what a data set must look like before anything trains on it."""
+def _categories(task: Task) -> list[Category]:
+    return [feature for feature in task.metadata if isinstance(feature, Category)]
+
+
+def _closed(task: Task) -> list[Category]:
+    """Return the categories whose values the task lists."""
+    return [feature for feature in _categories(task) if feature.values is not None]
+
+
+def schema(task: Task) -> schema_pb2.Schema:
+    """Return the schema that a data set must fit before anything is trained on it."""
     result = schema_pb2.Schema()
-    result.string_domain.add(name="dx", value=list(class_names))
-    result.string_domain.add(name="sex", value=list(_SEXES))
-    for name in ("dx", "sex", "localization", "lesion/id"):
+    domains = {task.class_key: task.class_names}
+    domains |= {feature.name: (*feature.values, UNKNOWN) for feature in _closed(task) if feature.values is not None}
+    for name, values in domains.items():
+        result.string_domain.add(name=name, value=values)
+    for name in (task.class_key, *(feature.name for feature in _categories(task))):
         feature = result.feature.add(name=name, type=schema_pb2.BYTES)
-        if name in ("dx", "sex"):
+        if name in domains:
             feature.domain = name
-        # Lesion and age may be missing anywhere; the rest is filled in at ingest.
-        feature.presence.min_fraction = 0.0 if name == "lesion/id" else 1.0
-    age = result.feature.add(name="age", type=schema_pb2.FLOAT)
-    age.float_domain.min, age.float_domain.max = 0.0, 130.0
-    for name in ("image/height", "image/width"):
+        # Ingest fills in "unknown", so each record has a value; groups and numbers may be missing anywhere.
+        feature.presence.min_fraction = 1.0
+    if task.group_key is not None:
+        result.feature.add(name=task.group_key, type=schema_pb2.BYTES).presence.min_fraction = 0.0
+    for number in (feature for feature in task.metadata if isinstance(feature, Number)):
+        domain = result.feature.add(name=number.name, type=schema_pb2.FLOAT).float_domain
+        domain.min = number.edges[0]
+        if number.maximum is not None:
+            domain.max = number.maximum
+    for name in (_HEIGHT, _WIDTH):
         feature = result.feature.add(name=name, type=schema_pb2.FLOAT)
-        feature.float_domain.min = 8.0
+        feature.float_domain.min = MIN_SIDE
         feature.presence.min_fraction = 1.0
     return result
 
 
 def anomalies(
-    statistics: statistics_pb2.DatasetFeatureStatisticsList, expected: schema_pb2.Schema
+    statistics: statistics_pb2.DatasetFeatureStatisticsList, expected: schema_pb2.Schema, task: Task
 ) -> anomalies_pb2.Anomalies:
     """Return where statistics differ from the schema."""
     result = anomalies_pb2.Anomalies()
@@ -158,15 +186,11 @@ def anomalies(
             if dataset.num_examples and wanted.name in found:
                 for kind, text in _differences(found[wanted.name], wanted, domains, dataset.num_examples):
                     _note(result, place, kind, text)
-        if dataset.name == Split.TRAIN and "dx" in found:
-            present = {value.value for value in found["dx"].string_stats.top_values}
-            for name in sorted(domains["dx"] - present):
-                _note(
-                    result,
-                    f"{dataset.name}/dx/{name}",
-                    "class_without_images",
-                    f"class '{name}' has no image to learn from",
-                )
+        if dataset.name == Split.TRAIN and task.class_key in found:
+            present = {value.value for value in found[task.class_key].string_stats.top_values}
+            for name in sorted(set(task.class_names) - present):
+                place = f"{dataset.name}/{task.class_key}/{name}"
+                _note(result, place, "class_without_images", f"class '{name}' has no image to learn from")
     return result
 
 
@@ -203,15 +227,15 @@ def _note(result: anomalies_pb2.Anomalies, place: str, kind: str, text: str) -> 
     info.short_description, info.description = kind, text
 
 
-def write(uri: str, splits: Mapping[Split, ShardCounts], class_names: Sequence[str]) -> None:
+def write(uri: str, splits: Mapping[Split, ShardCounts], task: Task) -> None:
     """Write statistics, schema and anomalies as protos and as JSON below a URI.
 
     Raises:
-        UserError: the data differ from the schema; it lists where. The files are written all the same.
+        UserError: the data differ from the schema; the message lists where. The files are written all the same.
     """
-    statistics = to_proto(splits)
-    expected = schema(class_names)
-    found = anomalies(statistics, expected)
+    statistics = to_proto(splits, task)
+    expected = schema(task)
+    found = anomalies(statistics, expected, task)
     for name, message in (("statistics", statistics), ("schema", expected), ("anomalies", found)):
         storage.write_bytes(storage.join(uri, f"{name}.binpb"), message.SerializeToString(deterministic=True))
         text = json_format.MessageToJson(message, sort_keys=True)

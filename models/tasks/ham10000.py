@@ -18,7 +18,7 @@ SEX = Category(
     name="sex",
     title="Sex",
     values=("male", "female"),
-    aliases={"m": "male", "male": "male", "f": "female", "female": "female"},
+    aliases={"m": "male", "f": "female"},
 )
 LOCALIZATION = Category(name="localization", title="Localization")
 SKIN_TONE = Derived(name="skin_tone", title="Skin tone")

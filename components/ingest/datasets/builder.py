@@ -1,124 +1,51 @@
-"""What the builders of all data sets share: records become shards of the three splits, generated on Beam."""
+"""Base of the TFDS builders: records become shards of the three splits, generated on Beam."""
 
 from __future__ import annotations
 
 import abc
-import concurrent.futures
 import inspect
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from dermrobust.components import storage
 from dermrobust.components.examples import Split
+from dermrobust.components.image_record import ImageRecord
 from dermrobust.components.ingest.quarantine import QuarantinedRecord
-from dermrobust.components.ingest.records import LesionRecord, SplitFractions, unit_hash
-from dermrobust.components.ingest.statistics import ShardCounts
-from dermrobust.components.ingest.validation import BadRecord, ImageSize, Reason, check_image
-from dermrobust.models.tasks.ham10000 import AGE
+from dermrobust.components.ingest.shard_generator import ImageReader, ShardGenerator, nested, write_report
+from dermrobust.components.ingest.source import Source
+from dermrobust.components.ingest.splits import SplitFractions, unit_hash
+from dermrobust.components.ingest.validation import Reason
+from dermrobust.models.task import IMAGE, LABEL, Task
 
 _SHARD_IMAGES = 512
-_READERS = 2
-_READ_AHEAD = 32
+"""Images of a shard, about: as 224-pixel images 77 MB, which preprocess and the attacks hold in memory."""
 
 
 @dataclass
-class LesionConfig(tfds.core.BuilderConfig):
-    """How a builder splits, and where it leaves what does not fit into a TFDS data set.
+class ImageConfig(tfds.core.BuilderConfig):
+    """Settings of a builder.
 
     Attributes:
-        splits: which share of lesions goes where.
-        report_uri: where every shard leaves its counts and its bad records; None: nowhere.
-        source: parameters of the particular data set.
+        splits: fractions of the groups in each split.
+        report_uri: folder for the counts and the bad records of every shard; None: they are not reported.
+        source: the data set with its parameters.
     """
 
     splits: SplitFractions = field(default_factory=lambda: SplitFractions(0.1, 0.2, "dermrobust"))
     report_uri: str | None = None
-    source: Any = None
-
-
-class ImageReader(abc.ABC):
-    """Turns a record into its encoded image, on whichever worker; must be picklable."""
-
-    @abc.abstractmethod
-    def read(self, record: LesionRecord) -> bytes:
-        """Return the encoded image.
-
-        Raises:
-            BadRecord: there is no usable file.
-        """
-
-
-@dataclass(frozen=True)
-class ShardGenerator:
-    """Yields the examples of one shard; what it cannot use it reports beside the data set."""
-
-    records: tuple[LesionRecord, ...]
-    class_names: tuple[str, ...]
-    reader: ImageReader
-    report_uri: str | None
-    name: str
-
-    def __call__(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield (key, example) for each usable record."""
-        counts, bad = ShardCounts(), list[QuarantinedRecord]()
-        for record, outcome in zip(self.records, self._load_all(), strict=True):
-            if isinstance(outcome, BadRecord):
-                bad.append(QuarantinedRecord(record.image_id, outcome.reason, outcome.detail))
-                continue
-            content, size = outcome
-            counts.add(record, size)
-            yield record.image_id, self._example(record, content)
-        self._report(counts, bad)
-
-    def _load_all(self) -> Iterator[tuple[bytes, ImageSize] | BadRecord]:
-        """Read and decode with a few threads, a bounded number of images ahead."""
-        with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
-            for start in range(0, len(self.records), _READ_AHEAD):
-                yield from pool.map(self._load, self.records[start : start + _READ_AHEAD])
-
-    def _load(self, record: LesionRecord) -> tuple[bytes, ImageSize] | BadRecord:
-        try:
-            if record.dx not in self.class_names:
-                known = ", ".join(self.class_names)
-                raise BadRecord(Reason.UNKNOWN_LABEL, f"dx '{record.dx}' is none of {known}")
-            content = self.reader.read(record)
-            return content, check_image(content)
-        except BadRecord as problem:
-            return problem
-
-    def _example(self, record: LesionRecord, content: bytes) -> dict[str, Any]:
-        return {
-            "image": {"encoded": content, "id": record.image_id},
-            "lesion": {"id": record.lesion_id},
-            "label": record.dx,
-            "dx": record.dx,
-            "age": record.age,
-            "age_group": AGE.group(record.age),
-            "sex": record.sex,
-            "localization": record.localization,
-        }
-
-    def _report(self, counts: ShardCounts, bad: Sequence[QuarantinedRecord]) -> None:
-        if self.report_uri is None:
-            return
-        report = {
-            "statistics": counts.to_json(),
-            "quarantine": [{"id": item.id, "reason": item.reason, "detail": item.detail} for item in bad],
-        }
-        storage.write_json(storage.join(self.report_uri, f"{self.name}.json"), report)
+    source: Source | None = None
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What a data set's metadata say.
+    """Records of a data set, from its metadata.
 
     Attributes:
         records: the usable rows.
@@ -126,20 +53,26 @@ class Listing:
         reader: turns a record into its image.
     """
 
-    records: list[LesionRecord]
+    records: list[ImageRecord]
     rejected: list[QuarantinedRecord]
     reader: ImageReader
 
 
-class LesionBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+class ImageBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Base of the builders.
 
     A shard is generated as a whole by one worker: no shuffle holds images in memory, and the shards are the same
     whatever the number of workers. Records are spread over shards by a hash of their id.
+
+    A subclass has `BUILDER_CONFIGS` with the data set's default source; one that reads `ingest.path` has
+    `MANUAL_DOWNLOAD_INSTRUCTIONS`.
+
+    Attributes:
+        DESCRIPTION: what the data set is, with its source and license.
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS = [LesionConfig(name="default")]
+    DESCRIPTION: ClassVar[str]
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Tell TFDS where a builder's files are: it derives that from the module's name, which `package_dir` breaks."""
@@ -147,47 +80,43 @@ class LesionBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
         cls.pkg_dir_path = epath.Path(inspect.getfile(cls)).parent
 
     @abc.abstractmethod
-    def class_names(self) -> tuple[str, ...]:
-        """Return the classes in the order of their labels."""
+    def listing(self, folder: Path | None) -> Listing:
+        """Return the records of the data set.
 
-    @abc.abstractmethod
-    def listing(self, source: Any) -> Listing:
-        """Return the records of a data set found at `source` (the manual download folder)."""
+        Args:
+            folder: `ingest.path`; None for a builder without `MANUAL_DOWNLOAD_INSTRUCTIONS`.
 
-    @abc.abstractmethod
-    def description(self) -> str:
-        """Return what the data set is, with its source and licence."""
+        Raises:
+            UserError: the files are not there, or their tables cannot be read.
+        """
+
+    @property
+    def task(self) -> Task:
+        """Classification problem of the data set."""
+        source: Source = self.builder_config.source
+        return source.resolved_task
 
     def _info(self) -> tfds.core.DatasetInfo:
-        names = list(self.class_names())
-        text = tfds.features.Text()
-        features = {
-            "image": {"encoded": tfds.features.Image(shape=(None, None, 3)), "id": text},
-            "lesion": {"id": text},
-            "label": tfds.features.ClassLabel(names=names),
-            "dx": text,
-            "age": tfds.features.Scalar(np.float32),
-            "age_group": text,
-            "sex": text,
-            "localization": text,
-        }
+        features = {IMAGE: tfds.features.Image(shape=(None, None, self.task.channels))}
+        for name, kind in self.task.record_features.items():
+            features[name] = tfds.features.Scalar(np.float32) if kind is float else tfds.features.Text()
+        features[LABEL] = tfds.features.ClassLabel(names=list(self.task.class_names))
         return tfds.core.DatasetInfo(
-            builder=self, description=self.description(), features=tfds.features.FeaturesDict(features)
+            builder=self, description=self.DESCRIPTION, features=tfds.features.FeaturesDict(nested(features))
         )
 
     def _shard_iterators_per_split(self, dl_manager: tfds.download.DownloadManager) -> dict[str, list[ShardGenerator]]:
-        listing = self.listing(dl_manager.manual_dir if self.MANUAL_DOWNLOAD_INSTRUCTIONS else None)
-        config: LesionConfig = self.builder_config
+        listing = self.listing(Path(dl_manager.manual_dir) if self.MANUAL_DOWNLOAD_INSTRUCTIONS else None)
+        config: ImageConfig = self.builder_config
         records, duplicates = _without_duplicates(listing.records)
-        self._report_rejected(config.report_uri, [*listing.rejected, *duplicates])
-        by_split: dict[Split, list[LesionRecord]] = {split: [] for split in Split}
+        if config.report_uri is not None:
+            write_report(config.report_uri, "metadata", None, [*listing.rejected, *duplicates])
+        by_split: dict[Split, list[ImageRecord]] = {split: [] for split in Split}
         for record in records:
             by_split[config.splits.assign(record)].append(record)
         return {
             split.value: [
-                ShardGenerator(
-                    shard, self.class_names(), listing.reader, config.report_uri, f"{split.value}-{index:05d}"
-                )
+                ShardGenerator(shard, self.task, listing.reader, config.report_uri, f"{split.value}-{index:05d}")
                 for index, shard in enumerate(_shards(members, config.splits.salt))
             ]
             for split, members in by_split.items()
@@ -209,16 +138,9 @@ class LesionBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
             corrected.append(split)
         self.info.set_splits(tfds.core.SplitDict(corrected))
 
-    @staticmethod
-    def _report_rejected(report_uri: str | None, rejected: list[QuarantinedRecord]) -> None:
-        if report_uri is not None:
-            rows = [{"id": item.id, "reason": item.reason, "detail": item.detail} for item in rejected]
-            report = {"statistics": None, "quarantine": rows}
-            storage.write_json(storage.join(report_uri, "metadata.json"), report)
 
-
-def _without_duplicates(records: list[LesionRecord]) -> tuple[list[LesionRecord], list[QuarantinedRecord]]:
-    """Set aside every record whose id or image occurs more than once: which of them tells the truth is unknown.
+def _without_duplicates(records: list[ImageRecord]) -> tuple[list[ImageRecord], list[QuarantinedRecord]]:
+    """Set aside every record whose id or image occurs more than once: which of them is right is unknown.
 
     An id may be given with and without the suffix of its file, so the same image can stand under two ids; it would leak
     from one split into another.
@@ -238,8 +160,9 @@ def _without_duplicates(records: list[LesionRecord]) -> tuple[list[LesionRecord]
     return kept, duplicates
 
 
-def _shards(records: list[LesionRecord], salt: str) -> list[tuple[LesionRecord, ...]]:
+def _shards(records: list[ImageRecord], salt: str) -> list[tuple[ImageRecord, ...]]:
     """Return records in hash order, in shards of about equal size; at least one shard."""
+    # The id breaks ties, so that the order does not depend on that of the table.
     ordered = sorted(records, key=lambda record: (unit_hash(f"{salt}/order", record.image_id), record.image_id))
     count = max(1, round(len(ordered) / _SHARD_IMAGES))
     bounds = [len(ordered) * index // count for index in range(count + 1)]

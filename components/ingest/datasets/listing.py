@@ -1,40 +1,45 @@
-"""From rows of a metadata table to records with their images."""
+"""Records of a data set whose metadata are rows of a table and whose images are files."""
 
 from __future__ import annotations
 
-from dermrobust.components.ingest import metadata_table
+from collections.abc import Iterable, Mapping
+
+from dermrobust.components.image_record import ImageRecord
 from dermrobust.components.ingest.datasets.builder import Listing
 from dermrobust.components.ingest.file_images import FileImages
 from dermrobust.components.ingest.quarantine import QuarantinedRecord
-from dermrobust.components.ingest.records import LesionRecord
 from dermrobust.components.ingest.validation import Reason
+from dermrobust.models.task import Task
+
+IMAGE_ID = "image_id"
+"""Key of a row's image name."""
 
 
-def listing_of(rows: list[dict[str, str]], locators: dict[str, str]) -> Listing:
-    """Return records for metadata rows; a row whose age is no age is rejected.
+def listing_of(rows: Iterable[Mapping[str, str]], task: Task, locators: Mapping[str, str]) -> Listing:
+    """Return records for metadata rows; a row without an id, or with a number that is none, is rejected.
 
     Args:
-        rows: with image_id, lesion_id, dx, age, sex, localization.
+        rows: with `image_id`, the task's class key, and those of its `optional_columns` that the data set has.
+        task: the classification problem.
         locators: where each image is, by image id.
     """
     records, rejected = [], []
+    # The header is the first row of a table.
     for number, row in enumerate(rows, start=2):
-        image_id = row["image_id"] or f"row {number}"
+        image_id = row[IMAGE_ID] or f"row {number}"
         try:
-            if not row["image_id"]:
+            if not row[IMAGE_ID]:
                 raise ValueError(f"row {number} has no image id")
-            age = metadata_table.parse_age(row["age"])
+            metadata = task.parse_metadata(row)
         except ValueError as error:
             rejected.append(QuarantinedRecord(image_id, Reason.INVALID_METADATA, str(error)))
             continue
         records.append(
-            LesionRecord(
+            ImageRecord(
                 image_id=image_id,
-                lesion_id=row["lesion_id"],
-                dx=row["dx"].lower(),
-                age=age,
-                sex=metadata_table.parse_sex(row["sex"]),
-                localization=metadata_table.parse_text(row["localization"]),
+                class_name=row[task.class_key].lower(),
+                group=task.parse_group(row),
+                metadata=metadata,
                 locator=locators.get(image_id, ""),
             )
         )

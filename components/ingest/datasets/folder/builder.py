@@ -1,47 +1,46 @@
-"""A user's own images with a table of labels."""
+"""TFDS builder of a user's own images."""
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from dermrobust.components.ingest import metadata_table
-from dermrobust.components.ingest.datasets.builder import LesionBuilder, LesionConfig, Listing
+from dermrobust.components.csv_table import CsvTable, read_csv
+from dermrobust.components.image_record import IMAGE_SUFFIXES
+from dermrobust.components.ingest.datasets.builder import ImageBuilder, ImageConfig, Listing
 from dermrobust.components.ingest.datasets.folder.source import FolderSource, find_files
 from dermrobust.components.ingest.datasets.listing import listing_of
 from dermrobust.components.ingest.image_sources import index_images
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
-_OPTIONAL = ("lesion_id", "age", "sex", "localization")
 
-
-class Folder(LesionBuilder):
+class Folder(ImageBuilder):
     """Images of a folder or archive, with a table that names their classes."""
 
-    MANUAL_DOWNLOAD_INSTRUCTIONS = "A folder with metadata.csv (image_id, dx, …) and the images that it names."
-    BUILDER_CONFIGS = [LesionConfig(name="default", source=FolderSource())]
+    BUILDER_CONFIGS = [ImageConfig(name="default", source=FolderSource())]
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "A folder with metadata.csv (image_id, class, …) and the images that it names."
+    DESCRIPTION = "Images with a table of labels, given by the user."
 
-    @property
-    def _source(self) -> FolderSource:
+    def listing(self, folder: Path | None) -> Listing:
+        """See `ImageBuilder.listing`."""
+        assert folder is not None
         source: FolderSource = self.builder_config.source
-        return source
-
-    def class_names(self) -> tuple[str, ...]:
-        """See `LesionBuilder.class_names`."""
-        return tuple(name.lower() for name in self._source.classes)
-
-    def description(self) -> str:
-        """See `LesionBuilder.description`."""
-        return "Images of skin lesions with a table of labels, given by the user."
-
-    def listing(self, source: Any) -> Listing:
-        """See `LesionBuilder.listing`."""
-        table, images = find_files(Path(source), self._source)
-        mapping = {own: theirs for own, theirs in self._source.columns.model_dump().items() if theirs is not None}
-        rows = metadata_table.read_rows(table, mapping, ("image_id", "dx"), "The folder data set")
-        rows = [{**dict.fromkeys(_OPTIONAL, ""), **row} for row in rows]
-        found = index_images([images], _SUFFIXES)
+        path, images = find_files(folder, source)
+        table = read_csv(path)
+        # A column that the config names must be there: without its group, an image leaks into another split unnoticed.
+        named = [source.column_names[key] for key in source.column_names if key in source.columns]
+        table.require(
+            [*(source.column_names[key] for key in source.required_columns), *named],
+            "Every table names its images and their classes; other names of columns are given in "
+            "ingest.dataset.columns.",
+        )
+        found = index_images([images], IMAGE_SUFFIXES)
         # The table may name images with or without their suffix.
         stems = {Path(name).stem: locator for name, locator in found.items()}
-        return listing_of(rows, dict(itertools.chain(stems.items(), found.items())))
+        return listing_of(_rows(table, source), self.task, stems | found)
+
+
+def _rows(table: CsvTable, source: FolderSource) -> Iterator[dict[str, str]]:
+    """Yield rows by the keys of the columns, whatever their names in the table are."""
+    present = {key: name for key, name in source.column_names.items() if name in table.columns}
+    for row in table.rows:
+        yield {key: row[name] for key, name in present.items()}

@@ -1,17 +1,18 @@
-"""Procedural dermatoscopic images: the data that come with the product."""
+"""TFDS builder of drawn images of skin lesions."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-from dermrobust.components.ingest.datasets.builder import ImageReader, LesionBuilder, LesionConfig, Listing
+from dermrobust.components.image_record import ImageRecord
+from dermrobust.components.ingest.datasets.builder import ImageBuilder, ImageConfig, Listing
 from dermrobust.components.ingest.datasets.synthetic.population import SyntheticRecord, sample_population
 from dermrobust.components.ingest.datasets.synthetic.rendering import encode_png, render
 from dermrobust.components.ingest.datasets.synthetic.source import SyntheticSource
-from dermrobust.components.ingest.records import LesionRecord
-from dermrobust.models.lesions import HAM10000_CLASSES
+from dermrobust.components.ingest.shard_generator import ImageReader
+from dermrobust.models.tasks.ham10000 import AGE
 
 
 @dataclass(frozen=True)
@@ -21,54 +22,43 @@ class _Renderer(ImageReader):
     height: int
     width: int
 
-    def read(self, record: LesionRecord) -> bytes:
+    def read(self, record: ImageRecord) -> bytes:
         """See `ImageReader.read`."""
         lesion_seed, image_seed = (int(part) for part in record.locator.split("/"))
+        age = float(record.metadata["age"])
         synthetic = SyntheticRecord(
             image_id=record.image_id,
-            lesion_id=record.lesion_id,
-            dx=record.dx,
-            age=None if math.isnan(record.age) else record.age,
-            sex=record.sex,
-            localization=record.localization,
+            lesion_id=record.group,
+            dx=record.class_name,
+            age=None if math.isnan(age) else age,
+            sex=str(record.metadata["sex"]),
+            localization=str(record.metadata["localization"]),
             lesion_seed=lesion_seed,
             image_seed=image_seed,
         )
         return encode_png(render(synthetic, self.height, self.width))
 
 
-class Synthetic(LesionBuilder):
-    """Drawn lesions in HAM10000's class proportions; a stand-in to run on, not to learn medicine from."""
+class Synthetic(ImageBuilder):
+    """Drawn lesions in HAM10000's class proportions: for trying and testing the pipeline, not for medicine."""
 
-    BUILDER_CONFIGS = [LesionConfig(name="default", source=SyntheticSource())]
+    BUILDER_CONFIGS = [ImageConfig(name="default", source=SyntheticSource())]
+    DESCRIPTION = "Procedurally drawn dermatoscopic images with the class proportions of HAM10000."
 
-    @property
-    def _source(self) -> SyntheticSource:
+    def listing(self, folder: Path | None) -> Listing:
+        """See `ImageBuilder.listing`."""
+        del folder
         source: SyntheticSource = self.builder_config.source
-        return source
+        records = [_record(item) for item in sample_population(source.count, source.seed)]
+        return Listing(records, [], _Renderer(source.height, source.width))
 
-    def class_names(self) -> tuple[str, ...]:
-        """See `LesionBuilder.class_names`."""
-        return HAM10000_CLASSES
 
-    def description(self) -> str:
-        """See `LesionBuilder.description`."""
-        return "Procedurally drawn dermatoscopic images with the class proportions of HAM10000."
-
-    def listing(self, source: Any) -> Listing:
-        """See `LesionBuilder.listing`."""
-        del source
-        settings = self._source
-        records = [
-            LesionRecord(
-                image_id=item.image_id,
-                lesion_id=item.lesion_id,
-                dx=item.dx,
-                age=math.nan if item.age is None else item.age,
-                sex=item.sex,
-                localization=item.localization,
-                locator=f"{item.lesion_seed}/{item.image_seed}",
-            )
-            for item in sample_population(settings.count, settings.seed)
-        ]
-        return Listing(records, [], _Renderer(settings.height, settings.width))
+def _record(item: SyntheticRecord) -> ImageRecord:
+    age = math.nan if item.age is None else item.age
+    return ImageRecord(
+        image_id=item.image_id,
+        class_name=item.dx,
+        group=item.lesion_id,
+        metadata={"age": age, AGE.grouped_as: AGE.group(age), "sex": item.sex, "localization": item.localization},
+        locator=f"{item.lesion_seed}/{item.image_seed}",
+    )

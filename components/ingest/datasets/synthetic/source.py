@@ -1,16 +1,29 @@
-"""How much is drawn."""
+"""Drawn images of skin lesions: parameters."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from dermrobust.components.ingest.source import Source
+from dermrobust.models.task import Task
+from dermrobust.models.tasks.ham10000 import TASK
 
 
-class SyntheticSource(BaseModel):
-    """How many images are drawn, how large, and from which seed."""
+class SyntheticSource(Source):
+    """Drawn lesions in HAM10000's class proportions; needs no files."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    builder = "dermrobust.components.ingest.datasets.synthetic.builder:Synthetic"
+    needs_path: ClassVar[bool] = False
 
-    count: int = Field(2400, ge=50, le=1_000_000, description="Images.")
-    height: int = Field(75, ge=32, le=2048, description="In pixels.")
-    width: int = Field(100, ge=32, le=2048, description="In pixels.")
-    seed: int = Field(0, ge=0, lt=2**63, description="Another seed gives other lesions.")
+    dataset: Literal["synthetic"] = Field("synthetic", description="Name of the data set.")
+    count: int = Field(2400, ge=50, le=1_000_000, description="Number of images.")
+    height: int = Field(75, ge=32, le=2048, description="Height of an image, in pixels.")
+    width: int = Field(100, ge=32, le=2048, description="Width of an image, in pixels.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of the drawing; another seed gives other lesions.")
+
+    @property
+    def resolved_task(self) -> Task:
+        """See `Source.resolved_task`."""
+        return TASK
