@@ -36,6 +36,7 @@ def record_seeds(image_ids: Sequence[str], *, attack: str, threat: ThreatModel, 
 
     An image then gets the same random start whatever worker, batch or retry attacks it.
     """
+    # Attack and budget are part of it: random starts of two attacks would otherwise be the same points.
     scope = f"{seed}/{attack}/{threat.norm}/{threat.epsilon:g}"
     digests = (hashlib.sha256(f"{scope}/{image_id}".encode()).digest() for image_id in image_ids)
     return np.asarray([int.from_bytes(digest[:8], "little") for digest in digests], dtype=np.uint64)
@@ -118,6 +119,7 @@ def attack_pixels(
         images = threat.bounds.to_images(clean)
         problem = Problem(rounding, images, labels[block], storable, seeds[block], batch_size, stop_at_success)
         check_problem(attack, problem)
+        # Attacked under the storable budget, checked under the real one: rounding uses up the difference.
         adversarial[block] = threat.to_pixels(_attack_block(attack, problem), clean)
         if not threat.contains(adversarial[block], clean).all():
             raise AttackError(f"{attack.name}: a stored adversarial image is outside the budget of {threat}")
@@ -178,6 +180,7 @@ def _attack_block(attack: Attack, problem: Problem) -> Images:
     if goals is not None:
         problem = problem.with_goals(goals)
         standing &= goals != problem.labels
+    # Images that are wrong without an attack count as broken anyway.
     if problem.stop_at_success:
         predicted = logits.argmax(axis=1)
         standing &= predicted == problem.labels if goals is None else predicted != goals
@@ -192,6 +195,7 @@ def _attack_block(attack: Attack, problem: Problem) -> Images:
             if "not finite" not in str(error):
                 raise
             raise AttackError(f"{attack.name}: the model's logits became NaN or infinite under attack") from error
+    # Clipping here would hide a wrong attack, so it is an error.
     problem.threat.check(result, problem.images)
     return result
 

@@ -80,6 +80,7 @@ class Problem:
 
     def with_seeds(self, number: int) -> Problem:
         """Return the same problem with other seeds, for part `number` of an attack, such as a restart; 0: the same."""
+        # Modulo 2**64 first: NumPy refuses larger Python integers. The sum of uint64 wraps around, as it should.
         return dataclasses.replace(self, seeds=self.seeds + np.uint64(number * _STRIDE % 2**64))
 
     def with_goals(self, goals: Labels, *, any_error_counts: bool = False) -> Problem:

@@ -84,6 +84,7 @@ class _Batch:
         moved, done = self._method.step(
             self._problem.target.weights, clean, classes, iteration, self._stop, tuple(state)
         )
+        # Tensors stay in TensorFlow's memory: only results are copied to NumPy.
         self._tensors = [clean, classes, *moved]
         self._iteration += 1
         held = self.ids >= 0
@@ -106,6 +107,7 @@ class _Batch:
         held = np.flatnonzero(self.ids >= 0)
         fresh = np.arange(self._entered, min(len(self.results), self._entered + self._problem.batch_size - len(held)))
         self._entered += len(fresh)
+        # Smaller sizes only occur when nothing waits, since free places are filled first.
         size = self._fitting(len(held) + len(fresh))
         places = np.concatenate([held, len(self.ids) + np.arange(len(fresh))])
         if not len(places):
@@ -136,6 +138,7 @@ class _Batch:
 
     def _fitting(self, count: int) -> int:
         """Return the smallest of the batch sizes (halved down from the problem's) that holds so many images."""
+        # Halving keeps the number of different sizes small.
         size = self._problem.batch_size
         while size // 2 >= max(count, _SMALLEST) and size % 2 == 0:
             size //= 2

@@ -40,6 +40,7 @@ class Universal(TargetedAttack):
         """Return the perturbation found on a problem's images: float32 [height, width, 3], inside the budget."""
         from dermrobust.attacks.universal_search import best_perturbation
 
+        # The perturbation belongs to all images, so the seed of the first one stands for the run.
         order = generator(problem.seeds[0])
         return best_perturbation(
             problem, order, passes=self.passes, step_size=self._step_length(problem.threat), enough=self.success_rate

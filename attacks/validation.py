@@ -34,6 +34,7 @@ def check_problem(attack: Attack, problem: Problem) -> None:
     if not len(images):
         raise UserError("there are no images to attack (an empty batch)")
     check_counts(len(images), labels, problem.seeds)
+    # Exact types, since compiled steps take no others.
     types = tuple(str(array.dtype) for array in (images, labels, problem.seeds))
     if types != ("float32", "int64", "uint64"):
         raise UserError(f"images, labels and seeds must be float32, int64 and uint64, found {', '.join(types)}")

@@ -1,4 +1,4 @@
-"""Every attack that a config can name, with parameters that make it fast; the common tests go through all of them."""
+"""Table of all attacks with fast parameters; the tests that all attacks share go through it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from tests.attacks.conftest import SURROGATE
 
 @dataclass(frozen=True)
 class Entry:
-    """What the tests know of an attack.
+    """An attack and what tests expect of it.
 
     Attributes:
-        attack: with parameters that make it fast.
-        breaks: the share of images that it makes the tiny network err on, at least; 0 for a control.
-        images: how many of them it is tried on.
-        alone: what it does to an image depends on that image alone.
-        leads: the share of images that it leads to a goal, at least, where the budget is wide.
+        attack: attack with fast parameters.
+        breaks: least fraction of images that it makes the tiny network err on; 0 for a control.
+        images: number of images in a test.
+        alone: whether the result of an image depends on that image alone.
+        leads: least fraction of images that reach a goal under a wide budget.
     """
 
     attack: Attack

@@ -1,4 +1,4 @@
-"""Gradient attacks are CleverHans's own, to the float; and CleverHans's other attacks run on this Keras."""
+"""Gradient attacks equal CleverHans's published ones, and its other attacks run on Keras 3."""
 
 import dataclasses
 
@@ -30,7 +30,7 @@ from dermrobust.attacks.problem import Problem
 from dermrobust.attacks.randomness import on_the_sphere, random_start
 from dermrobust.attacks.threat import Bounds, Images, Norm, ThreatModel
 from dermrobust.models.classifier import attack_target
-from tests.attacks.conftest import Victim
+from tests.attacks.conftest import Victim, assert_same
 from tests.small_networks import CLASS_COUNT, linear_target, mean_loss
 
 BUDGETS = {Norm.LINF: ThreatModel(4), Norm.L2: ThreatModel(60, Norm.L2)}
@@ -64,7 +64,7 @@ def step_length(step_size: float | None, steps: int, threat: ThreatModel) -> flo
 def test_fgsm_is_the_published_fast_gradient_method(few: Victim, norm: Norm) -> None:
     expected = fast_gradient_method(*arguments(few, norm), norm.order, **common(few))
 
-    np.testing.assert_allclose(perturbed(FGSM(), few, BUDGETS[norm]), expected, atol=1e-6)
+    assert_same(perturbed(FGSM(), few, BUDGETS[norm]), expected, atol=1e-6)
 
 
 @every_norm
@@ -79,7 +79,7 @@ def test_bim_is_the_published_basic_iterative_method(
 
     found = perturbed(BIM(steps=steps, step_size=step_size), few, BUDGETS[norm])
 
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert_same(found, expected, atol=1e-6)
 
 
 @every_norm
@@ -93,7 +93,7 @@ def test_where_pixels_are_black_or_white_bim_is_the_published_one(few: Victim, n
 
     found = perturbed(BIM(steps=2, step_size=threat.epsilon), stretched, threat)
 
-    np.testing.assert_allclose(found, expected, atol=1e-5)  # what clipping in another order gives is far more
+    assert_same(found, expected, atol=1e-5)  # what clipping in another order gives is far more
 
 
 @every_norm
@@ -110,7 +110,7 @@ def test_from_the_same_random_start_pgd_is_the_published_one(
 
     found = perturbed(PGD(steps=steps, step_size=step_size), few, BUDGETS[norm])
 
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert_same(found, expected, atol=1e-6)
 
 
 @every_norm
@@ -126,7 +126,7 @@ def test_mim_is_the_published_momentum_iterative_method(
 
     found = perturbed(MIM(steps=steps, step_size=step_size, decay=decay), few, BUDGETS[norm])
 
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert_same(found, expected, atol=1e-6)
 
 
 @every_norm
@@ -144,7 +144,7 @@ def test_towards_a_goal_pgd_is_the_published_targeted_one(few: Victim, norm: Nor
 
     found = PGD(steps=5, random_start=False).perturb(few.problem(BUDGETS[norm]).with_goals(goals))
 
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert_same(found, expected, atol=1e-6)
 
 
 def test_on_other_bounds_fgsm_takes_the_same_step(few: Victim) -> None:
@@ -162,7 +162,7 @@ def test_on_other_bounds_fgsm_takes_the_same_step(few: Victim) -> None:
 
     expected = perturbed(FGSM(), few, BUDGETS[Norm.LINF])
 
-    np.testing.assert_allclose((FGSM().perturb(other) + 1) / 2, expected, atol=1e-6)
+    assert_same((FGSM().perturb(other) + 1) / 2, expected, atol=1e-6)
 
 
 @given(st.integers(1, 255), st.integers(0, 2**64 - 1), st.sampled_from(list(Norm)))

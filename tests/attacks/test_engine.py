@@ -1,4 +1,4 @@
-"""The engine: stored images are aimed at, the classifier itself has the last word, seeds belong to images."""
+"""Engine: attacks optimize stored images, the exact classifier decides on success, seeds belong to images."""
 
 import dataclasses
 import tracemalloc

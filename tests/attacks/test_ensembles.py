@@ -1,4 +1,4 @@
-"""Several attacks as one: an image is robust if none of them breaks it; each is run on what still stands."""
+"""Ensembles: an image is robust if no member breaks it; each member runs on the images that still stand."""
 
 import dataclasses
 from typing import Any, ClassVar

@@ -1,4 +1,4 @@
-"""The attacks that a config can name, and what it is told when it names another or gives a wrong parameter."""
+"""Selection of attacks by a config: names, parameters, and messages for mistakes."""
 
 import subprocess
 import sys
@@ -8,11 +8,13 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from dermrobust.attacks.apgd import APGDCE
+from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.registry import ATTACKS
-from dermrobust.attacks.selection import AnyAttack, read_attack
+from dermrobust.attacks.selection import AnyAttack, NamedAttacks, read_attack
 
 config = TypeAdapter(AnyAttack)
+named: TypeAdapter[dict[str, Attack]] = TypeAdapter(NamedAttacks)
 
 
 LATE = """
@@ -93,3 +95,21 @@ def test_a_config_has_a_schema_that_editors_can_read() -> None:
 
     assert "apgd_ce" in str(schema)
     assert APGDCE.model_fields["steps"].description in str(schema)
+
+
+@pytest.mark.parametrize("name", ["pgd", "pgd_40", "a", "a" * 64])
+def test_an_attack_may_have_any_identifier_as_its_name_in_results(name: str) -> None:
+    assert named.validate_python({name: "pgd"}) == {name: PGD()}
+
+
+@pytest.mark.parametrize(
+    "name", ["", "PGD", "pgd-40", "pgd 40", "40", "_pgd", "../pgd", "pgd/40", "pgd\n", "a" * 65, 3]
+)
+def test_a_name_that_cannot_stand_in_a_path_is_refused(name: object) -> None:
+    """Results are stored under these names."""
+    with pytest.raises(
+        ValidationError, match="cannot name an attack in results; use up to 64 lower-case letters"
+    ) as it:
+        named.validate_python({"fgsm": "fgsm", name: "pgd"})
+
+    assert repr(name) in str(it.value)

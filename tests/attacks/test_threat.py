@@ -1,4 +1,4 @@
-"""Threat models: whatever an attack returns, what is stored lies inside the budget."""
+"""Threat models: stored images lie inside the budget, whatever an attack returns."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Universal perturbations: one for all images; and transfer: examples that were crafted on another model."""
+"""Universal perturbations and transferred examples."""
 
 import dataclasses
 

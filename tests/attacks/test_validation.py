@@ -1,4 +1,4 @@
-"""What no attack can be run on is one clear message before any work; a broken attack is an error, never a result."""
+"""Validation: invalid inputs are refused before any work, and invalid outputs of an attack are errors."""
 
 import dataclasses
 import math
@@ -117,7 +117,7 @@ def test_what_cannot_be_attacked_is_refused_before_any_work(given: Given, words:
     ids=lambda value: "-".join(value)[:50] if isinstance(value, list) else "",
 )
 @pytest.mark.parametrize("door", [attack_pixels, fit_universal])
-def test_stored_images_have_the_same_door(given: Given, words: list[str], door: Callable[..., Any]) -> None:
+def test_stored_images_are_validated_too(given: Given, words: list[str], door: Callable[..., Any]) -> None:
     if door is fit_universal:
         if isinstance(given.attack, CarliniWagnerL2):
             pytest.skip("another attack")
