@@ -1,34 +1,33 @@
-"""Attacking one shard of examples and writing the result: the unit of work on a Beam worker."""
+"""Adversarial examples of a shard: crafting, and the records that are stored."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.engine import attack_pixels, record_seeds
 from dermrobust.attacks.target import Target
-from dermrobust.attacks.threat import ThreatModel
+from dermrobust.attacks.threat import Pixels, ThreatModel
 from dermrobust.components import storage
 from dermrobust.components.examples import Batch, encode, encode_pixels
+from dermrobust.models.task import IMAGE, IMAGE_ID
 
 
 @dataclass(frozen=True)
 class Crafting:
-    """How adversarial examples are made.
+    """An attack with everything that it needs beside model and images.
 
     Attributes:
-        name: of the attack, as it stands on every record.
-        attack: the attack and its parameters.
-        threat: the budget.
-        batch_size: images a step.
-        seed: of random starts.
-        source_model: fingerprint of the attacked model, as it stands on every record.
-        stop_at_success: leave an image as soon as the model errs on it.
+        name: Name of the attack in results, written to every record.
+        attack: Attack with its parameters.
+        threat: Budget.
+        batch_size: Number of images per gradient step.
+        seed: Random seed of the attack.
+        source_model: Fingerprint of the attacked model, written to every record.
+        stop_at_success: Leave an image as soon as the model errs on it.
     """
 
     name: str
@@ -39,26 +38,27 @@ class Crafting:
     source_model: str
     stop_at_success: bool
 
-    def craft(self, target: Target, batch: Batch) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """Return adversarial images of a batch: uint8 [count, size, size, 3], inside the budget."""
+    def craft(self, target: Target, batch: Batch) -> Pixels:
+        """Return adversarial images of a batch: uint8 [count, height, width, 3], inside the budget."""
         return attack_pixels(
             self.attack,
             target,
             batch.pixels,
             batch.labels,
-            record_seeds(batch.columns["image/id"], attack=self.name, threat=self.threat, seed=self.seed),
+            # A seed for each image by its id: neither shards, bundles nor retries change an adversarial image.
+            record_seeds(batch.columns[IMAGE_ID], attack=self.name, threat=self.threat, seed=self.seed),
             threat=self.threat,
             batch_size=self.batch_size,
             stop_at_success=self.stop_at_success,
         )
 
-    def records(self, batch: Batch, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Iterator[bytes]:
-        """Yield serialized adversarial records."""
+    def records(self, batch: Batch, pixels: Pixels) -> Iterator[bytes]:
+        """Yield serialized adversarial records: the features of the clean ones, and those of the attack."""
         for index, image in enumerate(pixels):
             yield encode(
                 {
                     **batch.record(index),
-                    "image/encoded": encode_pixels(image),
+                    IMAGE: encode_pixels(image),
                     "attack": self.name,
                     "norm": str(self.threat.norm),
                     "epsilon": float(self.threat.epsilon),

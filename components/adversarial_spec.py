@@ -1,4 +1,4 @@
-"""What an artifact of adversarial examples holds."""
+"""Description of an artifact of adversarial examples."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ SPEC = "adversarial.json"
 
 
 class AdversarialSpec(BaseModel):
-    """As `adversarial.json` beside the shards.
+    """Description of adversarial examples, stored as `adversarial.json` beside the shards.
 
     Attributes:
-        split: of the images that were attacked.
-        shards: how many.
-        count: adversarial images.
-        attack: the attack and its parameters.
-        threat: the budget.
-        source_model: fingerprint of the model that was attacked.
+        split: Split of the attacked images.
+        shards: Number of shards.
+        count: Number of adversarial images.
+        attack: Attack with its parameters.
+        threat: Budget.
+        source_model: Fingerprint of the attacked model.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,7 +36,7 @@ class AdversarialSpec(BaseModel):
 
     @classmethod
     def read(cls, artifact: Artifact) -> AdversarialSpec:
-        """Read the spec of an artifact."""
+        """Read the description of an artifact."""
         return cls.model_validate(artifact.read_json(SPEC))
 
 

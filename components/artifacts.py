@@ -108,6 +108,9 @@ class ArtifactStore:
         attempt = "resumable" if resumable else uuid.uuid4().hex[:8]
         uri = storage.join(self.root, "staging", f"{type_.value}-{fingerprint}-{attempt}")
         storage.make_folder(uri)
+        if resumable:
+            # They would be published with the artifact and change its digest.
+            storage.remove_partial_files(uri)
         return uri
 
     def publish(self, staged: str, type_: ArtifactType, fingerprint: str, origin: Provenance) -> Artifact:

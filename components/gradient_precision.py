@@ -1,4 +1,4 @@
-"""The parameter of the stages that attack: in which precision gradients are computed."""
+"""Gradient precision: a parameter of the stages that attack."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from pydantic import Field
 
 GRADIENT_PRECISION: Any = Field(
     "float32",
-    description="Of an attack's gradients. bfloat16: faster on CPUs with AMX or AVX-512-BF16 (docs/benchmarks.md); not "
-    "measured on others. Whether an attack has succeeded is decided in float32 all the same.",
+    description="Precision of an attack's gradients. bfloat16 is faster on CPUs with AMX or AVX-512-BF16 "
+    "(docs/benchmarks.md) and not measured on others. Success is decided in float32 either way.",
 )

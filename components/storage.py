@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, cast
 from pydantic import BaseModel, ConfigDict
 
 _CHUNK = 1 << 20
+_PARTIAL = ".partial-"
 
 
 def _file_systems() -> Any:
@@ -94,7 +95,7 @@ def atomic_file(uri: str) -> Iterator[str]:
     A worker that is stopped leaves no half file behind under the final name, and one that is repeated replaces it.
     """
     make_folder(posixpath.dirname(uri))
-    partial = f"{uri}.partial-{uuid.uuid4().hex[:8]}"
+    partial = f"{uri}{_PARTIAL}{uuid.uuid4().hex[:8]}"
     try:
         yield partial
         if is_local(uri):
@@ -105,6 +106,13 @@ def atomic_file(uri: str) -> Iterator[str]:
         with contextlib.suppress(Exception):
             remove(partial)
         raise
+
+
+def remove_partial_files(uri: str) -> None:
+    """Delete what killed processes left below a URI: files that `atomic_file` did not finish."""
+    for name in list_files(uri):
+        if _PARTIAL in name:
+            remove(join(uri, name))
 
 
 def make_folder(uri: str) -> None:

@@ -1,10 +1,9 @@
-"""Augment: adversarial examples of the training images, crafted against a trained model."""
+"""Augment: craft adversarial examples of the training images against a trained model."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from dermrobust.attacks.cleverhans.fgsm import FGSM
 from dermrobust.attacks.selection import AnyAttack
 from dermrobust.attacks.target import Precision
 from dermrobust.attacks.threat import ThreatModel
@@ -15,15 +14,16 @@ from dermrobust.components.gradient_precision import GRADIENT_PRECISION
 
 
 class AugmentParams(Params):
-    """Which adversarial examples are crafted."""
+    """Parameters of crafting."""
 
-    attack: AnyAttack = Field(default_factory=FGSM, description="The attack and its parameters.")
+    # By name, so that the module of the default attack counts only where it is selected (see `Params.plugins`).
+    attack: AnyAttack = Field("fgsm", validate_default=True, description="Attack: a name, or a name with parameters.")
     epsilon: StorableThreat = Field(
         ThreatModel(4), description='Budget: 4 (L-infinity, in 1/255), "linf:4/255", "l2:0.5".'
     )
-    batch_size: int = Field(128, ge=1, le=4096, description="Images a gradient step.")
+    batch_size: int = Field(128, ge=1, le=4096, description="Number of images per gradient step.")
     gradient_precision: Precision = GRADIENT_PRECISION
-    seed: int = Field(0, ge=0, lt=2**31, description="Of random starts.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Random seed of the attack.")
 
 
 AUGMENT = Component(
@@ -33,4 +33,5 @@ AUGMENT = Component(
     outputs={"adversarial": ArtifactType.ADVERSARIAL_EXAMPLES},
     executor="dermrobust.components.augment.executor:run",
     libraries=("tensorflow", "keras", "cleverhans"),
+    resumable=True,
 )

@@ -1,4 +1,4 @@
-"""The work of augment: one shard of training images in, one shard of adversarial images out."""
+"""Executor of augment: map each shard of training images to one shard of adversarial images."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 
+from dermrobust.attacks.target import Precision
 from dermrobust.components import storage
 from dermrobust.components.adversarial_shard import Crafting, write_records
 from dermrobust.components.adversarial_spec import SPEC, AdversarialSpec
@@ -34,7 +35,7 @@ def run(context: Context) -> None:
         batch_size=params.batch_size,
         seed=params.seed,
         source_model=model.fingerprint,
-        # What a model trains on makes the most of the budget.
+        # Training gains from images that use the whole budget, not from the nearest ones that fool the model.
         stop_at_success=False,
     )
     elements = [
@@ -62,19 +63,20 @@ def run(context: Context) -> None:
 
 
 class AttackShard(beam.DoFn):
-    """Attacks a shard; the model is loaded once per process.
+    """Attack one shard.
 
     Batches are cut within a shard, so neither the number of workers nor a retry changes a pixel.
     """
 
-    def __init__(self, model: Artifact, crafting: Crafting, precision: str, task: Task) -> None:
-        """Attack this model in this way."""
+    def __init__(self, model: Artifact, crafting: Crafting, precision: Precision, task: Task) -> None:
+        """Attack a model with gradients of a precision; records have the features of the task."""
         self._model, self._crafting, self._precision, self._task = model, crafting, precision, task
 
     def process(self, element: tuple[str, str]) -> Iterator[None]:
-        """Read the first shard, write the second."""
+        """Write the second shard from the first, unless an interrupted execution has."""
         source, target_uri = element
-        write_records(target_uri, self._records(source))
+        if not storage.exists(target_uri):
+            write_records(target_uri, self._records(source))
         yield from ()
 
     def _records(self, source: str) -> Iterator[bytes]:

@@ -18,4 +18,5 @@ PREPROCESS = Component(
     outputs={"examples": ArtifactType.EXAMPLES},
     executor="dermrobust.components.preprocess.executor:run",
     libraries=("tensorflow", "tensorflow-datasets"),
+    resumable=True,
 )

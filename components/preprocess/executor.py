@@ -18,6 +18,9 @@ from dermrobust.models.pixels import from_encoded
 from dermrobust.models.preprocessing import Preprocessing
 from dermrobust.models.task import IMAGE, LABEL, Task
 
+_COUNTS = "counts"
+"""Folder with the class counts of each shard."""
+
 
 def run(context: Context) -> None:
     """Preprocess every shard on Beam and describe the result in `examples.json`."""
@@ -48,16 +51,19 @@ class PreprocessShard(beam.DoFn):
         self._source, self._output, self._preprocessing, self._task = source, output, preprocessing, task
 
     def process(self, element: tuple[Split, int, int]) -> Iterator[None]:
-        """Write the shard and its class counts."""
+        """Write the shard and its class counts, unless an interrupted execution has."""
         split, index, count = element
         name = shard_name(split, index, count)
+        counted = storage.join(self._output, _COUNTS, f"{name}.json")
+        if storage.exists(counted):
+            return
         labels: Counter[str] = Counter()
         with storage.atomic_file(storage.join(self._output, name)) as path, tf.io.TFRecordWriter(path) as writer:
             for record in self._records(split, index):
                 labels[str(record[LABEL])] += 1
                 writer.write(encode(record))
-        # Counted here, because nothing else reads all records; a file for each shard needs no shuffle to add them up.
-        storage.write_json(storage.join(self._output, "counts", f"{name}.json"), labels)
+        # Counted here, because nothing else reads all records. Written last: it marks a finished shard.
+        storage.write_json(counted, labels)
         yield from ()
 
     def _records(self, split: Split, index: int) -> Iterator[dict[str, Any]]:
@@ -87,7 +93,7 @@ def _write_spec(source: str, output: str, preprocessing: Preprocessing, task: Ta
     for split, lengths in shards.items():
         for index in range(len(lengths)):
             name = shard_name(split, index, len(lengths))
-            totals[split].update(storage.read_json(storage.join(output, "counts", f"{name}.json")))
+            totals[split].update(storage.read_json(storage.join(output, _COUNTS, f"{name}.json")))
     spec = ExamplesSpec(
         task=task,
         preprocessing=preprocessing,

@@ -17,8 +17,9 @@ from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.selection import AnyAttack, read_attack
 from dermrobust.attacks.threat import Norm, ThreatModel
 from dermrobust.components import storage
+from dermrobust.components.adversarial_shard import Crafting
 from dermrobust.components.adversarial_spec import AdversarialSpec, shard_uris
-from dermrobust.components.artifacts import Artifact
+from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType
 from dermrobust.components.augment.component import AUGMENT, AugmentParams
 from dermrobust.components.evaluation.params import PredictParams
 from dermrobust.components.evaluation.predictions import ADVERSARIAL, PREDICTIONS, prediction_uris
@@ -183,6 +184,25 @@ def test_crafting_again_gives_the_same_artifact(
     again = workshop.make(AUGMENT, CRAFTED[attack], f"{attack}_again", examples=examples, model=model)["adversarial"]
 
     assert again.digest == crafted[attack].digest
+
+
+def test_an_interrupted_run_keeps_its_finished_shards_and_nothing_half_finished(
+    crafted: dict[str, Artifact],
+    workshop: Workshop,
+    examples: Artifact,
+    model: Artifact,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    staged = ArtifactStore(str(workshop.root)).stage(ArtifactType.ADVERSARIAL_EXAMPLES, "killed", resumable=True)
+    (uri,) = shard_uris(crafted["pgd"], AdversarialSpec.read(crafted["pgd"]))
+    finished = storage.join(staged, uri.rpartition("/")[2])
+    for path in (finished, f"{finished}.partial-0123abcd"):
+        storage.write_bytes(path, storage.read_bytes(uri))
+    monkeypatch.setattr(Crafting, "craft", lambda *_: pytest.fail("crafted again"))
+
+    made = workshop.make(AUGMENT, CRAFTED["pgd"], "killed", examples=examples, model=model)["adversarial"]
+
+    assert made.digest == crafted["pgd"].digest
 
 
 def test_another_seed_gives_other_random_starts(

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from dermrobust.components import fingerprint as fingerprints
 from dermrobust.components.artifacts import Artifact, ArtifactType
-from dermrobust.components.augment.component import AUGMENT
+from dermrobust.components.augment.component import AUGMENT, AugmentParams
 from dermrobust.components.component import NOT_IN_FINGERPRINT, Component, Params
 from dermrobust.components.export.component import EXPORT
 from dermrobust.components.fingerprint import fingerprint, library_versions, source_digest
@@ -158,20 +158,10 @@ def test_every_library_that_a_component_names_is_installed(real: Component) -> N
         ("dermrobust.components.train.executor", "dermrobust.components.train.executor", "def run"),
         ("dermrobust.components.train.executor", "dermrobust.components.train.loop", "def train"),
         ("dermrobust.components.train.executor", "dermrobust.components.storage", "_CHUNK = "),
-        (
-            "dermrobust.components.train.executor",
-            "dermrobust.models.networks",
-            "def small_resnet",
-        ),  # named as text in the registry
-        ("dermrobust.components.train.executor", "dermrobust.models.objectives.cross_entropy", "class CrossEntropy"),
-        ("dermrobust.components.augment.executor", "dermrobust.attacks.cleverhans.pgd", "class PGD"),
-        (
-            "dermrobust.components.augment.executor",
-            "dermrobust.attacks.cleverhans.gradient_step",
-            "def gradient_steps",
-        ),  # imported late
+        ("dermrobust.components.train.executor", "dermrobust.models.objectives.losses", "def cross_entropy"),  # late
+        ("dermrobust.components.augment.executor", "dermrobust.attacks.engine", "def attack_pixels"),
         ("dermrobust.components.predict.executor", "dermrobust.models.classifier", "def attack_target"),
-        ("dermrobust.components.preprocess.executor", "dermrobust.models.preprocessing", "def decode"),
+        ("dermrobust.components.preprocess.executor", "dermrobust.models.pixels", "def decode"),
         (
             "dermrobust.components.ingest.executor",
             "dermrobust.components.ingest.datasets.synthetic.lesion",
@@ -188,6 +178,35 @@ def test_it_changes_with_the_code_of_every_module_that_takes_part(
     edit(module, change, f"edited = 1\n{change}")
 
     assert source_digest(executor) != before
+
+
+TRAINED = TrainParams.model_validate({"network": "resnet", "objective": "trades"})
+CRAFTED = AugmentParams.model_validate({"attack": "pgd"})
+
+
+@pytest.mark.parametrize(
+    ("real", "params", "module", "change", "counts"),
+    [
+        (TRAIN, TRAINED, "dermrobust.models.networks.resnet", "def resnet", True),
+        (TRAIN, TRAINED, "dermrobust.models.networks.residual", "def residual_network", True),
+        (TRAIN, TRAINED, "dermrobust.models.networks.small_resnet", "def small_resnet", False),
+        (TRAIN, TRAINED, "dermrobust.models.objectives.trades", "class Trades", True),
+        (TRAIN, TRAINED, "dermrobust.models.objectives.cross_entropy", "class CrossEntropy", False),
+        (TRAIN, TRAINED, "dermrobust.models.registry", "NETWORKS = ", False),
+        (AUGMENT, CRAFTED, "dermrobust.attacks.cleverhans.pgd", "class PGD", True),
+        (AUGMENT, CRAFTED, "dermrobust.attacks.cleverhans.gradient_step", "def gradient_steps", True),  # imported late
+        (AUGMENT, CRAFTED, "dermrobust.attacks.cleverhans.fgsm", "class FGSM", False),
+        (AUGMENT, CRAFTED, "dermrobust.attacks.registry", "ATTACKS = ", False),
+    ],
+)
+def test_of_the_plugins_those_count_that_are_selected(
+    real: Component, params: Params, module: str, change: str, counts: bool, edit: Edit
+) -> None:
+    before = fingerprint(real, params, {})
+
+    edit(module, change, f"edited = 1\n{change}")
+
+    assert (fingerprint(real, params, {}) != before) is counts
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,17 @@ import keras
 import numpy as np
 import pytest
 
-from dermrobust.models.registry import NETWORKS, checked_name, resolve
+from dermrobust.models.image_size import InputShape
+from dermrobust.models.registry import NETWORKS
 
 CLASS_COUNT = 7
-SIZES = (16, 20)  # the second leaves odd sizes on the way down
-every_network = pytest.mark.parametrize("name", sorted(NETWORKS))
+SHAPES = ((16, 16, 3), (20, 20, 3), (12, 20, 3))  # the later ones leave odd sizes on the way down
+every_network = pytest.mark.parametrize("name", NETWORKS.names)
 
 
-def build(name: str, size: int = SIZES[0], seed: int = 0) -> keras.Model:
-    return resolve(name, NETWORKS)(size, CLASS_COUNT, seed)
+def build(name: str, shape: InputShape = SHAPES[0], seed: int = 0) -> keras.Model:
+    network: keras.Model = NETWORKS.resolve(name)(shape, CLASS_COUNT, seed)
+    return network
 
 
 def weights_differ(one: keras.Model, two: keras.Model) -> bool:
@@ -20,14 +22,14 @@ def weights_differ(one: keras.Model, two: keras.Model) -> bool:
 
 
 @every_network
-@pytest.mark.parametrize("size", SIZES)
-def test_a_network_turns_images_into_logits(name: str, size: int) -> None:
-    network = build(name, size)
-    images = np.random.default_rng(0).random((32, size, size, 3), dtype=np.float32)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_network_turns_images_into_logits(name: str, shape: InputShape) -> None:
+    network = build(name, shape)
+    images = np.random.default_rng(0).random((32, *shape), dtype=np.float32)
 
     logits = np.asarray(network(images, training=False))
 
-    assert network.input_shape == (None, size, size, 3)
+    assert network.input_shape == (None, *shape)
     assert logits.shape == (32, CLASS_COUNT)
     assert logits.dtype == np.float32
     assert np.isfinite(logits).all()
@@ -57,6 +59,11 @@ def test_networks_of_other_seeds_share_their_compiled_attacks(name: str) -> None
 
 
 @every_network
+def test_initial_weights_do_not_depend_on_the_image_size(name: str) -> None:
+    assert not weights_differ(build(name, SHAPES[0]), build(name, SHAPES[-1]))
+
+
+@every_network
 def test_every_variable_moves_in_training_or_is_a_statistic(name: str) -> None:
     network = build(name)
 
@@ -65,5 +72,5 @@ def test_every_variable_moves_in_training_or_is_a_statistic(name: str) -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="there is no network 'vgg'; there are: resnet, small_resnet"):
-        checked_name("vgg", NETWORKS, "network")
+    with pytest.raises(ValueError, match="there is no network 'vgg'; there are: small_resnet, resnet"):
+        NETWORKS.check("vgg")

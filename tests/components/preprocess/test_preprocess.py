@@ -1,4 +1,4 @@
-"""What the network sees: small 8-bit images, the same in every stage and in every run."""
+"""Preprocessing: small 8-bit images, the same in every stage and in every run."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from dermrobust.attacks.threat import Pixels
 from dermrobust.components import raw_dataset, storage
 from dermrobust.components.artifacts import Artifact, ArtifactType
 from dermrobust.components.component import Context
-from dermrobust.components.examples import ExamplesSpec, Split, record_features, shard_uris
+from dermrobust.components.examples import ExamplesSpec, Split, read_batches, record_features, shard_uris
 from dermrobust.components.ingest.datasets import builder as builder_module
 from dermrobust.components.preprocess import executor
 from dermrobust.components.preprocess.component import PreprocessParams
@@ -47,9 +48,14 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
         return ingest(folder_params(folder / "raw"), folder).dataset
 
 
-def preprocess(dataset: Artifact, output: Path, constancy: Literal["none", "shades_of_gray"] = "none") -> Artifact:
+def preprocess(
+    dataset: Artifact,
+    output: Path,
+    constancy: Literal["none", "shades_of_gray"] = "none",
+    size: int | tuple[int, int] = SIZE,
+) -> Artifact:
     context = Context(
-        params=PreprocessParams(image_size=SIZE, color_constancy=constancy),
+        params=PreprocessParams(image_size=size, color_constancy=constancy),
         inputs={"dataset": (dataset,)},
         outputs={"examples": str(output / "examples")},
         work_folder=str(output / "work"),
@@ -148,10 +154,39 @@ def test_color_constancy_is_applied_and_recorded(dataset: Artifact, examples: Ar
     assert Path(first).read_bytes() != Path(other).read_bytes()
 
 
+def test_images_may_be_rectangles_of_up_to_512_pixels(dataset: Artifact, tmp_path: Path) -> None:
+    made = preprocess(dataset, tmp_path, size=(384, 512))
+
+    spec = ExamplesSpec.read(made)
+    assert spec.preprocessing == Preprocessing(image_size=(384, 512))
+    assert made.read_json("examples.json")["preprocessing"]["image_size"] == [384, 512]
+    batch = next(read_batches(shard_uris(made, spec, Split.TEST)[0], 4, spec.task))
+    assert batch.pixels.shape[1:] == spec.preprocessing.input_shape == (384, 512, 3)
+
+
+def test_an_interrupted_run_goes_on_from_its_finished_shards(
+    dataset: Artifact, examples: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preprocess(dataset, tmp_path)
+    unfinished = shard_uris(examples, ExamplesSpec.read(examples), Split.TRAIN)[-1].rpartition("/")[2]
+    for path in (unfinished, f"counts/{unfinished}.json", "examples.json"):
+        (tmp_path / "examples" / path).unlink()
+    read: list[tuple[Split, int]] = []
+    real = raw_dataset.read_shard
+    monkeypatch.setattr(raw_dataset, "read_shard", lambda uri, *place: read.append(place) or real(uri, *place))
+
+    again = preprocess(dataset, tmp_path)
+
+    assert len(read) == 1
+    assert list(storage.entries(again.uri)) == list(storage.entries(examples.uri))
+
+
 # The function that all stages share
 
 
-def network_pixels(image: Pixels, size: int = SIZE, constancy: Literal["none", "shades_of_gray"] = "none") -> Pixels:
+def network_pixels(
+    image: Pixels, size: int | tuple[int, int] = SIZE, constancy: Literal["none", "shades_of_gray"] = "none"
+) -> Pixels:
     pixels: Pixels = to_network_pixels(image, Preprocessing(image_size=size, color_constancy=constancy)).numpy()
     return pixels
 
@@ -162,6 +197,66 @@ def test_any_photograph_becomes_a_square_of_the_size(height: int, width: int, si
     pixels = network_pixels(draw(0, height, width), size)
     assert pixels.dtype == np.uint8
     assert pixels.shape == (size, size, 3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(height=st.integers(1, 90), width=st.integers(1, 90), size=st.tuples(*[st.integers(8, 40)] * 2))
+def test_any_photograph_becomes_a_rectangle_of_the_size(height: int, width: int, size: tuple[int, int]) -> None:
+    assert network_pixels(draw(0, height, width), size).shape == (*size, 3)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "rows", "columns"),
+    [
+        (12, 40, slice(None), slice(8, 32)),  # too wide for 8 : 16
+        (40, 16, slice(16, 24), slice(None)),  # too high
+        (20, 40, slice(None), slice(None)),
+    ],
+)
+def test_the_largest_centered_region_of_the_aspect_ratio_is_kept(
+    height: int, width: int, rows: slice, columns: slice
+) -> None:
+    image = draw(5, height, width)
+    region = np.ascontiguousarray(image[rows, columns])
+    assert region.shape[0] * 2 == region.shape[1]
+    np.testing.assert_array_equal(network_pixels(image, (8, 16)), network_pixels(region, (8, 16)))
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [(32, 32), ([32, 48], (32, 48)), ((32, 32), 32), ([8, 1024], (8, 1024)), ([512], 512)]
+)
+def test_an_image_size_is_one_number_or_two(given: Any, read: int | tuple[int, int]) -> None:
+    preprocessing = Preprocessing.model_validate({"image_size": given})
+
+    assert preprocessing.image_size == read
+    assert Preprocessing.model_validate_json(preprocessing.model_dump_json()) == preprocessing
+    assert preprocessing.input_shape == (preprocessing.height, preprocessing.width, 3)
+    assert (preprocessing.height, preprocessing.width) == (read if isinstance(read, tuple) else (read, read))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (7, "a side of an image has 8 to 1024 pixels; found 7"),
+        (1025, "8 to 1024"),
+        ([32, 7], r"8 to 1024 pixels; found \[32, 7\]"),
+        ([32, 32, 3], r"expected one number for a square, or \[height, width\], in pixels; found \[32, 32, 3\]"),
+        ([], "expected one number"),
+        ("32", "expected one number"),
+        (32.5, "expected one number"),
+        (True, "expected one number"),
+    ],
+)
+def test_another_image_size_is_refused(given: Any, message: str) -> None:
+    with pytest.raises(ValidationError, match=message) as error:
+        PreprocessParams.model_validate({"image_size": given})
+    assert error.value.errors()[0]["loc"] == ("image_size",)
+
+
+def test_the_schema_offers_both_forms_of_an_image_size() -> None:
+    square, sides = PreprocessParams.model_json_schema()["properties"]["image_size"]["anyOf"]
+    assert (square["type"], square["minimum"], square["maximum"]) == ("integer", 8, 1024)
+    assert (sides["type"], sides["minItems"], sides["maxItems"]) == ("array", 2, 2)
 
 
 def test_an_image_of_the_size_is_left_as_it_is() -> None:
