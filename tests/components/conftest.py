@@ -40,7 +40,9 @@ class Workshop:
         """Return what a component makes; `name` stands for the fingerprint, and gives the folder of its work."""
         given = {key: value if isinstance(value, tuple) else (value,) for key, value in inputs.items()}
         store = ArtifactStore(str(self.root))
-        staged = {key: store.stage(type_, name, resumable=component.resumable) for key, type_ in component.outputs.items()}
+        staged = {
+            key: store.stage(type_, name, resumable=component.resumable) for key, type_ in component.outputs.items()
+        }
         work = self.root / "work" / name
         work.mkdir(parents=True, exist_ok=True)
         component.execute(Context(params, given, staged, str(work), progress=progress or Silent()))
