@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 from dermrobust.attacks.engine import fit_universal, record_seeds, to_images
 from dermrobust.attacks.logits import logits_of
 from dermrobust.attacks.threat import Pixels
-from dermrobust.attacks.universal import Universal
+from dermrobust.attacks.universal import FixedPerturbation, Universal
 from dermrobust.components import storage
 from dermrobust.components.adversarial_shard import Crafting, write_records
 from dermrobust.components.artifacts import Artifact
@@ -28,10 +28,8 @@ from dermrobust.components.evaluation.predictions import (
     PREDICTIONS,
     adversarial_name,
     folder_name,
-    part_name,
     predictions_table,
 )
-from dermrobust.components.evaluation.tables import read_tables, write_table
 from dermrobust.components.evaluation.thresholds import CLEAN
 from dermrobust.components.examples import (
     Batch,
@@ -42,34 +40,9 @@ from dermrobust.components.examples import (
     read_shard,
     shard_uris,
 )
-from dermrobust.components.progress import watch_files
 from dermrobust.components.slices.derive import derived_features
+from dermrobust.components.units import Unit, run_units
 from dermrobust.models.task import IMAGE_ID, Task
-
-_UNITS = "units"
-"""Folder of the finished units' tables; it is gone when the artifact is published."""
-
-
-@dataclass(frozen=True)
-class Unit:
-    """Images of one shard under one attack at one budget.
-
-    Attributes:
-        source: URI of the shard of clean images.
-        shard: index of the shard.
-        shards: number of shards.
-        place: index of the attack and budget among those of the parameters; -1 for clean images.
-    """
-
-    source: str
-    shard: int
-    shards: int
-    place: int
-
-    @property
-    def table(self) -> str:
-        """Path of the unit's predictions in the artifact; the file is written last, so it marks a finished unit."""
-        return f"{_UNITS}/{self.shard:05d}/{self.place + 1:04d}.parquet"
 
 
 def run(context: Context) -> None:
@@ -85,7 +58,7 @@ def run(context: Context) -> None:
         for name, attack in params.attacks.items()
         for threat in params.epsilons
     ]
-    work = Work(
+    predictor = Predictor(
         attacked=Attacked.of(context, params),
         crafting=tuple(crafting),
         transferred=dict(zip(params.transferred, context.inputs.get("transferred", ()), strict=True)),
@@ -93,32 +66,27 @@ def run(context: Context) -> None:
         task=spec.task,
         slices=params.slices,
     )
+    # Place 0 is that of clean images; those of attacks and budgets follow in their order.
     units = [
-        Unit(uri, index, len(shards), place) for index, uri in enumerate(shards) for place in range(-1, len(crafting))
+        Unit(uri, index, len(shards), PREDICTIONS, place)
+        for index, uri in enumerate(shards)
+        for place in range(1 + len(crafting))
     ]
     universal = [place for place, made in enumerate(crafting) if isinstance(made.attack, Universal)]
     training = shard_uris(examples, spec, Split.TRAIN)
-    folder = storage.join(output, _UNITS)
-    with watch_files(context.progress, "evaluate", folder, ".parquet", len(units)), context.beam.pipeline() as root:
-        found = (
-            root
-            | "Universal attacks" >> beam.Create(universal)
-            | "Find perturbations" >> beam.ParDo(FindPerturbation(work, training))
-        )
-        _ = (
-            root
-            | "Units" >> beam.Create(units)
-            | "Spread" >> beam.Reshuffle()
-            | "Predict" >> beam.ParDo(PredictUnit(work), beam.pvalue.AsDict(found))
-            | "By shard" >> beam.GroupByKey()
-            | "Merge" >> beam.ParDo(MergeShard(output))
-        )
-    storage.remove(folder)
+
+    def found(root: beam.Pipeline) -> Any:
+        fitted = root | "Universal attacks" >> beam.Create(universal)
+        return beam.pvalue.AsDict(fitted | "Find perturbations" >> beam.ParDo(FindPerturbation(predictor, training)))
+
+    run_units(context.beam, context.progress, output, units, predictor, found)
 
 
 @dataclass(frozen=True)
-class Work:
-    """What is done to a model, the same for all units.
+class Predictor:
+    """Attacks and scores the images of a unit; what is done is the same for all units.
+
+    What is scored is what is stored: 8-bit images inside the budget, by the network as it will be exported.
 
     Attributes:
         attacked: the model and its surrogates.
@@ -136,77 +104,31 @@ class Work:
     task: Task
     slices: tuple[str, ...]
 
-
-class FindPerturbation(beam.DoFn):
-    """Finds a universal perturbation on training images, since the attacker has not seen the test images."""
-
-    def __init__(self, work: Work, shards: Sequence[str]) -> None:
-        self._work, self._shards = work, list(shards)
-
-    def process(self, place: int) -> Iterator[tuple[int, Crafting]]:
-        """Yield the crafting at `place` with its perturbation fixed."""
-        crafting = self._work.crafting[place]
-        assert isinstance(crafting.attack, Universal)
-        batch = first_records(self._shards, crafting.attack.images, self._work.task)
-        ids, seed = batch.columns[IMAGE_ID], crafting.seed
-        seeds = record_seeds(ids, attack=crafting.name, threat=crafting.threat, seed=seed)
-        fixed = fit_universal(
-            crafting.attack,
-            self._work.attacked.target(),
-            batch.pixels,
-            batch.labels,
-            seeds,
-            threat=crafting.threat,
-            batch_size=crafting.batch_size,
-        )
-        content = io.BytesIO()
-        np.save(content, fixed.perturbation, allow_pickle=False)
-        name = f"{folder_name(crafting.name, crafting.threat)}.npy"
-        storage.write_bytes(storage.join(self._work.output, ADVERSARIAL, name), content.getvalue())
-        yield place, dataclasses.replace(crafting, attack=fixed)
-
-
-class PredictUnit(beam.DoFn):
-    """Attacks and scores the images of one unit.
-
-    What is scored is what is stored: 8-bit images inside the budget, by the network as it will be exported.
-    """
-
-    def __init__(self, work: Work) -> None:
-        self._work = work
-
-    def process(self, unit: Unit, found: Mapping[int, Crafting]) -> Iterator[tuple[int, Unit]]:
-        """Write the unit's files, unless an interrupted execution has; yield (shard, unit).
+    def __call__(self, unit: Unit, found: Mapping[int, Crafting]) -> pa.Table:
+        """Write the unit's adversarial images and return its predictions.
 
         Args:
-            unit: what to do.
-            found: attacks that had to be fitted first, by their place.
+            unit: a shard, under one attack and budget or none.
+            found: attacks that had to be fitted first, by their index among those of the parameters.
         """
-        uri = storage.join(self._work.output, unit.table)
-        if not storage.exists(uri):
-            write_table(uri, self._predictions(unit, found))
-        yield unit.shard, unit
-
-    def _predictions(self, unit: Unit, found: Mapping[int, Crafting]) -> pa.Table:
-        work, crafting = self._work, None
-        if unit.place >= 0:
-            crafting = found.get(unit.place, work.crafting[unit.place])
+        crafting = None if unit.place == 0 else found.get(unit.place - 1, self.crafting[unit.place - 1])
         rows: list[dict[str, Any]] = []
         records: list[bytes] = []
-        for batch in read_shard(unit.source, work.task):
+        for batch in read_shard(unit.source, self.task):
             pixels = batch.pixels
             if crafting is not None:
                 pixels = self._adversarial(unit, crafting, batch)
                 records += crafting.records(batch, pixels)
             rows += self._rows(batch, pixels, crafting)
         if crafting is not None:
+            # Before the table, which marks the unit as finished.
             name = adversarial_name(crafting.name, crafting.threat, unit.shard, unit.shards)
-            write_records(storage.join(work.output, name), records)
-        return predictions_table(rows, work.task, work.slices)
+            write_records(storage.join(self.output, name), records)
+        return predictions_table(rows, self.task, self.slices)
 
     def _adversarial(self, unit: Unit, crafting: Crafting, batch: Batch) -> Pixels:
-        artifact = self._work.transferred.get(crafting.name)
-        target = self._work.attacked.target()
+        artifact = self.transferred.get(crafting.name)
+        target = self.attacked.target()
         if artifact is None:
             return crafting.craft(target, batch)
         name = adversarial_name(crafting.name, crafting.threat, unit.shard, unit.shards)
@@ -221,9 +143,9 @@ class PredictUnit(beam.DoFn):
         return np.where(wrong[:, None, None, None], batch.pixels, crafted)
 
     def _rows(self, batch: Batch, pixels: Pixels, crafting: Crafting | None) -> list[dict[str, Any]]:
-        attacked = self._work.attacked
+        attacked = self.attacked
         logits = logits_of(classifier_of(attacked.model), to_images(pixels), attacked.batch_size)
-        derived = derived_features(self._work.slices, batch.pixels)
+        derived = derived_features(self.slices, batch.pixels)
         return [
             {
                 **batch.record(index),
@@ -239,16 +161,35 @@ class PredictUnit(beam.DoFn):
         ]
 
 
-class MergeShard(beam.DoFn):
-    """Joins the tables of a shard's units: clean images first, then attacks and budgets in their order."""
+class FindPerturbation(beam.DoFn):
+    """Finds a universal perturbation on training images, since the attacker has not seen the test images."""
 
-    def __init__(self, output: str) -> None:
-        self._output = output
+    def __init__(self, predictor: Predictor, shards: Sequence[str]) -> None:
+        self._predictor, self._shards = predictor, list(shards)
 
-    def process(self, element: tuple[int, Iterable[Unit]]) -> Iterator[None]:
-        """Write the shard's predictions."""
-        units = sorted(element[1], key=lambda unit: unit.place)
-        table = read_tables([storage.join(self._output, unit.table) for unit in units])
-        name = part_name(units[0].shard, units[0].shards)
-        write_table(storage.join(self._output, PREDICTIONS, name), table.combine_chunks())
-        yield from ()
+    def process(self, place: int) -> Iterator[tuple[int, Crafting]]:
+        """Yield the crafting at `place` with its perturbation fixed."""
+        crafting = self._predictor.crafting[place]
+        name = f"{folder_name(crafting.name, crafting.threat)}.npy"
+        uri = storage.join(self._predictor.output, ADVERSARIAL, name)
+        if not storage.exists(uri):
+            content = io.BytesIO()
+            np.save(content, self._fit(crafting).perturbation, allow_pickle=False)
+            storage.write_bytes(uri, content.getvalue())
+        perturbation = np.load(io.BytesIO(storage.read_bytes(uri)), allow_pickle=False)
+        yield place, dataclasses.replace(crafting, attack=FixedPerturbation(perturbation=perturbation))
+
+    def _fit(self, crafting: Crafting) -> FixedPerturbation:
+        assert isinstance(crafting.attack, Universal)
+        batch = first_records(self._shards, crafting.attack.images, self._predictor.task)
+        ids, seed = batch.columns[IMAGE_ID], crafting.seed
+        seeds = record_seeds(ids, attack=crafting.name, threat=crafting.threat, seed=seed)
+        return fit_universal(
+            crafting.attack,
+            self._predictor.attacked.target(),
+            batch.pixels,
+            batch.labels,
+            seeds,
+            threat=crafting.threat,
+            batch_size=crafting.batch_size,
+        )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -16,13 +15,12 @@ from dermrobust.attacks.engine import to_images
 from dermrobust.attacks.logits import logits_of
 from dermrobust.attacks.target import Target
 from dermrobust.attacks.threat import Pixels
-from dermrobust.components import storage
 from dermrobust.components.artifacts import Artifact
 from dermrobust.components.attack_targets import Attacked, classifier_of, has_only_probabilities, probabilities_of
 from dermrobust.components.component import Context
 from dermrobust.components.corruptions.natural import SEVERITIES, corrupt
 from dermrobust.components.evaluation.params import ProbeParams
-from dermrobust.components.evaluation.predictions import adversarial_name, part_name, prediction_uris, share_of
+from dermrobust.components.evaluation.predictions import adversarial_name, prediction_uris, share_of
 from dermrobust.components.evaluation.probes import (
     CORRUPTED,
     HEALTH,
@@ -31,44 +29,14 @@ from dermrobust.components.evaluation.probes import (
     PROBES_SCHEMA,
     corrupted_schema,
 )
-from dermrobust.components.evaluation.tables import read_tables, write_table
 from dermrobust.components.examples import Batch, ExamplesSpec, Split, read_images, read_shard, shard_uris
 from dermrobust.components.probe.network_diagnostics import examine
 from dermrobust.components.probe.plan import Probe, planned_probes
 from dermrobust.components.probe.standing import Broken, Flags
-from dermrobust.components.progress import watch_files
+from dermrobust.components.units import Unit, run_units
 from dermrobust.models.task import IMAGE_ID, Task, column
 
-_UNITS = "units"
-"""Folder of the finished units' tables; it is gone when the artifact is published."""
-
 Rows = list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Unit:
-    """Work on the first images of one shard.
-
-    Attributes:
-        source: URI of the shard of clean images.
-        predictions: URI of the shard's predictions.
-        shard: index of the shard.
-        shards: number of shards.
-        folder: PROBES, HEALTH or CORRUPTED.
-        place: index of the probe; 0 for the others.
-    """
-
-    source: str
-    predictions: str
-    shard: int
-    shards: int
-    folder: str
-    place: int = 0
-
-    @property
-    def table(self) -> str:
-        """Path of the unit's table in the artifact."""
-        return f"{_UNITS}/{self.shard:05d}/{self.folder}-{self.place:04d}.parquet"
 
 
 def run(context: Context) -> None:
@@ -80,44 +48,33 @@ def run(context: Context) -> None:
     shards = shard_uris(examples, spec, Split.TEST)
     output = context.outputs["probes"]
     values = spec.preprocessing.height * spec.preprocessing.width * spec.task.channels
-    work = Work(
+    prober = Prober(
         attacked=Attacked.of(context, params),
         params=params,
         probes=tuple(planned_probes(params, model.fingerprint, values, len(shards))),
         transferred=dict(zip(params.transferred, context.inputs.get("transferred", ()), strict=True)),
-        output=output,
+        predictions=tuple(prediction_uris(context.input("predictions"))),
         task=spec.task,
     )
-    predictions = prediction_uris(context.input("predictions"))
     units = [
-        Unit(source, predicted, index, len(shards), folder, place)
-        for index, (source, predicted) in enumerate(zip(shards, predictions, strict=True))
-        for folder, count in ((PROBES, len(work.probes)), (HEALTH, 1), (CORRUPTED, 1))
+        Unit(uri, index, len(shards), folder, place)
+        for index, uri in enumerate(shards)
+        for folder, count in ((PROBES, len(prober.probes)), (HEALTH, 1), (CORRUPTED, 1))
         for place in range(count)
     ]
-    folder = storage.join(output, _UNITS)
-    with watch_files(context.progress, "evaluate", folder, ".parquet", len(units)), context.beam.pipeline() as root:
-        _ = (
-            root
-            | "Units" >> beam.Create(units)
-            | "Spread" >> beam.Reshuffle()
-            | "Probe" >> beam.ParDo(ProbeUnit(work))
-            | "By shard" >> beam.GroupByKey()
-            | "Merge" >> beam.ParDo(MergeShard(output))
-        )
-    storage.remove(folder)
+    run_units(context.beam, context.progress, output, units, prober)
 
 
 @dataclass(frozen=True)
-class Work:
-    """What is done to a model, the same for all units.
+class Prober:
+    """Carries out a unit of work: a probe, the diagnostics of the network, or all corruptions.
 
     Attributes:
         attacked: the model and its surrogates.
         params: parameters of the component.
         probes: attacks and budgets, in the order of the results.
         transferred: adversarial examples that were crafted on another model, by the name of that model.
-        output: URI of the artifact.
+        predictions: URIs of the model's predictions, shard by shard.
         task: the classification problem.
     """
 
@@ -125,25 +82,12 @@ class Work:
     params: ProbeParams
     probes: tuple[Probe, ...]
     transferred: Mapping[str, Artifact]
-    output: str
+    predictions: tuple[str, ...]
     task: Task
 
-
-class ProbeUnit(beam.DoFn):
-    """Carries out one unit of work."""
-
-    def __init__(self, work: Work) -> None:
-        self._work = work
-
-    def process(self, unit: Unit) -> Iterator[tuple[tuple[str, int], Unit]]:
-        """Write the unit's table, unless an interrupted execution has; yield ((folder, shard), unit)."""
-        uri = storage.join(self._work.output, unit.table)
-        if not storage.exists(uri):
-            write_table(uri, self._table(unit))
-        yield (unit.folder, unit.shard), unit
-
-    def _table(self, unit: Unit) -> pa.Table:
-        task, rows = self._work.task, Rows()
+    def __call__(self, unit: Unit) -> pa.Table:
+        """Return the unit's table."""
+        task, rows = self.task, Rows()
         work, schema = {
             PROBES: (self._probe, PROBES_SCHEMA),
             HEALTH: (self._examine, HEALTH_SCHEMA),
@@ -154,10 +98,10 @@ class ProbeUnit(beam.DoFn):
         return pa.Table.from_pylist(rows, schema=schema)
 
     def _probe(self, unit: Unit, batch: Batch) -> Rows:
-        probe, classifier = self._work.probes[unit.place], classifier_of(self._work.attacked.model)
+        probe, classifier = self.probes[unit.place], classifier_of(self.attacked.model)
         part = batch.first(probe.images)
         epsilon = probe.crafting.threat.epsilon
-        standing = Broken.read(unit.predictions).standing(part.columns[IMAGE_ID], probe.against, epsilon)
+        standing = Broken.read(self.predictions[unit.shard]).standing(part.columns[IMAGE_ID], probe.against, epsilon)
         scores = iter(self._scores(classifier, self._adversarial(unit, probe, part, standing)))
         rows: Rows = []
         for place in range(len(part.labels)):
@@ -182,15 +126,15 @@ class ProbeUnit(beam.DoFn):
         if not standing.any():
             return part.pixels[:0]
         if probe.source is None:
-            return probe.crafting.craft(self._work.attacked.target(), _taken(part, standing))
+            return probe.crafting.craft(self.attacked.target(), _taken(part, standing))
         name = adversarial_name(probe.crafting.name, probe.crafting.threat, unit.shard, unit.shards)
-        ids, crafted, _ = read_images(self._work.transferred[probe.source].path(name))
+        ids, crafted, _ = read_images(self.transferred[probe.source].path(name))
         if ids != part.columns[IMAGE_ID]:
             raise ValueError(f"probe: '{name}' does not hold the first images of '{unit.source}'")
         return crafted[standing]
 
     def _examine(self, unit: Unit, batch: Batch) -> Rows:
-        params, model = self._work.params, self._work.attacked.model
+        params, model = self.params, self.attacked.model
         part = batch.first(share_of(params.images, unit.shards))
         found = examine(classifier_of(model), to_images(part.pixels), part.labels, params.batch_size)
         columns = {field.name: getattr(found, field.name).tolist() for field in dataclasses.fields(found)}
@@ -202,10 +146,10 @@ class ProbeUnit(beam.DoFn):
 
     def _corrupt(self, unit: Unit, batch: Batch) -> Rows:
         rows: Rows = []
-        classifier, group = classifier_of(self._work.attacked.model), self._work.task.group_key
-        part = batch.first(share_of(self._work.params.corruption_images, unit.shards))
+        classifier, group = classifier_of(self.attacked.model), self.task.group_key
+        part = batch.first(share_of(self.params.corruption_images, unit.shards))
         ids = part.columns[IMAGE_ID]
-        for corruption in self._work.params.corruptions if ids else ():
+        for corruption in self.params.corruptions if ids else ():
             for severity in SEVERITIES:
                 pixels = corrupt(corruption, severity, part.pixels, ids)
                 predicted = self._scores(classifier, pixels).argmax(axis=1)
@@ -225,22 +169,7 @@ class ProbeUnit(beam.DoFn):
     def _scores(self, classifier: Target, pixels: Pixels) -> npt.NDArray[np.float32]:
         if not len(pixels):
             return np.empty((0, 0), np.float32)
-        return probabilities_of(logits_of(classifier, to_images(pixels), self._work.params.batch_size))
-
-
-class MergeShard(beam.DoFn):
-    """Joins the tables of a shard's units, in their order."""
-
-    def __init__(self, output: str) -> None:
-        self._output = output
-
-    def process(self, element: tuple[tuple[str, int], Iterable[Unit]]) -> Iterator[None]:
-        """Write the table of a folder and shard."""
-        units = sorted(element[1], key=lambda unit: unit.place)
-        table = read_tables([storage.join(self._output, unit.table) for unit in units])
-        name = part_name(units[0].shard, units[0].shards)
-        write_table(storage.join(self._output, units[0].folder, name), table.combine_chunks())
-        yield from ()
+        return probabilities_of(logits_of(classifier, to_images(pixels), self.params.batch_size))
 
 
 def _taken(batch: Batch, chosen: Flags) -> Batch:
