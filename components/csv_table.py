@@ -115,13 +115,13 @@ def _cells(path: Path, content: bytes) -> list[tuple[str, ...]]:
     except pa.ArrowInvalid as error:
         raise UserError(f"'{path}' is not a text table in UTF-8: {error}") from error
     if ragged:
-        row = ragged[0]
-        raise UserError(
-            f"'{path}', line {row.number}: {row.actual_columns} value{'' if row.actual_columns == 1 else 's'}, but the "
-            f"header has {row.expected_columns} (found: {row.text[:_SHOWN]!r}). Separate values as the header does, and quote those that contain "
-            f"{separator!r}"
-        )
+        raise UserError(f"'{path}', {_told(ragged[0])}; quote values that contain {separator!r}")
     return list(zip(*([value.strip() for value in values.to_pylist()] for values in table.columns), strict=True))
+
+
+def _told(row: pa_csv.InvalidRow) -> str:
+    values = f"{row.actual_columns} value{'' if row.actual_columns == 1 else 's'}"
+    return f"line {row.number}: {values}, but the header has {row.expected_columns} (found: {row.text[:_SHOWN]!r})"
 
 
 def _check_names(path: Path, names: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ from dermrobust.components.artifacts import Artifact, ArtifactType
 from dermrobust.components.component import Context
 from dermrobust.components.ingest.component import IngestParams, SplitParams
 from dermrobust.components.ingest.datasets.folder.source import FolderSource
-from dermrobust.models.lesions import HAM10000_CLASSES
+from dermrobust.models.tasks.ham10000 import TASK
 
 COLUMNS = ("lesion_id", "image_id", "dx", "age", "sex", "localization")
 
@@ -28,7 +28,7 @@ Row = dict[str, str]
 """A row of metadata as it stands in the table."""
 
 
-def metadata_rows(count: int = 60, classes: Sequence[str] = HAM10000_CLASSES) -> list[Row]:
+def metadata_rows(count: int = 60, classes: Sequence[str] = TASK.class_names) -> list[Row]:
     """Rows in which two images show one lesion; with the default salt 60 of them put every class into train."""
     return [
         {

@@ -72,7 +72,9 @@ def _generate(builder: ImageBuilder, params: IngestParams, context: Context, rep
     # TFDS prints to stdout, which belongs to results.
     quiet = contextlib.redirect_stdout(io.StringIO())
     with quiet, watch_files(context.progress, "ingest", reports, ".json", None):
-        builder.download_and_prepare(download_config=download, download_dir=storage.join(context.work_folder, "downloads"))
+        # TFDS makes the folder though nothing is downloaded.
+        downloads = storage.join(context.work_folder, "downloads")
+        builder.download_and_prepare(download_config=download, download_dir=downloads)
 
 
 def _read_reports(reports: str) -> tuple[list[QuarantinedRecord], dict[Split, ShardCounts]]:

@@ -27,7 +27,7 @@ TASK = Task(
     group_key="lesion/id",
     critical=("mel",),
     critical_title="melanoma",
-    # Actinic keratosis is a precursor of squamous cell carcinoma, and HAM10000 counts it with intraepithelial carcinoma.
+    # Actinic keratosis is a precursor of squamous cell carcinoma; HAM10000 has both in its malignant class akiec.
     malignant=("mel", "bcc", "ak", "scc"),
     features=(AGE, SEX, ANATOMIC_SITE, SKIN_TONE),
     corruptions=HAM10000.corruptions,

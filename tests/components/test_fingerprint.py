@@ -163,7 +163,7 @@ def test_every_library_that_a_component_names_is_installed(real: Component) -> N
         ("dermrobust.components.predict.executor", "dermrobust.models.classifier", "def attack_target"),
         ("dermrobust.components.preprocess.executor", "dermrobust.models.pixels", "def decode"),
         (
-            "dermrobust.components.ingest.executor",
+            "dermrobust.components.ingest.datasets.synthetic.source",
             "dermrobust.components.ingest.datasets.synthetic.lesion",
             "import numpy",
         ),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from dermrobust.models.lesions import HAM10000_CLASSES
+from dermrobust.models.tasks.ham10000 import TASK
 from dermrobust.pipeline.cli.main import main
 from tests.datasets import encoded, write_files, write_table
 from tests.foreign_models import BYTES, SIZE, exported, learned, taking
@@ -25,7 +25,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("audit")
     pixels, labels = colored_images(70, SIZE, seed=7)
     write_files(root / "images", {f"P{index}.png": encoded(image) for index, image in enumerate(pixels)})
-    rows = [{"image_id": f"P{index}", "dx": HAM10000_CLASSES[label]} for index, label in enumerate(labels)]
+    rows = [{"image_id": f"P{index}", "dx": TASK.class_names[label]} for index, label in enumerate(labels)]
     write_table(root / "labels.csv", rows)
     taking(BYTES).save(root / "model.keras")
     learned().save(root / "control.keras")
@@ -108,7 +108,7 @@ def test_a_saved_model_is_audited(first: Result, audit: Command, root: Path) -> 
 def test_a_model_that_does_not_fit_the_data_leaves_no_model_behind(first: Result, audit: Command, root: Path) -> None:
     before = sorted((root / "out" / "artifacts" / "model").iterdir())
 
-    result = audit("model.keras", "--classes", ",".join([*HAM10000_CLASSES, "scc"]))
+    result = audit("model.keras", "--classes", ",".join([*TASK.class_names, "scc"]))
 
     assert result.exit_code == 2
     assert "the model tells 7 classes apart, but 8 are named" in result.stderr

@@ -20,7 +20,7 @@ from dermrobust.pipeline.cli.main import main
 pytestmark = pytest.mark.slow
 
 SMALL: dict[str, Any] = {
-    "ingest": {"synthetic": {"count": 360}},
+    "ingest": {"dataset": {"dataset": "synthetic", "count": 360}},
     "preprocess": {"image_size": 16},
     "train": {"epochs": 3, "warmup_epochs": 0, "xla": False},
     "defences": {"fast": {"objective": {"objective": "fast", "epsilon": "linf:4/255"}, "class_sampling": "sqrt"}},
@@ -117,7 +117,7 @@ def test_progress_goes_to_stderr_and_chatter_nowhere(tmp_path: Path) -> None:
         "--set",
         f"root={tmp_path}",
         "--set",
-        "ingest.synthetic.count=200",
+        "ingest.dataset.count=200",
     ]
     done = subprocess.run([*program, *arguments], capture_output=True, text=True, check=True)
     assert {node["status"] for node in json.loads(done.stdout)["nodes"]} == {"done"}

@@ -50,6 +50,11 @@ def threshold(**values: Any) -> Values:
     return at("evaluate.gate", {"candidate": "pgd", "thresholds": [{"metric": "accuracy", "min": 0.5} | values]})
 
 
+def folder_data(**values: Any) -> Values:
+    """A config whose images are in a folder."""
+    return at("ingest.dataset", {"dataset": "folder"} | values)
+
+
 # Mistakes
 
 LESS_THAN_A_LEVEL = "is less than one level of an 8-bit image; the least is 1"
@@ -61,7 +66,8 @@ FIRST = "evaluate.gate.thresholds.0"
     [
         (at("trian", {}), "trian", "train"),
         (at("train.epoch", 3), "train.epoch", "epochs"),
-        (at("ingest.folder.columns.image", "x"), "ingest.folder.columns.image", "image_id"),
+        (folder_data(columns={"image": "x"}), "ingest.dataset.columns.image", "image_id"),
+        (folder_data(colums={}), "ingest.dataset.colums", "columns"),
         (at("ingest.splits.tst", 0.1), "ingest.splits.tst", "test"),
         (at("augment.attacks.mine", {"attack": "pgd", "stepz": 1}), "augment.attacks.mine.stepz", "steps"),
         (at("evaluate.attacks.pgd", {"attack": "pgd", "step": 1}), "evaluate.attacks.pgd.step", "steps"),
@@ -101,7 +107,7 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
         (at("evaluate.epsilons", [1, "two"]), "evaluate.epsilons.1: 'two' is no threat model; write a norm"),
         (at("evaluate.epsilons", [1, "l3:2"]), "evaluate.epsilons.1: 'l3:2' is no threat model"),
         (at("evaluate.epsilons", [True]), "evaluate.epsilons.0: True is no threat model"),
-        (at("ingest.dataset", "mnist"), "ingest.dataset: Input should be 'synthetic', 'ham10000' or 'folder'"),
+        (at("ingest.dataset", "mnist"), "ingest.dataset: there is no data set 'mnist'; there are: synthetic, ham10000"),
         (
             at("augment.attacks.x", {"attack": "deepfool"}),
             "augment.attacks.x: there is no attack 'deepfool'; there are: fgsm",
@@ -147,8 +153,24 @@ def test_a_value_of_the_wrong_type_is_named_with_what_was_found(tmp_path: Path, 
         (at("ingest.splits", {"validation": 0.5, "test": 0.5}), "ingest.splits: validation and test together"),
         (at("ingest.splits.test", 1), "ingest.splits.test: Input should be less than 1"),
         (at("ingest.splits.validation", 0), "ingest.splits.validation: Input should be greater than 0"),
-        (at("ingest.folder.classes", ["mel", "MEL"]), "ingest.folder: classes must differ"),
-        (at("ingest.folder.classes", ["mel"]), "ingest.folder.classes: Tuple should have at least 2 items"),
+        (folder_data(classes=["mel", "MEL"]), "ingest.dataset.classes: classes must differ"),
+        (folder_data(classes=["mel"]), "ingest.dataset.classes: Tuple should have at least 2 items"),
+        (folder_data(columns={"dx": None}), "ingest.dataset.columns.dx: every table has this column; name it"),
+        (folder_data(task={"name": "x", "class_names": ["a", "A"]}), "ingest.dataset.task: two classes have the same"),
+        (
+            folder_data(task={"name": "x", "class_names": ["a", "b"]}, classes=["a", "b"]),
+            "ingest.dataset: give 'task' or 'classes', not both",
+        ),
+        (
+            at("ingest.synthetic.count", 200),
+            "ingest: the key 'synthetic' has become a part of 'dataset'. "
+            'Write {"dataset": {"dataset": "synthetic", "count": 200}}',
+        ),
+        (
+            at("ingest", {"dataset": "folder", "folder": {"classes": ["a", "b"]}}),
+            "ingest: the key 'folder' has become a part of 'dataset'. "
+            'Write {"dataset": {"dataset": "folder", "classes": ["a", "b"]}}',
+        ),
         (at("ingest.max_bad_fraction", 1.01), "ingest.max_bad_fraction: Input should be less than or equal to 1"),
         (at("train.network", "vgg"), "train.network: there is no network 'vgg'; there are: "),
         (at("train.objective", "hinge"), "train.objective: there is no objective 'hinge'; there are: "),
@@ -181,7 +203,7 @@ def test_the_gate_names_models_that_exist(tmp_path: Path, role: str) -> None:
 
 
 def test_the_gate_may_name_classes_of_the_data_set(tmp_path: Path) -> None:
-    values = threshold(lesion="wart") | at("ingest", {"dataset": "folder", "folder": {"classes": ["Wart", "Mole"]}})
+    values = threshold(lesion="wart") | folder_data(classes=["Wart", "Mole"])
     assert load(tmp_path, values).class_names() == ("wart", "mole")
     values["ingest"]["dataset"] = "synthetic"
     assert "'wart' is no class" in refusal(tmp_path, values)

@@ -6,7 +6,7 @@ import pytest
 
 from dermrobust.components.artifacts import Artifact
 from dermrobust.components.audit.component import ADOPT_DATA, AdoptDataParams
-from dermrobust.models.lesions import HAM10000_CLASSES
+from dermrobust.models.tasks.ham10000 import TASK
 from tests.components.conftest import Workshop
 from tests.datasets import Row, encoded, write_files, write_table
 from tests.foreign_models import SIZE
@@ -26,7 +26,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def write_photos(folder: Path) -> list[Row]:
     """Write images and labels below a folder, and return the rows."""
     pixels, labels = colored_images(COUNT, SIZE, seed=7)
-    rows = [{"image_id": f"P{index:03d}", "dx": HAM10000_CLASSES[label]} for index, label in enumerate(labels)]
+    rows = [{"image_id": f"P{index:03d}", "dx": TASK.class_names[label]} for index, label in enumerate(labels)]
     write_files(folder / "images", {f"P{index:03d}.png": encoded(image) for index, image in enumerate(pixels)})
     write_table(folder / "labels.csv", rows)
     return rows
@@ -34,7 +34,7 @@ def write_photos(folder: Path) -> list[Row]:
 
 def data_params(photos: tuple[Path, Path], **changes: object) -> AdoptDataParams:
     """Parameters that adopt the photos."""
-    values = {"images": str(photos[0]), "labels": str(photos[1]), "class_names": HAM10000_CLASSES, "image_size": SIZE}
+    values = {"images": str(photos[0]), "labels": str(photos[1]), "class_names": TASK.class_names, "image_size": SIZE}
     return AdoptDataParams.model_validate({**values, **changes})
 
 

@@ -11,7 +11,6 @@ from dermrobust.components.audit.component import ADOPT_DATA
 from dermrobust.components.component import Component, Params
 from dermrobust.components.examples import ExamplesSpec, Split, read_shard, shard_uris
 from dermrobust.components.fingerprint import fingerprint
-from dermrobust.models.lesions import HAM10000_CLASSES
 from dermrobust.models.tasks.ham10000 import TASK
 from tests.components.audit.conftest import COUNT, data_params, write_photos
 from tests.components.conftest import Workshop
@@ -38,7 +37,7 @@ def test_every_image_is_there_with_its_label(adopted_images: Artifact) -> None:
 
     found = records(adopted_images)
 
-    assert spec.class_names == HAM10000_CLASSES
+    assert spec.class_names == TASK.class_names
     assert spec.preprocessing.image_size == SIZE
     assert spec.counts == {Split.TRAIN: 0, Split.VALIDATION: 0, Split.TEST: COUNT}
     assert spec.class_counts[Split.TEST] == np.bincount(labels, minlength=7).tolist()

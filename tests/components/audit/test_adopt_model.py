@@ -20,7 +20,7 @@ from dermrobust.components.foreign_files import ADOPTION, FOREIGN
 from dermrobust.components.model_files import ModelSpec, load_classifier
 from dermrobust.models.foreign.outputs import MASKS_GRADIENTS
 from dermrobust.models.foreign.spec import CANDIDATES, Adoption, ForeignSpec, InputFormat, OutputKind
-from dermrobust.models.lesions import HAM10000_CLASSES
+from dermrobust.models.tasks.ham10000 import TASK
 from tests.components.conftest import Workshop
 from tests.foreign_models import BYTES, SIGNED, SIZE, UNIT, exported, learned, taking
 from tests.small_networks import colored_images
@@ -65,12 +65,12 @@ def test_a_keras_model_is_adopted_whatever_it_takes(image_format: InputFormat, a
     np.testing.assert_allclose(logits, EXPECTED, atol=2e-3)
     assert not has_only_probabilities(model)
     spec = ModelSpec.read(model)
-    assert (spec.class_names, spec.preprocessing.image_size) == (HAM10000_CLASSES, SIZE)
+    assert (spec.class_names, spec.preprocessing.image_size) == (TASK.class_names, SIZE)
     assert foreign(model).input == image_format
     assert adoption(model).balanced_accuracy > 0.8
     assert findings(model) == {
         "image_size": ("16 px", "detected"),
-        "classes": (", ".join(HAM10000_CLASSES), "detected"),
+        "classes": (", ".join(TASK.class_names), "detected"),
         "input": (str(image_format), "detected"),
         "outputs": ("logits", "detected"),
     }

@@ -8,7 +8,7 @@ import pytest
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.audit.labels import LabelledImage, in_order, read_labels
 from dermrobust.components.audit.matching import image_files, matched
-from dermrobust.models.lesions import HAM10000_CLASSES
+from dermrobust.models.tasks.ham10000 import TASK
 from tests.datasets import write_files
 
 TWO = "image_id,dx\na,mel\nb,nv\n"
@@ -42,7 +42,7 @@ def test_tables_of_many_kinds_say_the_same(text: str, tmp_path: Path) -> None:
 def test_a_class_column_without_images_is_a_class_all_the_same(tmp_path: Path) -> None:
     text = "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\na,1,0,0,0,0,0,0\nb,0,1,0,0,0,0,0\n"
 
-    assert read_labels(table(tmp_path, text)).class_names == HAM10000_CLASSES
+    assert read_labels(table(tmp_path, text)).class_names == TASK.class_names
 
 
 def test_what_is_known_of_a_lesion_is_kept(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_what_is_known_of_a_lesion_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        (reversed(HAM10000_CLASSES), HAM10000_CLASSES),
+        (reversed(TASK.class_names), TASK.class_names),
         (("nv", "mel"), ("mel", "nv")),
         (("10", "9", "2"), ("2", "9", "10")),
     ],

@@ -28,7 +28,7 @@ from dermrobust.components.preprocess.component import PREPROCESS, PreprocessPar
 from dermrobust.components.probe.component import PROBE
 from dermrobust.components.train.component import TRAIN, TrainParams
 from dermrobust.models.classifier import save_network
-from dermrobust.models.lesions import HAM10000_CLASSES
+from dermrobust.models.tasks.ham10000 import TASK
 from tests.components.conftest import IMAGE_SIZE, Outputs, Workshop
 
 pytestmark = pytest.mark.slow
@@ -100,7 +100,7 @@ def evaluated(
     params = EvaluateParams(
         **shared,
         models=tuple(models),
-        class_names=HAM10000_CLASSES,
+        class_names=TASK.class_names,
         control=next(iter(models)),
         gate=Gate(candidate=tuple(models)[-1]),
     )
@@ -121,7 +121,7 @@ def concerns(evaluation: Artifact, model: str | None) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def images(workshop: Workshop) -> Artifact:
     """More images than other tests take, so that a small network learns something that can be broken."""
-    drawn = IngestParams(synthetic=SyntheticSource(count=600, height=32, width=40))
+    drawn = IngestParams(dataset=SyntheticSource(count=600, height=32, width=40))
     dataset = workshop.make(INGEST, drawn, "many drawn")["dataset"]
     return workshop.make(PREPROCESS, PreprocessParams(image_size=IMAGE_SIZE), "many drawn", dataset=dataset)["examples"]
 
@@ -269,7 +269,7 @@ def test_an_image_that_was_changed_in_storage_fails_its_check(
                 writer.write(line)
     probe = ProbeParams(**attacks, images=8, queries=0, spsa_images=0, corruption_images=8)
     probes = workshop.make(PROBE, probe, "tampered", **model_inputs, predictions=tampered)["probes"]
-    evaluate = EvaluateParams(**attacks, models=("only",), class_names=HAM10000_CLASSES, gate=Gate(candidate="only"))
+    evaluate = EvaluateParams(**attacks, models=("only",), class_names=TASK.class_names, gate=Gate(candidate="only"))
     made = workshop.make(EVALUATE, evaluate, "tampered", examples=images, predictions=tampered, probes=probes)[
         "evaluation"
     ]
@@ -284,7 +284,7 @@ def test_test_images_of_one_class_cannot_be_evaluated(
     spec["class_counts"]["test"] = [0, 0, 0, 0, 0, sum(spec["class_counts"]["test"]), 0]
     one = workshop.publish(ArtifactType.EXAMPLES, "one class", {"examples.json": json.dumps(spec).encode()})
     params = EvaluateParams(
-        attacks=ATTACKS, epsilons=EPSILONS, models=(), class_names=HAM10000_CLASSES, gate=Gate(candidate="control")
+        attacks=ATTACKS, epsilons=EPSILONS, models=(), class_names=TASK.class_names, gate=Gate(candidate="control")
     )
     with pytest.raises(UserError, match=r"test images are of 1 lesion class.*Add images of other classes"):
         workshop.make(EVALUATE, params, "one class", examples=one, predictions=(), probes=())

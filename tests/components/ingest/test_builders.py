@@ -22,13 +22,14 @@ from dermrobust.components.examples import Split
 from dermrobust.components.ingest import raw_content
 from dermrobust.components.ingest.component import IngestParams
 from dermrobust.components.ingest.datasets import builder as builder_module
-from dermrobust.components.ingest.datasets.builder import LesionConfig
+from dermrobust.components.ingest.datasets.builder import ImageConfig
 from dermrobust.components.ingest.datasets.folder.builder import Folder
-from dermrobust.components.ingest.datasets.folder.source import Columns, FolderSource
+from dermrobust.components.ingest.datasets.folder.source import FolderSource
 from dermrobust.components.ingest.datasets.ham10000.builder import Ham10000
+from dermrobust.components.ingest.datasets.ham10000.source import Ham10000Source
 from dermrobust.components.ingest.datasets.synthetic.builder import Synthetic
 from dermrobust.components.ingest.datasets.synthetic.source import SyntheticSource
-from dermrobust.models.lesions import HAM10000_CLASSES
+from dermrobust.models.tasks.ham10000 import TASK
 from tests.datasets import (
     Ingested,
     Row,
@@ -101,7 +102,7 @@ class FolderTest(DrawnExamples):
 class SyntheticTest(DrawnExamples):
     __test__ = True
     DATASET_CLASS = Synthetic
-    BUILDER_CONFIG_NAMES_TO_TEST = [LesionConfig(name="few", source=SyntheticSource(count=60, height=32, width=40))]
+    BUILDER_CONFIG_NAMES_TO_TEST = [ImageConfig(name="few", source=SyntheticSource(count=60, height=32, width=40))]
     SPLITS = {"train": 41, "validation": 4, "test": 15}
 
     @classmethod
@@ -162,7 +163,7 @@ def test_images_are_kept_byte_for_byte_with_their_metadata(tmp_path: Path) -> No
     for row in ROWS:
         record = found[row["image_id"]]
         assert record["image"]["encoded"] == contents[row["image_id"]]
-        assert HAM10000_CLASSES[record["label"]] == record["dx"] == row["dx"]
+        assert TASK.class_names[record["label"]] == record["dx"] == row["dx"]
         assert (record["lesion"], record["sex"]) == (row["lesion_id"], row["sex"])
         assert (record["age"], record["localization"]) == (float(row["age"]), row["localization"])
         assert record["age_group"] == {1: "20-39", 2: "40-59", 3: "60-79"}[int(row["age"]) // 20]
@@ -173,7 +174,7 @@ def test_images_are_kept_byte_for_byte_with_their_metadata(tmp_path: Path) -> No
 
 def ingest_release(folder: Path, **layout: bool) -> Ingested:
     write_release(folder / "raw", **layout)
-    return ingest(IngestParams(dataset="ham10000", path=str(folder / "raw")), folder)
+    return ingest(IngestParams(dataset=Ham10000Source(), path=str(folder / "raw")), folder)
 
 
 def test_the_release_gives_the_same_records_in_each_of_its_forms(tmp_path: Path) -> None:
@@ -201,7 +202,7 @@ def test_missing_files_are_named_with_the_tree_that_is_expected(tmp_path: Path, 
     write_release(tmp_path / "raw")
     for path in (tmp_path / "raw").glob(missing):
         path.unlink()
-    params = IngestParams(dataset="ham10000", path=str(tmp_path / "raw"))
+    params = IngestParams(dataset=Ham10000Source(), path=str(tmp_path / "raw"))
     for door in (raw_content.digest, lambda params: ingest(params, tmp_path)):
         with pytest.raises(UserError) as raised:
             door(params)
@@ -212,7 +213,7 @@ def test_missing_files_are_named_with_the_tree_that_is_expected(tmp_path: Path, 
 
 def test_a_folder_that_is_not_there_is_named_with_the_tree_that_is_expected(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a folder") as raised:
-        raw_content.digest(IngestParams(dataset="ham10000", path=str(tmp_path / "raw")))
+        raw_content.digest(IngestParams(dataset=Ham10000Source(), path=str(tmp_path / "raw")))
     assert_shows_the_tree(str(raised.value), tmp_path / "raw")
 
 
@@ -227,7 +228,7 @@ def test_half_of_the_release_is_refused_by_what_is_missing(tmp_path: Path) -> No
     write_release(tmp_path / "raw")
     (tmp_path / "raw" / "HAM10000_images_part_2.zip").unlink()
     with pytest.raises(UserError, match=r"30 of 60 records .*\n.* 30  missing_file"):
-        ingest(IngestParams(dataset="ham10000", path=str(tmp_path / "raw")), tmp_path)
+        ingest(IngestParams(dataset=Ham10000Source(), path=str(tmp_path / "raw")), tmp_path)
 
 
 # A user's own folder
@@ -244,8 +245,7 @@ def test_columns_have_the_names_that_the_config_gives(tmp_path: Path) -> None:
         row["gender"] = row["gender"][0].upper()
     write_files(tmp_path / "raw" / "images", drawn_files(ROWS))
     write_table(tmp_path / "raw" / "cases.csv", rows)
-    columns = Columns(**names, localization=None)
-    source = FolderSource(metadata="cases.csv", images="images", columns=columns)
+    source = FolderSource(metadata="cases.csv", images="images", columns={**names, "localization": None})
     found = {
         record["id"]: record for _, record in records(ingest(folder_params(tmp_path / "raw", source=source), tmp_path))
     }
@@ -269,7 +269,7 @@ def test_only_the_image_and_its_class_are_required(tmp_path: Path) -> None:
 def test_a_required_column_that_is_missing_is_named(tmp_path: Path, column: str) -> None:
     rows = [{own: value for own, value in row.items() if own != column} for row in ROWS]
     write_folder_data_set(tmp_path / "raw", rows, {"IMG_0000.png": b""})
-    with pytest.raises(UserError, match=rf"'metadata.csv' has no column '{column}' \(found: lesion_id, .*sex"):
+    with pytest.raises(UserError, match=rf"metadata\.csv' has no column '{column}' \(found: lesion_id, .*sex"):
         ingest(folder_params(tmp_path / "raw"), tmp_path)
 
 
@@ -294,7 +294,7 @@ def test_image_ids_may_have_their_suffix_or_not(tmp_path: Path, suffix: str) -> 
 
 
 def test_images_are_found_in_folders_below(tmp_path: Path) -> None:
-    for dx in HAM10000_CLASSES:
+    for dx in TASK.class_names:
         files = drawn_files([row for row in ROWS if row["dx"] == dx])
         write_files(tmp_path / "raw" / "by_class" / dx, files)
     write_table(tmp_path / "raw" / "metadata.csv", ROWS, ";")
@@ -332,11 +332,11 @@ def test_the_release_is_listed_as_it_was_published(tmp_path: Path, ham10000: Pat
     listing = Ham10000(data_dir=tmp_path).listing(ham10000)
     assert len(listing.records) == 10_015
     assert listing.rejected == []
-    assert Counter(record.dx for record in listing.records) == {
+    assert Counter(record.class_name for record in listing.records) == {
         "nv": 6705, "mel": 1113, "bkl": 1099, "bcc": 514, "akiec": 327, "vasc": 142, "df": 115,
     }  # fmt: skip
-    assert len({record.lesion_id for record in listing.records}) == 7_470
-    assert sum(math.isnan(record.age) for record in listing.records) == 57
+    assert len({record.group for record in listing.records}) == 7_470
+    assert sum(math.isnan(float(record.metadata["age"])) for record in listing.records) == 57
     assert all(record.locator for record in listing.records)
 
 
@@ -349,6 +349,6 @@ def test_no_real_image_is_a_bad_record(tmp_path: Path, ham10000: Path) -> None:
     with (ham10000 / "HAM10000_metadata.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))[::50][:200]
     write_table(raw / "HAM10000_metadata.csv", rows)
-    result = ingest(IngestParams(dataset="ham10000", path=str(raw), max_bad_fraction=0.0), tmp_path)
+    result = ingest(IngestParams(dataset=Ham10000Source(), path=str(raw), max_bad_fraction=0.0), tmp_path)
     assert result.quarantine() == []
     assert ids_and_classes(result) == {row["image_id"]: row["dx"] for row in rows}

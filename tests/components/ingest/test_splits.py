@@ -1,4 +1,4 @@
-"""Images of one lesion never stand on both sides of a split, and a split stays as it is when the data grow."""
+"""Images of one group are never on both sides of a split, and a split stays as it is when the data grow."""
 
 from __future__ import annotations
 
@@ -8,36 +8,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dermrobust.components.examples import Split
-from dermrobust.components.ingest.records import LesionRecord, SplitFractions
+from dermrobust.components.image_record import ImageRecord
+from dermrobust.components.ingest.splits import SplitFractions
 
 names = st.text(max_size=12)
 shares = st.floats(0.01, 0.49)
 fractions = st.builds(SplitFractions, validation=shares, test=shares, salt=st.text(min_size=1, max_size=8))
 records = st.lists(
-    st.builds(LesionRecord, image_id=names, lesion_id=names, dx=st.sampled_from(["mel", "nv", "bkl"])), max_size=60
+    st.builds(ImageRecord, image_id=names, group=names, class_name=st.sampled_from(["mel", "nv", "bkl"])), max_size=60
 )
 
 
-def lesions(count: int, images: int = 1) -> list[LesionRecord]:
+def lesions(count: int, images: int = 1) -> list[ImageRecord]:
     return [
-        LesionRecord(image_id=f"I{lesion}_{image}", lesion_id=f"L{lesion}", dx="nv")
+        ImageRecord(image_id=f"I{lesion}_{image}", group=f"L{lesion}", class_name="nv")
         for lesion in range(count)
         for image in range(images)
     ]
 
 
 @given(records=records, fractions=fractions)
-def test_no_lesion_is_in_two_splits(records: list[LesionRecord], fractions: SplitFractions) -> None:
+def test_no_lesion_is_in_two_splits(records: list[ImageRecord], fractions: SplitFractions) -> None:
     splits: dict[str, set[Split]] = defaultdict(set)
     for record in records:
-        if record.lesion_id:
-            splits[record.lesion_id].add(fractions.assign(record))
+        if record.group:
+            splits[record.group].add(fractions.assign(record))
     assert all(len(found) == 1 for found in splits.values())
 
 
 @given(first=records, second=records, fractions=fractions)
 def test_adding_records_moves_none(
-    first: list[LesionRecord], second: list[LesionRecord], fractions: SplitFractions
+    first: list[ImageRecord], second: list[ImageRecord], fractions: SplitFractions
 ) -> None:
     before = [fractions.assign(record) for record in first]
     after = [fractions.assign(record) for record in [*second, *first]]
@@ -47,7 +48,9 @@ def test_adding_records_moves_none(
 @given(lesion=st.text(min_size=1, max_size=12), images=st.tuples(names, names), dx=st.tuples(names, names))
 def test_neither_the_image_nor_its_class_decides(lesion: str, images: tuple[str, str], dx: tuple[str, str]) -> None:
     fractions = SplitFractions(0.3, 0.3, "salt")
-    first, second = (LesionRecord(image_id=images[i], lesion_id=lesion, dx=dx[i], age=float(i)) for i in range(2))
+    first, second = (
+        ImageRecord(image_id=images[i], group=lesion, class_name=dx[i], metadata={"age": float(i)}) for i in range(2)
+    )
     assert fractions.assign(first) == fractions.assign(second)
 
 
@@ -82,8 +85,6 @@ def test_a_larger_validation_share_takes_nothing_from_test() -> None:
 
 def test_images_without_a_lesion_id_are_each_a_lesion_of_their_own() -> None:
     fractions = SplitFractions(0.1, 0.2, "salt")
-    counts = Counter(
-        fractions.assign(LesionRecord(image_id=f"I{index}", lesion_id="", dx="nv")) for index in range(2000)
-    )
+    counts = Counter(fractions.assign(ImageRecord(image_id=f"I{index}", class_name="nv")) for index in range(2000))
     assert 0.16 < counts[Split.TEST] / 2000 < 0.24
     assert 0.07 < counts[Split.VALIDATION] / 2000 < 0.13

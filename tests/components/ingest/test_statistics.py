@@ -13,12 +13,14 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 from dermrobust.attacks.errors import UserError
 from dermrobust.components import raw_dataset
 from dermrobust.components.examples import Split
+from dermrobust.components.image_record import ImageRecord
 from dermrobust.components.ingest import statistics
 from dermrobust.components.ingest.component import SplitParams
 from dermrobust.components.ingest.datasets.folder.source import FolderSource
-from dermrobust.components.ingest.records import LesionRecord
 from dermrobust.components.ingest.statistics import ShardCounts
 from dermrobust.components.ingest.validation import ImageSize
+from dermrobust.models.task import Metadata
+from dermrobust.models.tasks.ham10000 import lesion_task
 from tests.datasets import (
     Ingested,
     Row,
@@ -161,7 +163,7 @@ def test_good_data_have_no_anomaly(ingested: Ingested) -> None:
 
 def test_identifiers_are_listed_up_to_a_number_that_one_reads() -> None:
     counts = counted([record(lesion_id=f"L{index:04d}") for index in range(200)])
-    proto = statistics.to_proto({Split.TRAIN: counts})
+    proto = statistics.to_proto({Split.TRAIN: counts}, lesion_task(CLASSES))
     lesion = features(proto.datasets[0])["lesion/id"].string_stats
     assert (lesion.unique, len(lesion.top_values)) == (200, 50)
 
@@ -169,14 +171,15 @@ def test_identifiers_are_listed_up_to_a_number_that_one_reads() -> None:
 # Anomalies
 
 
-def record(dx: str = "nv", lesion_id: str = "L1", sex: str = "male") -> LesionRecord:
-    return LesionRecord(image_id="I", lesion_id=lesion_id, dx=dx, age=50.0, sex=sex, localization="back")
+def record(dx: str = "nv", lesion_id: str = "L1", sex: str = "male") -> ImageRecord:
+    metadata: Metadata = {"age": 50.0, "age_group": "40-59", "sex": sex, "localization": "back"}
+    return ImageRecord(image_id="I", class_name=dx, group=lesion_id, metadata=metadata)
 
 
-def counted(records: list[LesionRecord]) -> ShardCounts:
+def counted(records: list[ImageRecord]) -> ShardCounts:
     counts = ShardCounts()
     for item in records:
-        counts.add(item, ImageSize(height=30, width=40))
+        counts.add(item, ImageSize(height=30, width=40), lesion_task(CLASSES))
     return counts
 
 
@@ -188,7 +191,7 @@ def complete() -> dict[Split, ShardCounts]:
 def refused(folder: Path, splits: dict[Split, ShardCounts], classes: tuple[str, ...] = CLASSES) -> str:
     """The message with which data are refused; the files must be there all the same."""
     with pytest.raises(UserError) as raised:
-        statistics.write(str(folder), splits, classes)
+        statistics.write(str(folder), splits, lesion_task(classes))
     assert len(read(folder).datasets) == len(Split)
     found = anomalies_pb2.Anomalies.FromString((folder / "anomalies.binpb").read_bytes())
     assert found.anomaly_info
@@ -196,7 +199,7 @@ def refused(folder: Path, splits: dict[Split, ShardCounts], classes: tuple[str, 
 
 
 def test_complete_data_are_accepted(tmp_path: Path) -> None:
-    statistics.write(str(tmp_path), complete(), CLASSES)
+    statistics.write(str(tmp_path), complete(), lesion_task(CLASSES))
 
 
 def test_a_class_without_a_training_image_is_refused(tmp_path: Path) -> None:
@@ -207,13 +210,13 @@ def test_a_class_without_a_training_image_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_class_may_be_absent_from_the_other_splits(tmp_path: Path) -> None:
-    statistics.write(str(tmp_path), complete() | {Split.TEST: counted([record("nv")])}, CLASSES)
+    statistics.write(str(tmp_path), complete() | {Split.TEST: counted([record("nv")])}, lesion_task(CLASSES))
 
 
 def test_any_number_of_classes_is_checked(tmp_path: Path) -> None:
     classes = tuple(f"class{index:03d}" for index in range(120))
     splits = {split: counted([record(dx) for dx in classes]) for split in Split}
-    statistics.write(str(tmp_path), splits, classes)
+    statistics.write(str(tmp_path), splits, lesion_task(classes))
 
 
 @pytest.mark.parametrize("empty", list(Split))

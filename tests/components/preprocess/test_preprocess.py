@@ -21,9 +21,9 @@ from dermrobust.components.examples import ExamplesSpec, Split, read_batches, re
 from dermrobust.components.ingest.datasets import builder as builder_module
 from dermrobust.components.preprocess import executor
 from dermrobust.components.preprocess.component import PreprocessParams
-from dermrobust.models.lesions import HAM10000_CLASSES
 from dermrobust.models.pixels import from_encoded, to_network_pixels
 from dermrobust.models.preprocessing import Preprocessing
+from dermrobust.models.tasks.ham10000 import TASK
 from tests.datasets import draw, encoded, folder_params, ingest, metadata_rows, write_folder_data_set
 
 SIZE = 16
@@ -123,7 +123,7 @@ def test_labels_and_metadata_are_unchanged(stored: Stored, photographs: Stored) 
     for name, (_, record) in stored.items():
         before = photographs[name][1]
         assert record["lesion/id"] == before["lesion"]["id"]
-        assert HAM10000_CLASSES[record["label"]] == record["dx"].decode()
+        assert TASK.class_names[record["label"]] == record["dx"].decode()
         for field in ("label", "dx", "age_group", "sex", "localization"):
             assert record[field] == before[field]
         np.testing.assert_array_equal(record["age"], before["age"])
@@ -132,13 +132,13 @@ def test_labels_and_metadata_are_unchanged(stored: Stored, photographs: Stored) 
 
 def test_the_counts_beside_the_shards_are_right(stored: Stored, examples: Artifact) -> None:
     spec = ExamplesSpec.read(examples)
-    assert spec.class_names == HAM10000_CLASSES
+    assert spec.class_names == TASK.class_names
     assert spec.preprocessing == Preprocessing(image_size=SIZE)
     assert spec.shards[Split.TRAIN] > 1
     for split in Split:
         labels = Counter(int(record["label"]) for found, record in stored.values() if found == split)
         assert spec.counts[split] == labels.total()
-        assert spec.class_counts[split] == [labels[label] for label in range(len(HAM10000_CLASSES))]
+        assert spec.class_counts[split] == [labels[label] for label in range(len(TASK.class_names))]
 
 
 def test_two_runs_give_identical_files(dataset: Artifact, examples: Artifact, tmp_path: Path) -> None:

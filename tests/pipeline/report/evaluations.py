@@ -262,10 +262,14 @@ class DrawnRoot:
     ) -> Path:
         """Note a run that evaluated; return the folder of its evaluation."""
         counts = {"train": 6964, "validation": 1121, "test": IMAGES}
-        listed = {"class_names": list(CLASSES), "counts": counts}
+        listed = {"task": {"class_names": list(CLASSES)}, "counts": counts}
         listed["class_counts"] = {split: [n // 7] * 6 + [n - 6 * (n // 7)] for split, n in counts.items()}
         data = self.publish(
-            ArtifactType.DATASET, f"data{salt}", "ingest", {"content": salt}, parameters={"dataset": "ham10000"}
+            ArtifactType.DATASET,
+            f"data{salt}",
+            "ingest",
+            {"content": salt},
+            parameters={"dataset": {"dataset": "ham10000"}},
         )
         examples = self.publish(
             *(ArtifactType.EXAMPLES, f"examples{salt}", "preprocess", {"examples.json": listed}),

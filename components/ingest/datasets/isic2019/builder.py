@@ -18,7 +18,7 @@ _IMAGE, _UNKNOWN = "image", "UNK"
 _COLUMNS = {"lesion_id": "lesion_id", "age": "age_approx", "sex": "sex", "localization": "anatom_site_general"}
 """Columns of the metadata by the names that the task gives them."""
 _DOWNSAMPLED = "_downsampled"
-"""Suffix of the images that the challenge stored at a smaller size; copies of the release leave it out here or there."""
+"""Suffix of images that the challenge stored at a smaller size; some copies of the release leave it out."""
 
 
 class Isic2019(ImageBuilder):
@@ -61,9 +61,10 @@ def _joined(
             detail = f"marked as {' and '.join(found) or 'no class'}; one class is needed"
             rejected.append(QuarantinedRecord(image_id, Reason.INVALID_METADATA, detail))
             continue
-        # The test images of class UNK have no label to learn: ingest sets them aside as of an unknown class.
+        # UNK is no class of the task; its images go to quarantine with those of other unknown labels.
         own = known.get(image_id, {})
-        rows.append({"image_id": image_id, "dx": found[0], **{key: own.get(name, "") for key, name in _COLUMNS.items()}})
+        details = {key: own.get(name, "") for key, name in _COLUMNS.items()}
+        rows.append({"image_id": image_id, "dx": found[0], **details})
     return rows, rejected
 
 
@@ -72,4 +73,3 @@ def _locators(ids: Iterable[str], images: Mapping[str, str]) -> dict[str, str]:
     exact = {Path(name).stem: locator for name, locator in images.items()}
     plain = {name.removesuffix(_DOWNSAMPLED): locator for name, locator in exact.items()}
     return {name: exact.get(name) or plain.get(name.removesuffix(_DOWNSAMPLED), "") for name in ids}
-
