@@ -30,7 +30,7 @@ def run(context: Context) -> None:
 
     Raises:
         Refused: the model is not blessed; nothing is written.
-        RuntimeError: loaded in one of the ways, the SavedModel does not return what the network does; nothing is written.
+        RuntimeError: the SavedModel cannot be loaded, or does not return what the network does; nothing is written.
     """
     params = context.params
     assert isinstance(params, ExportParams)

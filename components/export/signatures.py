@@ -36,9 +36,9 @@ class ServedClassifier(tf.Module):
         self._network = network
         self._preprocessing = preprocessing
         self._classes = tf.constant(list(class_names))
-        # A SavedModel restores the variables that its root owns. Keras layers are no tf.Modules, so they are listed here,
-        # and as tf.Variables: for a Keras variable tf.saved_model.save makes a second tf.Variable (keras#20095), and
-        # loaders of the TensorFlow 1 kind restore that one while the signatures read the first (tensorflow#72963).
+        # A SavedModel restores the variables that its root owns. Keras layers are no tf.Modules, so they are listed
+        # here, and as tf.Variables: for a Keras variable tf.saved_model.save makes a second tf.Variable (keras#20095),
+        # and loaders of the TensorFlow 1 kind restore that one while signatures read the first (tensorflow#72963).
         self._variables = [variable.value for variable in network.variables]
         self.labels = tf.saved_model.Asset(str(labels))
 

@@ -20,7 +20,7 @@ def claiming(format_: str, height: int, width: int) -> bytes:
     """A small file whose header claims another size."""
     content = image(format_)
     start, code = {
-        "JPEG": (content.index(b"\xff\xc0") + 5, ">HH"),
+        "JPEG": (content.find(b"\xff\xc0") + 5, ">HH"),
         "PNG": (16, ">II"),
         "BMP": (18, "<ii"),
         "GIF": (6, "<HH"),

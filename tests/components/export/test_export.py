@@ -20,9 +20,6 @@ from tests.components.conftest import IMAGE_SIZE, Workshop
 from tests.components.export.conftest import PARAMS, Floats, blessing_of
 from tests.small_networks import CLASS_COUNT
 
-PARAMS = ExportParams(warmup_requests=3, canary_images=12)
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-
 
 def test_serving_takes_photographs_and_returns_what_a_client_needs(served: Any) -> None:
     signature = served.signatures["serving_default"]
