@@ -65,7 +65,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 
 @pytest.fixture(scope="session")
 def dataset(workshop: Workshop) -> Artifact:
-    params = IngestParams(synthetic=SyntheticSource(count=240, height=32, width=40))
+    params = IngestParams(dataset=SyntheticSource(count=240, height=32, width=40))
     return workshop.make(INGEST, params, "drawn")["dataset"]
 
 
