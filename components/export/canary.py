@@ -1,4 +1,4 @@
-"""The canary: a fresh process loads the SavedModel and answers for test images, as a server would.
+"""The canary: a fresh process that loads the SavedModel as servers do and classifies test images.
 
 Run as `python -m dermrobust.components.export.canary SAVED_MODEL REQUESTS ANSWERS`.
 """
@@ -7,48 +7,85 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+
 _TIMEOUT_SECONDS = 600
+_LONGEST_REASON = 600
+"""Characters of an error; TensorFlow appends the graph to some."""
 
 
-def ask(saved_model: Path, encoded: Sequence[bytes], folder: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return the probabilities that a fresh process gets from a SavedModel for encoded images.
+def ask(saved_model: Path, encoded: Sequence[bytes], folder: Path) -> dict[str, Floats]:
+    """Classify encoded images in a fresh process.
+
+    Args:
+        saved_model: folder of the SavedModel.
+        encoded: content of the image files.
+        folder: place for the files that the processes exchange.
+
+    Returns:
+        Probabilities float32 [count, class_count] for each way of loading, by its name in messages.
 
     Raises:
-        RuntimeError: the process failed; with what it printed.
+        RuntimeError: the SavedModel cannot be loaded or run in one of the ways.
     """
-    requests, answers = folder / "requests.npz", folder / "answers.npy"
+    requests, answers = folder / "requests.npz", folder / "answers.npz"
     lengths = np.asarray([len(image) for image in encoded])
     np.savez(requests, content=np.frombuffer(b"".join(encoded), np.uint8), lengths=lengths)
-    command = [
-        sys.executable,
-        "-m",
-        "dermrobust.components.export.canary",
-        str(saved_model),
-        str(requests),
-        str(answers),
-    ]
+    command = [sys.executable, "-m", __name__, str(saved_model), str(requests), str(answers)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
     if done.returncode != 0:
-        raise RuntimeError(f"export: a fresh process could not serve the SavedModel:\n{done.stderr[-4000:]}")
-    return np.asarray(np.load(answers, allow_pickle=False))
+        reason = done.stdout.strip() or done.stderr[-4000:]
+        raise RuntimeError(f"export: a fresh process could not serve the SavedModel. Nothing was exported.\n{reason}")
+    with np.load(answers, allow_pickle=False) as stored:
+        return {loader: np.asarray(stored[loader]) for loader in stored}
 
 
-def _answer(saved_model: str, requests: str, answers: str) -> None:
+def _load(saved_model: str, images: list[bytes]) -> Floats:
     import tensorflow as tf
 
+    serve = tf.saved_model.load(saved_model).signatures[tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY]
+    return np.asarray(serve(image_bytes=tf.constant(images))["probabilities"])
+
+
+def _load_into_session(saved_model: str, images: list[bytes]) -> Floats:
+    import tensorflow as tf
+
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        graph = tf.compat.v1.saved_model.load(session, [tf.saved_model.SERVING], saved_model)
+        signature = graph.signature_def[tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY]
+        feeds = {signature.inputs["image_bytes"].name: np.asarray(images, np.object_)}
+        return np.asarray(session.run(signature.outputs["probabilities"].name, feeds))
+
+
+# Both are needed: they restore variables by different names, so that a SavedModel can serve under one of them alone.
+# TensorFlow Serving, saved_model_cli and TensorFlow Java load as the session does.
+_LOADERS: dict[str, Callable[[str, list[bytes]], Floats]] = {
+    "tf.saved_model.load": _load,
+    "tf.compat.v1.saved_model.load": _load_into_session,
+}
+
+
+def _answer(saved_model: str, requests: str, answers: str) -> int:
     with np.load(requests, allow_pickle=False) as stored:
         content, lengths = stored["content"].tobytes(), stored["lengths"]
     ends = np.cumsum(lengths)
     images = [content[end - length : end] for end, length in zip(ends, lengths, strict=True)]
-    serve = tf.saved_model.load(saved_model).signatures["serving_default"]
-    np.save(answers, serve(image_bytes=tf.constant(images))["probabilities"].numpy())
+    found = {}
+    for name, load in _LOADERS.items():
+        try:
+            found[name] = load(saved_model, images)
+        except Exception as error:  # TensorFlow raises whatever the file's content leads to.
+            print(f"{name}: {type(error).__name__}: {str(error).strip()[:_LONGEST_REASON]}")
+            return 1
+    np.savez(answers, **found)
+    return 0
 
 
 if __name__ == "__main__":
-    _answer(*sys.argv[1:])
+    sys.exit(_answer(*sys.argv[1:]))

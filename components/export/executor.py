@@ -1,10 +1,11 @@
-"""The work of export."""
+"""Executor of export."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,15 @@ import tensorflow as tf
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
 from dermrobust.components import model_files, raw_dataset, storage
-from dermrobust.components.component import Context, Refused
+from dermrobust.components.component import Context
 from dermrobust.components.examples import ExamplesSpec, Split, read_batches, shard_uris
 from dermrobust.components.export import canary
+from dermrobust.components.export.blessing import read_blessing
+from dermrobust.components.export.canary import Floats
 from dermrobust.components.export.component import ExportParams
-from dermrobust.components.export.saved_files import PROVENANCE, SAVED_MODEL, WARMUP
-from dermrobust.components.export.signatures import ServedClassifier
-
-_BLESSING = "blessing.json"
+from dermrobust.components.export.description import describe
+from dermrobust.components.export.files import DESCRIPTION, SAVED_MODEL, WARMUP
+from dermrobust.components.export.signatures import ENCODED, ServedClassifier
 
 
 def run(context: Context) -> None:
@@ -28,56 +30,52 @@ def run(context: Context) -> None:
 
     Raises:
         Refused: the model is not blessed; nothing is written.
-        RuntimeError: the SavedModel does not answer as the network does.
+        RuntimeError: the SavedModel cannot be loaded, or does not return what the network does; nothing is written.
     """
     params = context.params
     assert isinstance(params, ExportParams)
-    refuse_unblessed(context.input("blessing").read_json(_BLESSING))
+    blessing = read_blessing(context.input("blessing"))
     model = context.input("model")
     spec = model_files.ModelSpec.read(model)
     network = model_files.load_network(model.uri, model.digest)
-    requests, expected = _test_images(context, params.canary_images)
+    requests, images = _test_images(context, params.canary_images)
     with tempfile.TemporaryDirectory() as folder, context.progress.task("export", 3, "steps") as task:
         saved = Path(folder, SAVED_MODEL)
-        _save(ServedClassifier(network, spec.preprocessing, spec.class_names, _labels_file(folder, spec)), saved)
-        _write_extra(saved, model.fingerprint, spec, requests[: params.warmup_requests])
+        served = ServedClassifier(network, spec.preprocessing, spec.class_names, _labels_file(folder, spec))
+        signatures = served.signatures()
+        tf.saved_model.save(served, str(saved), signatures=signatures)
+        _write_extra(saved, describe(model, spec, blessing, signatures), requests[: params.warmup_requests])
         task.advance()
-        answers = canary.ask(saved, requests, Path(folder))
-        difference = float(np.abs(answers - tf.nn.softmax(network(expected, training=False)).numpy()).max())
-        if not difference <= params.tolerance:
-            raise RuntimeError(
-                f"export: the SavedModel's probabilities differ from the network's by {difference:.2g} on "
-                f"{len(requests)} test images; at most {params.tolerance:g} is accepted. Nothing was exported."
-            )
+        expected = tf.nn.softmax(network(images, training=False)).numpy()
+        difference = _compare(canary.ask(saved, requests, Path(folder)), expected, params.tolerance)
         task.advance()
         storage.upload(saved, storage.join(context.outputs["exported_model"], SAVED_MODEL))
         task.advance()
     context.progress.line(f"export: a fresh process reproduced {len(requests)} answers to {difference:.1e}")
 
 
-def refuse_unblessed(blessing: dict[str, Any]) -> None:
-    """Stop when a model is not blessed.
+def _compare(answers: Mapping[str, Floats], expected: Floats, tolerance: float) -> float:
+    """Return the largest difference of a probability in any way of loading.
 
     Raises:
-        Refused: with the reason for each threshold that was missed.
+        RuntimeError: it is above the tolerance, or undefined.
     """
-    if blessing["blessed"]:
-        return
-    unjudged = [verdict["reason"] for verdict in blessing["thresholds"] if not verdict["judged"]]
-    failed = [verdict["reason"] for verdict in blessing["thresholds"] if verdict["judged"] and not verdict["passed"]]
-    reasons = [*failed, *blessing["checks"]] or unjudged
-    lines = "".join(f"\n  {reason}" for reason in reasons)
-    raise Refused(f"export: '{blessing['candidate']}' is not blessed, so nothing is exported:{lines}")
+    differences = {loader: float(np.abs(found - expected).max()) for loader, found in answers.items()}
+    for loader, difference in differences.items():
+        # NaN, the answer for an image that cannot be decoded, is not below the tolerance either.
+        if not difference <= tolerance:
+            raise RuntimeError(
+                f"export: loaded by {loader}, the SavedModel's probabilities differ from the network's by "
+                f"{difference:.2g} on {len(expected)} test images; at most {tolerance:g} is accepted. "
+                "Nothing was exported."
+            )
+    return max(differences.values())
 
 
 def _labels_file(folder: str, spec: model_files.ModelSpec) -> Path:
     path = Path(folder, "class_names.txt")
     path.write_text("".join(f"{name}\n" for name in spec.class_names))
     return path
-
-
-def _save(served: ServedClassifier, folder: Path) -> None:
-    tf.saved_model.save(served, str(folder), signatures=served.signatures())
 
 
 def _test_images(context: Context, count: int) -> tuple[list[bytes], tf.Tensor]:
@@ -98,15 +96,16 @@ def _test_images(context: Context, count: int) -> tuple[list[bytes], tf.Tensor]:
     return encoded, tf.constant(np.concatenate(pixels)[:wanted].astype(np.float32) / np.float32(255.0))
 
 
-def _write_extra(saved: Path, fingerprint: str, spec: model_files.ModelSpec, requests: list[bytes]) -> None:
-    """Add what travels with the model: provenance, preprocessing, and requests that warm a server up."""
-    provenance = saved / PROVENANCE
-    provenance.parent.mkdir(parents=True, exist_ok=True)
-    provenance.write_text(json.dumps({"model": fingerprint, **spec.model_dump(mode="json")}, indent=1))
+def _write_extra(saved: Path, description: dict[str, Any], requests: list[bytes]) -> None:
+    """Add the description and the requests that a server replays on loading."""
+    path = saved / DESCRIPTION
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(description, indent=1))
     with tf.io.TFRecordWriter(str(saved / WARMUP)) as writer:
         for encoded in requests:
             request = predict_pb2.PredictRequest(
-                model_spec=model_pb2.ModelSpec(name="dermrobust", signature_name="serving_default"),
+                # A server replays them whatever name it serves the model under.
+                model_spec=model_pb2.ModelSpec(name="dermrobust", signature_name=ENCODED),
                 inputs={"image_bytes": tf.make_tensor_proto([encoded])},
             )
             log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))

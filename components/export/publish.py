@@ -7,7 +7,7 @@ import uuid
 
 from dermrobust.components import storage
 from dermrobust.components.artifacts import Artifact
-from dermrobust.components.export.saved_files import ORIGIN, SAVED_MODEL
+from dermrobust.components.export.files import ORIGIN, SAVED_MODEL
 
 
 def publish(exported: Artifact, directory: str) -> str:

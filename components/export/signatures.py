@@ -1,4 +1,4 @@
-"""The signatures of the exported model: from photographs, or from the network's own input, to probabilities."""
+"""Signatures of the exported model: from image files, or from the network's own input, to probabilities."""
 
 from __future__ import annotations
 
@@ -8,59 +8,61 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from dermrobust.models.pixels import from_encoded, to_network_input
+from dermrobust.components.export.decoding import OK, decode_each
+from dermrobust.models.pixels import to_network_input
 from dermrobust.models.preprocessing import Preprocessing
 
+ENCODED = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
+"""Name of the signature that takes image files, `serving_default`: clients that name no signature get this one."""
 PIXELS = "pixels"
-"""Name of the second signature; the first is `serving_default`."""
+"""Name of the signature that takes the network's own input."""
+
+Outputs = dict[str, tf.Tensor]
 
 
 class ServedClassifier(tf.Module):
     """A network with its preprocessing and class names."""
 
     def __init__(self, network: keras.Model, preprocessing: Preprocessing, class_names: Sequence[str], labels: Path):
-        """Serve a network.
+        """Wrap a network.
 
         Args:
-            network: from float32 [batch, size, size, 3] in [0, 1] to logits.
-            preprocessing: as in training.
-            class_names: in the order of the logits.
-            labels: a text file with a class name on each line; becomes an asset of the SavedModel.
+            network: model from float32 [batch, height, width, 3] in [0, 1] to logits.
+            preprocessing: preprocessing of the training images.
+            class_names: names of the classes, in the order of the logits.
+            labels: text file with one class name per line; it becomes an asset of the SavedModel.
         """
         super().__init__(name="dermrobust_classifier")
         self._network = network
         self._preprocessing = preprocessing
         self._classes = tf.constant(list(class_names))
-        # Keras layers are no tf.Modules: without this the SavedModel would not own the variables.
-        self._owned = list(network.variables)
+        # A SavedModel restores the variables that its root owns. Keras layers are no tf.Modules, so they are listed
+        # here, and as tf.Variables: for a Keras variable tf.saved_model.save makes a second tf.Variable (keras#20095),
+        # and loaders of the TensorFlow 1 kind restore that one while signatures read the first (tensorflow#72963).
+        self._variables = [variable.value for variable in network.variables]
         self.labels = tf.saved_model.Asset(str(labels))
 
-    def _answer(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _classify(self, images: tf.Tensor) -> Outputs:
         probabilities = tf.nn.softmax(self._network(images, training=False))
         index = tf.argmax(probabilities, axis=-1)
         return {"probabilities": probabilities, "class_index": index, "class": tf.gather(self._classes, index)}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
-    def serve_encoded(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Classify encoded photographs: string [N] -> probabilities [N, class_count], class, class_index [N]."""
-        size = self._preprocessing.image_size
-        pixels = tf.map_fn(
-            lambda encoded: from_encoded(encoded, self._preprocessing),
-            image_bytes,
-            fn_output_signature=tf.TensorSpec((size, size, 3), tf.uint8),
-        )
-        return self._answer(to_network_input(pixels))
+    def _classify_encoded(self, image_bytes: tf.Tensor) -> Outputs:
+        pixels, status = decode_each(image_bytes, self._preprocessing)
+        outputs = self._classify(to_network_input(pixels))
+        usable = status == OK
+        return {
+            "probabilities": tf.where(usable[:, tf.newaxis], outputs["probabilities"], float("nan")),
+            "class_index": tf.where(usable, outputs["class_index"], -1),
+            "class": tf.where(usable, outputs["class"], ""),
+            "status": status,
+        }
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """Return the signatures by name."""
-        size = self._preprocessing.image_size
-
-        @tf.function(input_signature=[tf.TensorSpec([None, size, size, 3], tf.float32, "images")])
-        def serve_pixels(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            return self._answer(images)
-
-        self._serve_pixels = serve_pixels
+        encoded = tf.TensorSpec([None], tf.string, "image_bytes")
+        images = tf.TensorSpec([None, *self._preprocessing.input_shape], tf.float32, "images")
         return {
-            "serving_default": self.serve_encoded.get_concrete_function(),
-            PIXELS: serve_pixels.get_concrete_function(),
+            ENCODED: tf.function(self._classify_encoded, input_signature=[encoded]).get_concrete_function(),
+            PIXELS: tf.function(self._classify, input_signature=[images]).get_concrete_function(),
         }

@@ -2,9 +2,9 @@
 
 SAVED_MODEL = "saved_model"
 """Folder of the SavedModel below the artifact."""
-PROVENANCE = "assets.extra/dermrobust.json"
-"""Class names, preprocessing and the model's fingerprint, inside the SavedModel."""
+DESCRIPTION = "assets.extra/dermrobust.json"
+"""Description of the model and its signatures, inside the SavedModel; see `description.describe`."""
 WARMUP = "assets.extra/tf_serving_warmup_requests"
-"""Where TensorFlow Serving looks for requests to replay."""
+"""Requests that TensorFlow Serving replays on loading, under the name that it looks for."""
 ORIGIN = "assets.extra/artifact_fingerprint"
 """Fingerprint of the artifact that a published version is a copy of."""

@@ -1,7 +1,6 @@
 """Export: what is served answers as the trained network does, or nothing is exported."""
 
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,70 +12,13 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow_serving.apis import prediction_log_pb2
 
-from dermrobust.components import raw_dataset, storage
-from dermrobust.components.artifacts import Artifact, ArtifactType
+from dermrobust.components.artifacts import Artifact
 from dermrobust.components.component import Refused
-from dermrobust.components.examples import ExamplesSpec, Split, read_batches, shard_uris
+from dermrobust.components.examples import ExamplesSpec
 from dermrobust.components.export.component import EXPORT, ExportParams
-from dermrobust.components.export.publish import publish
-from dermrobust.components.model_files import load_network
 from tests.components.conftest import IMAGE_SIZE, Workshop
+from tests.components.export.conftest import PARAMS, Floats, blessing_of
 from tests.small_networks import CLASS_COUNT
-
-PARAMS = ExportParams(warmup_requests=3, canary_images=12)
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-
-
-def blessing_of(workshop: Workshop, name: str, *, blessed: bool) -> Artifact:
-    verdicts = [
-        {"judged": True, "passed": True, "reason": "accuracy is fine"},
-        {"judged": True, "passed": blessed, "reason": "accuracy is 0.1 of 0.5"},
-        {"judged": False, "passed": False, "reason": "too few images"},
-    ]
-    checks = [] if blessed else ["Gradients exist: fail."]
-    content = {"blessed": blessed, "candidate": "mixed", "baseline": None, "thresholds": verdicts, "checks": checks}
-    return workshop.publish(ArtifactType.BLESSING, name, {"blessing.json": json.dumps(content).encode()})
-
-
-@pytest.fixture(scope="module")
-def blessed(workshop: Workshop) -> Artifact:
-    return blessing_of(workshop, "blessed", blessed=True)
-
-
-@pytest.fixture(scope="module")
-def exported(workshop: Workshop, model: Artifact, blessed: Artifact, dataset: Artifact, examples: Artifact) -> Artifact:
-    outputs = workshop.make(
-        EXPORT, PARAMS, "exported", model=model, blessing=blessed, dataset=dataset, examples=examples
-    )
-    return outputs["exported_model"]
-
-
-@pytest.fixture(scope="module")
-def served(exported: Artifact) -> Any:
-    return tf.saved_model.load(exported.path("saved_model"))
-
-
-@pytest.fixture(scope="module")
-def network(model: Artifact) -> keras.Model:
-    return load_network(model.uri, model.digest)
-
-
-@pytest.fixture(scope="module")
-def photographs(dataset: Artifact) -> list[bytes]:
-    """The test images as they came."""
-    folder = raw_dataset.folder(dataset)
-    shards = range(len(raw_dataset.shard_counts(folder)[Split.TEST]))
-    records = [record for index in shards for record in raw_dataset.read_shard(folder, Split.TEST, index)]
-    return [record["image"]["encoded"].numpy() for record in records]
-
-
-@pytest.fixture(scope="module")
-def expected(examples: Artifact, network: keras.Model) -> Floats:
-    """Probabilities of the network for the test images as preprocess stored them."""
-    spec = ExamplesSpec.read(examples)
-    uris = shard_uris(examples, spec, Split.TEST)
-    pixels = np.concatenate([batch.pixels for uri in uris for batch in read_batches(uri, 64, spec.task)])
-    return tf.nn.softmax(network(pixels.astype(np.float32) / 255, training=False)).numpy()
 
 
 def test_serving_takes_photographs_and_returns_what_a_client_needs(served: Any) -> None:
@@ -243,77 +185,3 @@ def test_a_saved_model_that_cannot_be_loaded_is_an_error_that_says_why(tmp_path:
 
     with pytest.raises(RuntimeError, match=r"could not serve[\s\S]*SavedModel file does not exist"):
         canary.ask(tmp_path / "nothing_here", [b"image"], tmp_path)
-
-
-def exported_content(workshop: Workshop, name: str, content: bytes) -> Artifact:
-    files = {"saved_model/saved_model.pb": content, "saved_model/variables/variables.index": b"index"}
-    return workshop.publish(ArtifactType.EXPORTED_MODEL, name, files)
-
-
-@pytest.fixture
-def two_models(workshop: Workshop) -> tuple[Artifact, Artifact]:
-    return exported_content(workshop, "first", b"one"), exported_content(workshop, "second", b"two")
-
-
-def test_versions_count_up_and_a_model_keeps_its_version(two_models: tuple[Artifact, Artifact], tmp_path: Path) -> None:
-    one, two = two_models
-    directory = str(tmp_path / "served")
-
-    versions = [Path(publish(artifact, directory)).name for artifact in (one, two, one, two)]
-
-    assert versions == ["1", "2", "1", "2"]
-    assert sorted(path.name for path in Path(directory).iterdir()) == ["1", "2"]  # no partial folder either
-    for version, artifact in (("1", one), ("2", two)):
-        for name in storage.list_files(artifact.path("saved_model")):
-            expected = Path(artifact.path("saved_model", name)).read_bytes()
-            assert Path(directory, version, name).read_bytes() == expected
-
-
-def test_a_version_follows_the_highest_that_is_there(two_models: tuple[Artifact, Artifact], tmp_path: Path) -> None:
-    for name in ("9", "10", "not_a_version", "007x"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "saved_model.pb").write_bytes(b"someone's")
-
-    assert Path(publish(two_models[0], str(tmp_path))).name == "11"
-
-
-@pytest.mark.parametrize(("theirs", "versions"), [(0, {"1": b"one"}), (1, {"1": b"two", "2": b"one"})])
-def test_a_version_that_another_run_takes_meanwhile_stays_as_it_is(
-    theirs: int,
-    versions: dict[str, bytes],
-    two_models: tuple[Artifact, Artifact],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    real = storage.move
-
-    def overtaken(source: str, target: str) -> None:
-        monkeypatch.setattr("dermrobust.components.storage.move", real)
-        publish(two_models[theirs], str(tmp_path))
-        real(source, target)
-
-    monkeypatch.setattr("dermrobust.components.storage.move", overtaken)
-
-    published = publish(two_models[0], str(tmp_path))
-
-    assert Path(published).name == max(versions)
-    assert {path.name: (path / "saved_model.pb").read_bytes() for path in tmp_path.iterdir()} == versions
-
-
-def test_a_failed_copy_leaves_no_version_and_no_partial_folder(
-    two_models: tuple[Artifact, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, copied = storage.write_bytes, []
-
-    def fail_at_the_second(uri: str, content: bytes) -> None:
-        copied.append(uri)
-        if len(copied) == 2:
-            raise OSError("the disk is full")
-        real(uri, content)
-
-    monkeypatch.setattr("dermrobust.components.storage.write_bytes", fail_at_the_second)
-
-    with pytest.raises(OSError, match="disk is full"):
-        publish(two_models[0], str(tmp_path))
-
-    assert list(tmp_path.iterdir()) == []

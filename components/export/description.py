@@ -1,0 +1,50 @@
+"""Description of an exported model, as `dermrobust.json` inside the SavedModel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from dermrobust.components.artifacts import Artifact
+from dermrobust.components.model_files import ModelSpec
+from dermrobust.models.image_formats import ACCEPTED, MAX_PIXELS
+
+Signatures = Mapping[str, tf.types.experimental.ConcreteFunction]
+
+
+def describe(model: Artifact, spec: ModelSpec, blessing: Mapping[str, Any], signatures: Signatures) -> dict[str, Any]:
+    """Describe an exported model.
+
+    Args:
+        model: the artifact that is exported.
+        spec: its classes and preprocessing.
+        blessing: content of the blessing, which names the model and holds the gate's thresholds with their values.
+        signatures: the functions that are served, by name.
+
+    Returns:
+        JSON values: `model` (its name), `fingerprint` and `digest` of its artifact, `class_names` in the order of the
+        probabilities, `preprocessing`, `signatures` with the dtype and shape (None: any size) of each input and output,
+        `input_formats`, `max_pixels` and `gate`.
+    """
+    return {
+        "model": blessing["candidate"],
+        "fingerprint": model.fingerprint,
+        "digest": model.digest,
+        **spec.model_dump(mode="json"),
+        "signatures": {
+            name: {
+                "inputs": _tensors(function.structured_input_signature[1]),
+                "outputs": _tensors(function.structured_outputs),
+            }
+            for name, function in signatures.items()
+        },
+        "input_formats": list(ACCEPTED),
+        "max_pixels": MAX_PIXELS,
+        "gate": dict(blessing),
+    }
+
+
+def _tensors(specs: Mapping[str, tf.TensorSpec]) -> dict[str, dict[str, Any]]:
+    return {name: {"dtype": spec.dtype.name, "shape": spec.shape.as_list()} for name, spec in specs.items()}

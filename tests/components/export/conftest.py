@@ -1,0 +1,102 @@
+"""A model that is exported once, and what it must return."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dermrobust.components import raw_dataset
+from dermrobust.components.artifacts import Artifact, ArtifactType
+from dermrobust.components.examples import ExamplesSpec, Split, read_batches, shard_uris
+from dermrobust.components.export.component import EXPORT, ExportParams
+from dermrobust.components.model_files import load_network
+from tests.components.conftest import Workshop
+
+PARAMS = ExportParams(warmup_requests=3, canary_images=12)
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+Answers = Mapping[str, Any]
+Classify = Callable[[list[bytes]], Answers]
+"""Function from image files to the outputs of `serving_default` as arrays."""
+
+
+def blessing_of(workshop: Workshop, name: str, *, blessed: bool) -> Artifact:
+    verdicts = [
+        {"judged": True, "passed": True, "reason": "accuracy is fine", "value": 0.7},
+        {"judged": True, "passed": blessed, "reason": "accuracy is 0.1 of 0.5", "value": 0.1},
+        {"judged": False, "passed": False, "reason": "too few images", "value": None},
+    ]
+    checks = [] if blessed else ["Gradients exist: fail."]
+    content = {"blessed": blessed, "candidate": "mixed", "baseline": None, "thresholds": verdicts, "checks": checks}
+    return workshop.publish(ArtifactType.BLESSING, name, {"blessing.json": json.dumps(content).encode()})
+
+
+@pytest.fixture(scope="session")
+def blessed(workshop: Workshop) -> Artifact:
+    return blessing_of(workshop, "blessed", blessed=True)
+
+
+@pytest.fixture(scope="session")
+def export_inputs(model: Artifact, blessed: Artifact, dataset: Artifact, examples: Artifact) -> dict[str, Artifact]:
+    return {"model": model, "blessing": blessed, "dataset": dataset, "examples": examples}
+
+
+@pytest.fixture(scope="session")
+def exported(workshop: Workshop, export_inputs: dict[str, Artifact]) -> Artifact:
+    return workshop.make(EXPORT, PARAMS, "exported", **export_inputs)["exported_model"]
+
+
+@pytest.fixture(scope="session")
+def served(exported: Artifact) -> Any:
+    return tf.saved_model.load(exported.path("saved_model"))
+
+
+@pytest.fixture(scope="session")
+def classify(served: Any) -> Classify:
+    def classify(images: list[bytes]) -> Answers:
+        outputs = served.signatures["serving_default"](image_bytes=tf.constant(images, tf.string))
+        return {name: output.numpy() for name, output in outputs.items()}
+
+    return classify
+
+
+@pytest.fixture(scope="session")
+def classify_in_session(exported: Artifact) -> Classify:
+    """The same as TensorFlow Serving does it."""
+
+    def classify(images: list[bytes]) -> Answers:
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            graph = tf.compat.v1.saved_model.load(session, ["serve"], exported.path("saved_model"))
+            signature = graph.signature_def["serving_default"]
+            fetches = {name: output.name for name, output in signature.outputs.items()}
+            feeds = {signature.inputs["image_bytes"].name: np.asarray(images, np.object_)}
+            answers: Answers = session.run(fetches, feeds)
+            return answers
+
+    return classify
+
+
+@pytest.fixture(scope="session")
+def network(model: Artifact) -> keras.Model:
+    return load_network(model.uri, model.digest)
+
+
+@pytest.fixture(scope="session")
+def photographs(dataset: Artifact) -> list[bytes]:
+    """The test images as they came."""
+    folder = raw_dataset.folder(dataset)
+    shards = range(len(raw_dataset.shard_counts(folder)[Split.TEST]))
+    records = [record for index in shards for record in raw_dataset.read_shard(folder, Split.TEST, index)]
+    return [record["image"]["encoded"].numpy() for record in records]
+
+
+@pytest.fixture(scope="session")
+def expected(examples: Artifact, network: keras.Model) -> Floats:
+    """Probabilities of the network for the test images as preprocess stored them."""
+    spec = ExamplesSpec.read(examples)
+    uris = shard_uris(examples, spec, Split.TEST)
+    pixels = np.concatenate([batch.pixels for uri in uris for batch in read_batches(uri, 64, spec.task)])
+    return tf.nn.softmax(network(pixels.astype(np.float32) / 255, training=False)).numpy()
