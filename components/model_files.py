@@ -1,10 +1,13 @@
-"""The files of a model artifact, and loading it once per process."""
+"""Files of a model artifact, and models loaded once per process."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import keras
+from apache_beam.utils.shared import Shared
 from pydantic import BaseModel, ConfigDict
 
 from dermrobust.attacks.target import Precision, Target
@@ -18,9 +21,11 @@ SPEC = "model.json"
 HISTORY = "history.json"
 METRICS = "metrics.json"
 
+_handles: dict[tuple[str, ...], Shared] = {}
+
 
 class ModelSpec(BaseModel):
-    """What a network takes and returns, as `model.json` beside it."""
+    """Input and classes of a network, stored as `model.json` beside it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,22 +38,39 @@ class ModelSpec(BaseModel):
         return cls.model_validate(artifact.read_json(SPEC))
 
 
+def loaded_once(key: tuple[str, ...], load: Callable[[], Any]) -> Any:
+    """Return what `load` returns, loaded once per process even if several threads ask for the same key at once.
+
+    `Shared` keeps alive only what was acquired last, but a worker alternates between models, their surrogates and their
+    precisions. Callers therefore hold a few results in an `lru_cache`, which by itself lets threads load twice.
+    """
+    # `setdefault` is atomic: all threads get the same handle, whose lock lets one of them load.
+    return _handles.setdefault(key, Shared()).acquire(load)
+
+
 @functools.lru_cache(maxsize=4)
 def load_network(uri: str, digest: str) -> keras.Model:
-    """Load the network of a model artifact; once per process and content, which `digest` stands for."""
-    del digest
-    return load_network_bytes(storage.read_bytes(storage.join(uri, NETWORK)))
+    """Return the network of a model artifact; loaded once per process and content, which `digest` stands for."""
+    return loaded_once(
+        ("network", digest), lambda: load_network_bytes(storage.read_bytes(storage.join(uri, NETWORK)))
+    )
 
 
 @functools.lru_cache(maxsize=8)
 def load_target(uri: str, digest: str, precision: Precision) -> Target:
-    """Return what an attack sees of a model artifact; once per process and content."""
+    """Return a model artifact as attacks see it: folded, with gradients of a precision; see `load_network`."""
     compute_deterministically()
-    return attack_target(load_network(uri, digest), precision=precision)
+    target: Target = loaded_once(
+        ("target", digest, precision), lambda: attack_target(load_network(uri, digest), precision=precision)
+    )
+    return target
 
 
 @functools.lru_cache(maxsize=8)
 def load_classifier(uri: str, digest: str) -> Target:
-    """Return the network of a model artifact exactly as it is, to score images by; once per process and content."""
+    """Return a model artifact exactly as it is, to score images by; see `load_network`."""
     compute_deterministically()
-    return attack_target(load_network(uri, digest), folding=False)
+    target: Target = loaded_once(
+        ("classifier", digest), lambda: attack_target(load_network(uri, digest), folding=False)
+    )
+    return target

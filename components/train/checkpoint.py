@@ -66,6 +66,8 @@ class Checkpoints:
         self._checkpoint = tf.train.Checkpoint(
             state=_Serialized(state), variables=[variable.value for variable in variables], best=list(best)
         )
+        # TensorFlow's list of checkpoints: `restore` goes by the files, and a damaged list raises UnicodeDecodeError.
+        (folder / "checkpoint").unlink(missing_ok=True)
         self._manager = tf.train.CheckpointManager(
             self._checkpoint, str(folder), max_to_keep=_KEPT, checkpoint_name=_NAME
         )
@@ -80,7 +82,7 @@ class Checkpoints:
         Args:
             tell: Called with a line where a checkpoint cannot be used.
         """
-        # Listed from the files: TensorFlow's own list may be damaged too. The index of a checkpoint is written last.
+        # The index of a checkpoint is written last.
         found = sorted(self._folder.glob(f"{_NAME}-*.index"), key=_epoch, reverse=True)
         for index in found:
             prefix = str(index.with_suffix(""))
@@ -107,8 +109,8 @@ def _is_complete(prefix: str) -> bool:
         reader = tf.train.load_checkpoint(prefix)
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
-    # Depending on where a file is damaged, TensorFlow 2.21 raises either.
-    except (tf.errors.OpError, RuntimeError, ValueError):
+    # TensorFlow 2.21 raises one or another, depending on where a file is damaged.
+    except (tf.errors.OpError, IndexError, RuntimeError, ValueError):
         return False
     return True
 

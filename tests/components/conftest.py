@@ -1,6 +1,6 @@
 """A workshop that runs components on drawn images, and what they make, once for all tests."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from tests.small_networks import TINY
 IMAGE_SIZE = 16
 
 Outputs = Mapping[str, Artifact]
+Make = Callable[..., Artifact]
 
 
 @dataclass(frozen=True)
@@ -96,3 +97,17 @@ def train_params(tiny_in_registry: None) -> TrainParams:
 @pytest.fixture(scope="session")
 def model(workshop: Workshop, examples: Artifact, train_params: TrainParams) -> Artifact:
     return workshop.make(TRAIN, train_params, "model", examples=examples, adversarial=())["model"]
+
+
+@pytest.fixture
+def train_model(workshop: Workshop, examples: Artifact) -> Make:
+    """A function that trains with parameters under a name."""
+
+    def make(
+        params: TrainParams, name: str, progress: Progress | None = None, adversarial: tuple[Artifact, ...] = ()
+    ) -> Artifact:
+        return workshop.make(TRAIN, params, name, progress=progress, examples=examples, adversarial=adversarial)[
+            "model"
+        ]
+
+    return make

@@ -25,61 +25,9 @@ from dermrobust.components.train.component import TRAIN, TrainParams
 from dermrobust.components.train.data import TrainingData
 from dermrobust.components.train.loop import Training, train
 from dermrobust.components.train.work_folder import WorkFolder
-from tests.components.conftest import Outputs, Workshop
+from tests.components.conftest import Make, Workshop
+from tests.components.trainings import Steps, changed, network_bytes, training
 from tests.small_networks import CLASS_COUNT, tiny_network
-
-Make = Callable[..., Artifact]
-
-
-@pytest.fixture
-def train_model(workshop: Workshop, examples: Artifact) -> Make:
-    """A function that trains with parameters under a name."""
-
-    def make(params: TrainParams, name: str, progress: Any = None, adversarial: tuple[Artifact, ...] = ()) -> Artifact:
-        outputs: Outputs = workshop.make(
-            TRAIN, params, name, progress=progress, examples=examples, adversarial=adversarial
-        )
-        return outputs["model"]
-
-    return make
-
-
-def changed(params: TrainParams, **values: Any) -> TrainParams:
-    return TrainParams.model_validate({**params.model_dump(), **values})
-
-
-def network_bytes(model: Artifact) -> bytes:
-    return storage.read_bytes(model.path(NETWORK))
-
-
-class Interrupted(Exception):
-    """Stands for a crash."""
-
-
-class Steps:
-    """Progress that counts steps, and crashes after so many."""
-
-    def __init__(self, last: int | None = None) -> None:
-        self.advances: list[int] = []
-        self.total: int | None = None
-        self._last = last
-
-    @contextlib.contextmanager
-    def task(self, description: str, total: int | None, unit: str) -> Iterator[Task]:
-        self.total = total
-        yield self
-
-    def advance(self, amount: int = 1) -> None:
-        self.advances.append(amount)
-        if self._last is not None and sum(self.advances) >= self._last:
-            raise Interrupted
-
-    def note(self, text: str) -> None:
-        pass
-
-    def line(self, text: str) -> None:
-        pass
-
 
 def test_the_same_seed_gives_the_same_model(model: Artifact, train_params: TrainParams, train_model: Make) -> None:
     again = train_model(train_params, "again")
@@ -91,24 +39,6 @@ def test_the_same_seed_gives_the_same_model(model: Artifact, train_params: Train
 
 def test_another_seed_gives_another_model(model: Artifact, train_params: TrainParams, train_model: Make) -> None:
     assert network_bytes(train_model(changed(train_params, seed=4), "other_seed")) != network_bytes(model)
-
-
-@pytest.mark.parametrize("epochs_done", [0, 1, 3])
-def test_an_interrupted_training_goes_on_to_the_same_bytes(
-    epochs_done: int, model: Artifact, train_params: TrainParams, train_model: Make, examples: Artifact
-) -> None:
-    per_epoch = ExamplesSpec.read(examples).counts[Split.TRAIN] // train_params.batch_size
-    name = f"interrupted_after_{epochs_done}"
-    with pytest.raises(Interrupted):
-        train_model(train_params, name, Steps(last=epochs_done * per_epoch + 2))
-    steps = Steps()
-
-    resumed = train_model(train_params, name, steps)
-
-    assert steps.advances[0] == epochs_done * per_epoch  # not from the beginning
-    assert sum(steps.advances) == steps.total == train_params.epochs * per_epoch
-    assert network_bytes(resumed) == network_bytes(model)
-    assert resumed.digest == model.digest
 
 
 def test_it_learns(train_params: TrainParams, train_model: Make) -> None:
@@ -158,19 +88,6 @@ def test_the_files_are_where_the_manifest_says(model: Artifact) -> None:
     assert {NETWORK, "model.json", HISTORY, METRICS} == {name for name in files if not name.startswith("logs/")}
 
 
-def test_tensorboard_shows_every_epoch(model: Artifact, train_params: TrainParams) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(model.path("logs"), size_guidance={"tensors": 0}).Reload()
-
-    history = model.read_json(HISTORY)
-    tags = {name for name in history[0] if name != "epoch"}
-    assert set(events.Tags()["tensors"]) == tags
-    for tag in tags:
-        values = [(event.step, float(tf.make_ndarray(event.tensor_proto))) for event in events.Tensors(tag)]
-        assert values == [(row["epoch"], pytest.approx(row[tag], rel=1e-6)) for row in history]
-
-
 def test_adversarial_examples_are_trained_on_beside_the_clean_ones(
     workshop: Workshop, examples: Artifact, train_params: TrainParams, train_model: Make, model: Artifact
 ) -> None:
@@ -196,28 +113,6 @@ def test_adversarial_examples_are_trained_on_beside_the_clean_ones(
     assert hardened.read_json(METRICS)["training_images"] == total
     assert steps.total == train_params.epochs * (total // train_params.batch_size)
     assert network_bytes(hardened) != network_bytes(model)
-
-
-def training(
-    examples: Artifact,
-    folder: Path,
-    network: keras.Model,
-    params: TrainParams,
-    validate: Callable[[], dict[str, float]],
-) -> Training:
-    spec = ExamplesSpec.read(examples)
-    data = TrainingData(
-        files=shard_uris(examples, spec, Split.TRAIN),
-        count=spec.counts[Split.TRAIN],
-        height=spec.preprocessing.height,
-        width=spec.preprocessing.width,
-        batch_size=params.batch_size,
-        shuffle_buffer=1000,
-        seed=0,
-        augmentation=augmentation.none,
-    )
-    weights = np.ones(CLASS_COUNT, np.float32)
-    return Training(network, data, validate, weights, WorkFolder(folder, None), lambda line: None)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """Adversarial training: it makes networks robust, notices when robustness is lost, and goes on after a crash."""
 
-import contextlib
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from dermrobust.components import storage
 from dermrobust.components.artifacts import Artifact
 from dermrobust.components.examples import ExamplesSpec, Split, read_batches, shard_uris
 from dermrobust.components.model_files import HISTORY, METRICS, NETWORK, load_network
-from dermrobust.components.progress import Silent, Task
+from dermrobust.components.progress import Silent
 from dermrobust.components.train.component import TRAIN, TrainParams
 from dermrobust.components.train.loop import train
 from dermrobust.components.train.robust_validation import RobustCheck, robust_validator
@@ -28,8 +26,8 @@ from dermrobust.models.objectives.mixed import Mixed
 from dermrobust.models.objectives.objective import Objective
 from dermrobust.models.objectives.pgd import PGDTraining
 from dermrobust.models.objectives.trades import Trades
-from tests.components.conftest import IMAGE_SIZE, Workshop
-from tests.components.test_train import changed, training
+from tests.components.conftest import IMAGE_SIZE, Make, Workshop
+from tests.components.trainings import Interrupted, Steps, changed, training
 from tests.models.robust_training import BUDGET, images_and_labels, robust_accuracy, seed_of, untrained
 from tests.small_networks import CLASS_COUNT, colored_images, tiny_network, trained_network
 
@@ -37,7 +35,6 @@ ADVERSARIAL = (Fast, PGDTraining, Mixed, Trades, Mart)
 EQUAL = np.ones(CLASS_COUNT, np.float32)
 STEPS, BATCH = 150, 64
 
-Make = Callable[..., Artifact]
 Losses = list[float]
 
 
@@ -151,16 +148,6 @@ def test_a_small_perturbation_leaves_batch_statistics_and_dropout_nearly_as_with
         np.testing.assert_allclose(one, two, atol=1e-4)
 
 
-@pytest.fixture
-def train_model(workshop: Workshop, examples: Artifact) -> Make:
-    """A function that trains with parameters under a name."""
-
-    def make(params: TrainParams, name: str, progress: Any = None) -> Artifact:
-        return workshop.make(TRAIN, params, name, progress=progress, examples=examples, adversarial=())["model"]
-
-    return make
-
-
 @pytest.fixture(scope="module")
 def robust_params(train_params: TrainParams) -> TrainParams:
     objective = {"objective": "pgd", "steps": 2, "epsilon_warmup_epochs": 1.5}
@@ -198,34 +185,12 @@ def test_standard_training_has_no_robust_figures(model: Artifact) -> None:
     assert not [name for row in model.read_json(HISTORY) for name in row if "robust" in name]
 
 
-class Crashing:
-    """Progress that crashes after so many steps."""
-
-    def __init__(self, last: int) -> None:
-        self._left = last
-
-    @contextlib.contextmanager
-    def task(self, description: str, total: int | None, unit: str) -> Iterator[Task]:
-        yield self
-
-    def advance(self, amount: int = 1) -> None:
-        self._left -= amount
-        if self._left <= 0:
-            raise KeyboardInterrupt
-
-    def note(self, text: str) -> None:
-        pass
-
-    def line(self, text: str) -> None:
-        pass
-
-
 def test_an_interrupted_adversarial_training_goes_on_to_the_same_bytes(
     robust_model: Artifact, robust_params: TrainParams, train_model: Make, examples: Artifact
 ) -> None:
     per_epoch = ExamplesSpec.read(examples).counts[Split.TRAIN] // robust_params.batch_size
-    with pytest.raises(KeyboardInterrupt):
-        train_model(robust_params, "robust_interrupted", Crashing(per_epoch + 2))
+    with pytest.raises(Interrupted):
+        train_model(robust_params, "robust_interrupted", Steps(last=per_epoch + 2))
 
     resumed = train_model(robust_params, "robust_interrupted")
 

@@ -15,7 +15,7 @@ from dermrobust.components.train.class_balance import balanced_weights, sampling
 from dermrobust.components.train.component import TRAIN, TrainParams
 from dermrobust.components.train.data import TrainingData
 from tests.components.conftest import IMAGE_SIZE, Workshop
-from tests.components.test_train import changed
+from tests.components.trainings import changed
 
 POWERS = {"none": 1.0, "sqrt": 0.5, "inverse": 0.0}
 samplings = st.sampled_from(["none", "sqrt", "inverse"])
