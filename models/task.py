@@ -26,7 +26,7 @@ _MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", UNKNOWN})
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 """Name of a feature: it becomes a column and the left side of a slice, as in "sex=female"."""
 GroupKey = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)?$", max_length=64)]
-ClassName = Annotated[str, StringConstraints(min_length=1, max_length=64, to_lower=True, strip_whitespace=True)]
+ClassName = Annotated[str, StringConstraints(min_length=1, max_length=200, to_lower=True, strip_whitespace=True)]
 Metadata = dict[str, str | float]
 """Values of the features that the metadata give, by name: NaN and "unknown" where they are missing."""
 

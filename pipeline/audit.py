@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.selection import NamedAttacks, read_suite
 from dermrobust.attacks.threat import ThreatModel
-from dermrobust.components.audit.component import ADOPT_DATA, ADOPT_MODEL, AdoptDataParams, AdoptModelParams, ClassName
+from dermrobust.components.audit.component import ADOPT_DATA, ADOPT_MODEL, AdoptDataParams, AdoptModelParams
 from dermrobust.components.audit.labels import read_labels
 from dermrobust.components.component import Params
 from dermrobust.components.evaluation.params import EvaluateParams, PredictParams, ProbeParams, Threats
@@ -18,7 +18,8 @@ from dermrobust.components.evaluation.thresholds import Gate
 from dermrobust.components.progress import Progress
 from dermrobust.models.foreign.declared import check_image_shape, declared_input
 from dermrobust.models.foreign.spec import InputFormat, OutputKind
-from dermrobust.models.tasks.ham10000 import TASK
+from dermrobust.models.task import ClassName
+from dermrobust.models.tasks.ham10000 import TASK, lesion_task
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.evaluation_graph import evaluation_nodes
 from dermrobust.pipeline.nodes import Node, Output
@@ -95,7 +96,7 @@ def audit_graph(audit: Audit) -> list[Node]:
     data = AdoptDataParams(
         images=str(audit.data),
         labels=str(audit.labels),
-        class_names=classes,
+        task=lesion_task(classes),
         image_size=audit.image_size or _declared_size(audit.model, audit.signature),
         limit=audit.limit,
     )

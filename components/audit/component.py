@@ -1,26 +1,25 @@
-"""Audit: a model that was trained elsewhere and images with labels become artifacts that evaluate takes."""
+"""Components that turn a model that was trained elsewhere, and images with labels, into artifacts of the pipeline."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from dermrobust.components.artifacts import ArtifactType
 from dermrobust.components.component import NOT_IN_FINGERPRINT, Component, Params
 from dermrobust.models.foreign.spec import InputFormat, OutputKind
-
-ClassName = Annotated[str, StringConstraints(min_length=1, to_lower=True, strip_whitespace=True)]
+from dermrobust.models.task import Task
 
 
 class AdoptDataParams(Params):
-    """Which images, and what they show."""
+    """Parameters of adopt_data."""
 
     images: str = Field(description="Folder of the images.", json_schema_extra=NOT_IN_FINGERPRINT)
-    labels: str = Field(description="Table of their labels.", json_schema_extra=NOT_IN_FINGERPRINT)
-    class_names: tuple[ClassName, ...] = Field(min_length=2, description="In the order of the model's outputs.")
+    labels: str = Field(description="Table of the labels.", json_schema_extra=NOT_IN_FINGERPRINT)
+    task: Task = Field(description="Classification problem; its classes are in the order of the model's outputs.")
     image_size: int = Field(ge=8, le=1024, description="Height and width of the model's input, in pixels.")
-    limit: int | None = Field(None, ge=1, description="Use so many images, drawn at random; null: all.")
+    limit: int | None = Field(None, ge=1, description="Number of images, drawn at random; null: all.")
 
 
 class AdoptModelParams(Params):
@@ -44,7 +43,7 @@ ADOPT_DATA = Component(
     outputs={"examples": ArtifactType.EXAMPLES},
     executor="dermrobust.components.audit.data:run",
     external_content="dermrobust.components.audit.content:data_digest",
-    libraries=("tensorflow", "pillow"),
+    libraries=("tensorflow", "pillow", "pyarrow"),
 )
 
 ADOPT_MODEL = Component(

@@ -1,4 +1,4 @@
-"""What adoption reads besides artifacts, as digests."""
+"""Digests of the user's files that adoption reads."""
 
 from __future__ import annotations
 

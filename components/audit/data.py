@@ -1,9 +1,7 @@
-"""The work of adopting images: files and a table become the test split of an examples artifact."""
+"""Executor of adopt_data: files and a table become the test split of an examples artifact."""
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,29 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.components import storage
 from dermrobust.components.audit.component import AdoptDataParams
-from dermrobust.components.audit.labels import OPTIONAL, LabelledImage, read_labels
+from dermrobust.components.audit.labels import read_labels
 from dermrobust.components.audit.matching import image_files, matched
 from dermrobust.components.component import Context
 from dermrobust.components.examples import SPEC, ExamplesSpec, Split, encode, encode_pixels, shard_name
 from dermrobust.components.foreign_files import ADOPTION
+from dermrobust.components.image_record import ImageRecord
+from dermrobust.components.image_validation import BadRecord, open_image
 from dermrobust.components.progress import watch_files
 from dermrobust.models.pixels import from_encoded
 from dermrobust.models.preprocessing import Preprocessing
-from dermrobust.models.tasks.ham10000 import AGE, lesion_task
+from dermrobust.models.task import IMAGE, Task, column
 
-_MOST_FILE_BYTES = 64 << 20
-_MOST_PIXELS = 50_000_000
-"""A file of a few kilobytes can claim far more (a decompression bomb)."""
 _SHARD_BYTES = 48 << 20
-"""Of decoded pixels: a shard is in memory as a whole."""
+"""Decoded pixels of a shard, which is in memory as a whole."""
 _LARGEST_SHARD = 256
+"""Images of a shard; small ones would otherwise all be in one, and be attacked by one worker."""
 _NAMED = 3
+"""Images that a message names."""
 _REPORTS = "reports"
 
 
@@ -42,18 +41,18 @@ class Shard:
     """Images that become one file.
 
     Attributes:
-        index: which of the shards.
-        count: how many there are.
-        images: each with its file.
+        index: number of the shard, from 0.
+        count: number of shards.
+        images: the images, each with its file.
     """
 
     index: int
     count: int
-    images: tuple[tuple[LabelledImage, str], ...]
+    images: tuple[tuple[ImageRecord, str], ...]
 
     @property
     def name(self) -> str:
-        """Its file name."""
+        """File name of the shard."""
         return shard_name(Split.TEST, self.index, self.count)
 
 
@@ -65,11 +64,12 @@ def run(context: Context) -> None:
     """
     params = context.params
     assert isinstance(params, AdoptDataParams)
-    labels = read_labels(Path(params.labels))
+    task = params.task
+    labels = read_labels(Path(params.labels), task)
     files = image_files(Path(params.images))
-    rows = matched(labels, files, params.class_names)[: params.limit]
-    if len({row.dx for row in rows}) == 1:
-        raise UserError(f"the first {len(rows)} images are all of the class '{rows[0].dx}'; raise --limit")
+    rows = matched(labels, files, task.class_names)[: params.limit]
+    if len({row.class_name for row in rows}) == 1:
+        raise UserError(f"the first {len(rows)} images are all of the class '{rows[0].class_name}'; raise --limit")
     preprocessing = Preprocessing(image_size=params.image_size)
     shards = _shards([(row, str(files[row.image_id])) for row in rows], params.image_size)
     output, reports = context.outputs["examples"], storage.join(context.work_folder, _REPORTS)
@@ -79,17 +79,17 @@ def run(context: Context) -> None:
             root
             | "Shards" >> beam.Create(shards)
             | "Spread" >> beam.Reshuffle()
-            | "Adopt" >> beam.ParDo(AdoptShard(output, reports, params.class_names, preprocessing))
+            | "Adopt" >> beam.ParDo(AdoptShard(output, reports, task, preprocessing))
         )
     _check_reports(reports)
-    _write_spec(output, rows, len(shards), params.class_names, preprocessing)
-    remarks = list(_remarks(rows, labels.missing, params.class_names))
+    _write_spec(output, rows, len(shards), task, preprocessing)
+    remarks = list(_remarks(rows, labels.missing, task))
     storage.write_json(storage.join(output, ADOPTION), remarks)
     for line in remarks:
         context.progress.line(f"adopt: {line}")
 
 
-def _shards(images: Sequence[tuple[LabelledImage, str]], image_size: int) -> list[Shard]:
+def _shards(images: Sequence[tuple[ImageRecord, str]], image_size: int) -> list[Shard]:
     size = max(1, min(_LARGEST_SHARD, _SHARD_BYTES // (3 * image_size**2)))
     parts = [tuple(images[start : start + size]) for start in range(0, len(images), size)]
     return [Shard(index, len(parts), part) for index, part in enumerate(parts)]
@@ -98,10 +98,9 @@ def _shards(images: Sequence[tuple[LabelledImage, str]], image_size: int) -> lis
 class AdoptShard(beam.DoFn):
     """Turns the files of one shard into records, and reports those that cannot be read."""
 
-    def __init__(self, output: str, reports: str, class_names: Sequence[str], preprocessing: Preprocessing) -> None:
+    def __init__(self, output: str, reports: str, task: Task, preprocessing: Preprocessing) -> None:
         """Write shards below `output`, what is wrong with files below `reports`."""
-        self._output, self._reports, self._preprocessing = output, reports, preprocessing
-        self._labels = {name: label for label, name in enumerate(class_names)}
+        self._output, self._reports, self._task, self._preprocessing = output, reports, task, preprocessing
 
     def process(self, shard: Shard) -> Iterator[None]:
         """Write the shard and its report."""
@@ -112,45 +111,19 @@ class AdoptShard(beam.DoFn):
         ):
             for row, file in shard.images:
                 try:
-                    writer.write(encode(self._record(row, Path(file))))
-                except (OSError, ValueError, SyntaxError, tf.errors.InvalidArgumentError) as error:
-                    reason = getattr(error, "message", None) or str(error)
+                    image = encode_pixels(self._pixels(Path(file).read_bytes()))
+                    writer.write(encode({IMAGE: image, **row.features(self._task)}))
+                except (BadRecord, OSError, tf.errors.InvalidArgumentError) as error:
+                    reason = getattr(error, "detail", None) or getattr(error, "message", None) or str(error)
+                    # TensorFlow's messages go on with the graph's nodes.
                     bad.append(f"'{file}': {reason.splitlines()[0] if reason else type(error).__name__}")
         storage.write_json(storage.join(self._reports, f"{shard.name}.json"), bad)
         yield from ()
 
-    def _record(self, row: LabelledImage, file: Path) -> dict[str, Any]:
-        content = file.read_bytes()
-        _check_size(content)
-        return {
-            "image/encoded": encode_pixels(from_encoded(tf.constant(content), self._preprocessing)),
-            "image/id": row.image_id,
-            "lesion/id": row.lesion_id,
-            "label": self._labels[row.dx],
-            "dx": row.dx,
-            "age": row.age,
-            "age_group": AGE.group(row.age),
-            "sex": row.sex,
-            "localization": row.localization,
-        }
-
-
-def _check_size(content: bytes) -> None:
-    """Refuse what would need unreasonable memory, from its header alone.
-
-    Raises:
-        ValueError: it is too large, or no image.
-    """
-    if len(content) > _MOST_FILE_BYTES:
-        raise ValueError(f"{len(content)} bytes; at most {_MOST_FILE_BYTES} are read")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        try:
-            width, height = Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "BMP", "GIF")).size
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ValueError("no complete JPEG, PNG, BMP or GIF") from error
-    if width * height > _MOST_PIXELS:
-        raise ValueError(f"{width} x {height} pixels; at most {_MOST_PIXELS} are decoded")
+    def _pixels(self, content: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        # The header alone is read, so that a small file cannot claim a size that would need unreasonable memory.
+        open_image(content)
+        return from_encoded(tf.constant(content), self._preprocessing)
 
 
 def _check_reports(reports: str) -> None:
@@ -164,28 +137,30 @@ def _check_reports(reports: str) -> None:
 
 
 def _write_spec(
-    output: str, rows: Sequence[LabelledImage], shards: int, class_names: tuple[str, ...], preprocessing: Preprocessing
+    output: str, rows: Sequence[ImageRecord], shards: int, task: Task, preprocessing: Preprocessing
 ) -> None:
-    counts = Counter(row.dx for row in rows)
+    counts = Counter(row.class_name for row in rows)
     none = dict.fromkeys(Split, 0)
+    nothing = [0] * len(task.class_names)
     spec = ExamplesSpec(
-        task=lesion_task(class_names),
+        task=task,
         preprocessing=preprocessing,
         shards={**none, Split.TEST: shards},
         counts={**none, Split.TEST: len(rows)},
-        class_counts={split: [counts[name] if split is Split.TEST else 0 for name in class_names] for split in Split},
+        class_counts={**dict.fromkeys(Split, nothing), Split.TEST: [counts[name] for name in task.class_names]},
     )
     storage.write_bytes(storage.join(output, SPEC), spec.model_dump_json(indent=1).encode())
 
 
-def _remarks(rows: Sequence[LabelledImage], missing: Sequence[str], class_names: Sequence[str]) -> Iterator[str]:
-    counts = Counter(row.dx for row in rows)
-    yield f"{len(rows)} images: " + ", ".join(f"{name} {counts[name]}" for name in class_names)
+def _remarks(rows: Sequence[ImageRecord], missing: Sequence[str], task: Task) -> Iterator[str]:
+    counts = Counter(row.class_name for row in rows)
+    yield f"{len(rows)} images: " + ", ".join(f"{name} {counts[name]}" for name in task.class_names)
     if missing:
-        sliced = [name for name in OPTIONAL if name in missing and name != "lesion_id"]
+        group = None if task.group_key is None else column(task.group_key)
+        sliced = [name for name in missing if name != group]
         consequences = [f"no slices by {', '.join(sliced)}"] if sliced else []
-        if "lesion_id" in missing:
+        if group in missing:
             consequences.append(
-                "images count as lesions of their own, which makes intervals too narrow if some are not"
+                f"images count as {task.subject}s of their own, which makes intervals too narrow if some are not"
             )
         yield f"the labels have no column {', '.join(missing)}: {'; '.join(consequences)}"

@@ -1,175 +1,130 @@
-"""Labels of images in a user's table: a class name in each row, or a column for each class as ISIC publishes them."""
+"""Reader of labels: a class name in each row, or a column of 0 and 1 for each class as ISIC publishes them."""
 
 from __future__ import annotations
 
-import csv
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dermrobust.attacks.errors import UserError
-from dermrobust.models.lesions import HAM10000_CLASSES
+from dermrobust.components.csv_table import CsvTable, is_mark, marked, read_csv
+from dermrobust.components.image_record import IMAGE_SUFFIXES, ImageRecord
+from dermrobust.models.task import Task
+from dermrobust.models.tasks.ham10000 import TASK
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
-OPTIONAL = ("lesion_id", "age", "sex", "localization")
 _IDS = ("image_id", "image", "filename", "file", "image_name")
-_CLASSES = ("dx", "label", "diagnosis", "class")
-_UNKNOWN = "unknown"
-_MISSING = ("", "na", "n/a", "nan", "none", "null", _UNKNOWN)
-_SEXES = {"m": "male", "male": "male", "f": "female", "female": "female"}
-_OLDEST = 130.0
+_CLASSES = (TASK.class_key, "label", "diagnosis", "class")
+_UNKNOWN_CLASS = "unk"
+"""Column of ISIC's tables for images of no class; most tables mark none."""
 _NAMED = 3
 """Examples that a message gives."""
 
 
 @dataclass(frozen=True)
-class LabelledImage:
-    """A row of the table.
-
-    Attributes:
-        image_id: file name without its suffix.
-        dx: class in lower case.
-        lesion_id: empty where it is not given.
-        age: in years; NaN where it is not given.
-        sex: male, female or unknown.
-        localization: where on the body, or unknown.
-    """
-
-    image_id: str
-    dx: str
-    lesion_id: str = ""
-    age: float = math.nan
-    sex: str = _UNKNOWN
-    localization: str = _UNKNOWN
-
-
-@dataclass(frozen=True)
 class Labels:
-    """A table.
+    """Labels of images.
 
     Attributes:
         rows: one for each image.
-        class_names: that the table knows, in the project's order or else sorted.
-        missing: optional columns that it does not have.
+        class_names: classes of the table, in the order of HAM10000 if they are its classes, else sorted.
+        missing: optional columns of the task that the table does not have.
     """
 
-    rows: tuple[LabelledImage, ...]
+    rows: tuple[ImageRecord, ...]
     class_names: tuple[str, ...]
     missing: tuple[str, ...]
 
 
-def read_labels(path: Path) -> Labels:
+def read_labels(path: Path, task: Task = TASK) -> Labels:
     """Read a table separated by commas, semicolons or tabs; columns that are not known are ignored.
+
+    Args:
+        path: the table.
+        task: the task that names the optional columns; its classes do not matter here.
 
     Raises:
         UserError: it cannot be read, has no column of image names or classes, names an image twice, or all its images
             are of one class.
     """
-    columns, rows = _table(path)
-    id_column = _first_of(_IDS, columns)
+    table = read_csv(path, lower_case=True)
+    if not table.rows:
+        raise UserError(f"'{path}' has no rows: it needs the columns {_IDS[0]} and {_CLASSES[0]}, and a row an image")
+    id_column = _first_of(_IDS, table.columns)
     if id_column is None:
-        raise UserError(
-            f"'{path}' has no column image_id (nor {', '.join(_IDS[1:])}); found: {', '.join(columns) or 'none'}"
-        )
-    class_column = _first_of(_CLASSES, columns)
+        raise UserError(f"'{path}' has no column {_IDS[0]} (nor {', '.join(_IDS[1:])}); found: {table.found}")
+    class_column = _first_of(_CLASSES, table.columns)
     if class_column is not None:
-        classes = [row[class_column].lower() for row in rows]
+        classes = [row[class_column].lower() for row in table.rows]
         known: Iterable[str] = classes
     else:
-        known = _class_columns(path, columns, rows, id_column)
-        classes = [_marked_class(path, row, known, row[id_column]) for row in rows]
-    if unlabelled := [row[id_column] for row, dx in zip(rows, classes, strict=True) if not dx]:
+        known = _class_columns(table, (id_column, *task.optional_columns))
+        classes = [_marked_class(path, row, known, row[id_column]) for row in table.rows]
+    labelled = list(zip(table.rows, classes, strict=True))
+    if unlabelled := [row[id_column] for row, name in labelled if not name]:
         raise UserError(f"'{path}': {some(unlabelled)} without a class; name it or leave the row out")
-    labelled = tuple(_row(path, row, id_column, dx) for row, dx in zip(rows, classes, strict=True))
-    _check_rows(path, labelled)
-    missing = tuple(name for name in OPTIONAL if name not in columns)
-    return Labels(labelled, in_order(known), missing)
-
-
-def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Return the names of the columns in lower case, and the rows."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header = file.readline()
-            file.seek(0)
-            reader = csv.DictReader(file, delimiter=next((mark for mark in "\t;" if mark in header), ","))
-            reader.fieldnames = columns = [name.strip().lower() for name in reader.fieldnames or []]
-            rows = [{name: (row.get(name) or "").strip() for name in columns} for row in reader if any(row.values())]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"'{path}' is not a text table in UTF-8: {error}") from error
-    except OSError as error:
-        raise UserError(f"the labels '{path}' cannot be read: {error.strerror}") from error
-    if not rows:
-        raise UserError(f"'{path}' has no rows: it needs the columns image_id and dx, and a row for each image")
-    return columns, rows
+    records = tuple(_record(path, row, row[id_column], name, task) for row, name in labelled)
+    _check_records(path, records)
+    missing = tuple(name for name in task.optional_columns if name not in table.columns)
+    return Labels(records, in_order(known), missing)
 
 
 def _first_of(names: Sequence[str], columns: Sequence[str]) -> str | None:
     return next((name for name in names if name in columns), None)
 
 
-def _class_columns(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, str]], id_column: str) -> list[str]:
+def _class_columns(table: CsvTable, others: Sequence[str]) -> list[str]:
     """Return the columns that hold 0 or 1 in every row; one for what is unknown counts only where it is used."""
-    marks = [name for name in columns if name not in (id_column, *OPTIONAL, "")]
-    found = [name for name in marks if all(row[name] in ("0", "1", "0.0", "1.0") for row in rows)]
-    found = [name for name in found if name != "unk" or any(float(row[name]) for row in rows)]
+    columns = [name for name in table.columns if name not in others]
+    found = [name for name in columns if all(is_mark(row[name]) for row in table.rows)]
+    found = [name for name in found if name != _UNKNOWN_CLASS or any(marked(row, (name,)) for row in table.rows)]
     if len(found) < 2:
         raise UserError(
-            f"'{path}' has no column dx (nor {', '.join(_CLASSES[1:])}), nor a column of 0 and 1 for each class; "
-            f"found: {', '.join(columns)}"
+            f"'{table.path}' has no column {_CLASSES[0]} (nor {', '.join(_CLASSES[1:])}), nor a column of 0 and 1 for "
+            f"each class; found: {table.found}"
         )
     return found
 
 
 def _marked_class(path: Path, row: Mapping[str, str], class_names: Iterable[str], image_id: str) -> str:
-    marked = [name for name in class_names if float(row[name]) == 1.0]
-    if len(marked) != 1:
-        found = " and ".join(marked) or "no class"
-        raise UserError(f"'{path}': image '{image_id}' is marked as {found}; one class is needed")
-    return marked[0]
+    found = marked(row, tuple(class_names))
+    if len(found) != 1:
+        raise UserError(
+            f"'{path}': image '{image_id}' is marked as {' and '.join(found) or 'no class'}; one class is needed"
+        )
+    return found[0]
 
 
-def _row(path: Path, row: Mapping[str, str], id_column: str, dx: str) -> LabelledImage:
-    values = {name: "" if row.get(name, "").lower() in _MISSING else row[name] for name in OPTIONAL}
-    name = row[id_column]
+def _record(path: Path, row: Mapping[str, str], name: str, class_name: str, task: Task) -> ImageRecord:
     try:
-        age = float(values["age"]) if values["age"] else math.nan
-    except ValueError:
-        age = math.inf
-    if age < 0 or age > _OLDEST:
-        raise UserError(f"'{path}': the age of image '{name}' is '{values['age']}', not 0 to {_OLDEST:g} years")
-    return LabelledImage(
-        image_id=Path(name).stem if Path(name).suffix.lower() in IMAGE_SUFFIXES else Path(name).name,
-        dx=dx,
-        lesion_id=values["lesion_id"],
-        age=age,
-        sex=_SEXES.get(values["sex"].lower(), _UNKNOWN),
-        localization=values["localization"] or _UNKNOWN,
-    )
+        metadata = task.parse_metadata(row)
+    except ValueError as error:
+        raise UserError(f"'{path}', image '{name}': {error}") from error
+    # A name may hold dots that are no suffix of an image file.
+    image_id = Path(name).stem if Path(name).suffix.lower() in IMAGE_SUFFIXES else Path(name).name
+    return ImageRecord(image_id=image_id, class_name=class_name, group=task.parse_group(row), metadata=metadata)
 
 
-def _check_rows(path: Path, rows: Sequence[LabelledImage]) -> None:
-    counts = Counter(row.image_id for row in rows)
+def _check_records(path: Path, records: Sequence[ImageRecord]) -> None:
+    counts = Counter(record.image_id for record in records)
     if twice := [name for name, count in counts.items() if count > 1]:
         raise UserError(f"'{path}' names {some(twice)} more than once; keep one row for each image")
-    if len({row.dx for row in rows}) == 1:
+    if len({record.class_name for record in records}) == 1:
         raise UserError(
-            f"'{path}': all {len(rows)} images are of the class '{rows[0].dx}'. Accuracy on one class says nothing "
-            "about a classifier: add images of the others"
+            f"'{path}': all {len(records)} images are of the class '{records[0].class_name}'. Accuracy on one class "
+            "says nothing about a classifier: add images of the others"
         )
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Return class names once each: HAM10000's seven in the project's order, others sorted (numbers as numbers)."""
+    """Return class names once each: those of HAM10000 in its order, others sorted (numbers as numbers)."""
     distinct = set(names)
-    if distinct == set(HAM10000_CLASSES):
-        return HAM10000_CLASSES
+    if distinct == set(TASK.class_names):
+        return TASK.class_names
     return tuple(sorted(distinct, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name)))
 
 
 def some(names: Sequence[str]) -> str:
-    """Say how many images there are, and name a few."""
+    """Return how many images there are, with a few of their names, for a message."""
     shown = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
     return f"{len(names)} image{'s' if len(names) > 1 else ''} ({shown})"

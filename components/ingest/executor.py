@@ -13,13 +13,13 @@ import tensorflow_datasets as tfds
 from dermrobust.components import storage
 from dermrobust.components.component import Context
 from dermrobust.components.examples import Split
+from dermrobust.components.image_validation import Reason
 from dermrobust.components.ingest import quarantine, statistics
 from dermrobust.components.ingest.component import IngestParams, raw_folder
 from dermrobust.components.ingest.datasets.builder import ImageBuilder, ImageConfig
 from dermrobust.components.ingest.quarantine import QuarantinedRecord
 from dermrobust.components.ingest.splits import SplitFractions
 from dermrobust.components.ingest.statistics import ShardCounts
-from dermrobust.components.ingest.validation import Reason
 from dermrobust.components.progress import watch_files
 from dermrobust.components.raw_dataset import FOLDER_FILE, TASK_FILE
 

@@ -1,4 +1,4 @@
-"""Where the bytes of images come from: folders and zip archives, found once and read by name."""
+"""Images in folders and zip archives, found once and read by name."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from dermrobust.attacks.errors import UserError
-from dermrobust.components.ingest.validation import MAX_FILE_BYTES, BadRecord, Reason
+from dermrobust.components.image_validation import BadRecord, Reason, check_file_size
 
 _SEPARATOR = "::"
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError)
-"""What reading a member of an archive raises when its data are cut off, altered, encrypted or packed unusually."""
+"""Errors of reading a member of an archive whose data are cut off, altered, encrypted or packed unusually."""
 
 
 @functools.lru_cache(maxsize=8)
@@ -74,7 +74,7 @@ def read_image(locator: str) -> bytes:
 
 def _read_member(archive: str, member: str) -> bytes:
     info = _archive(archive).getinfo(member)
-    _check_size(info.file_size)
+    check_file_size(info.file_size)
     return _archive(archive).read(info)
 
 
@@ -82,10 +82,5 @@ def _read_file(path: Path) -> bytes:
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise BadRecord(Reason.MISSING_FILE, f"'{path.name}' is no regular file")
-    _check_size(status.st_size)
+    check_file_size(status.st_size)
     return path.read_bytes()
-
-
-def _check_size(size: int) -> None:
-    if size > MAX_FILE_BYTES:
-        raise BadRecord(Reason.DECOMPRESSION_BOMB, f"{size} bytes; at most {MAX_FILE_BYTES} are read")

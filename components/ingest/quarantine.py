@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.components import storage
-from dermrobust.components.ingest.validation import Reason
+from dermrobust.components.image_validation import Reason
 
 FILE = "quarantine.parquet"
 _SCHEMA = pa.schema([("id", pa.string()), ("reason", pa.string()), ("detail", pa.string())])

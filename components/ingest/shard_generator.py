@@ -10,9 +10,9 @@ from typing import Any
 
 from dermrobust.components import storage
 from dermrobust.components.image_record import ImageRecord
+from dermrobust.components.image_validation import BadRecord, ImageSize, Reason, check_image
 from dermrobust.components.ingest.quarantine import QuarantinedRecord
 from dermrobust.components.ingest.statistics import ShardCounts
-from dermrobust.components.ingest.validation import BadRecord, ImageSize, Reason, check_image
 from dermrobust.models.task import IMAGE, Task
 
 _READERS = 2

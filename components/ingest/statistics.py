@@ -15,7 +15,7 @@ from dermrobust.attacks.errors import UserError
 from dermrobust.components import storage
 from dermrobust.components.examples import Split
 from dermrobust.components.image_record import ImageRecord
-from dermrobust.components.ingest.validation import MIN_SIDE, ImageSize
+from dermrobust.components.image_validation import MIN_SIDE, ImageSize
 from dermrobust.models.task import UNKNOWN, Category, Number, Task
 
 _HEIGHT, _WIDTH = "image/height", "image/width"

@@ -44,7 +44,7 @@ def test_a_model_is_adopted_attacked_and_evaluated(given: dict[str, Any]) -> Non
     data, evaluate = nodes["adopt[data]"].params, nodes["evaluate"].params
     assert isinstance(data, AdoptDataParams)
     assert isinstance(evaluate, EvaluateParams)
-    assert (data.image_size, data.class_names) == (SIZE, ("bcc", "mel", "nv"))
+    assert (data.image_size, data.task.class_names) == (SIZE, ("bcc", "mel", "nv"))
     assert (evaluate.models, evaluate.class_names) == (("model",), ("bcc", "mel", "nv"))
 
 
@@ -78,7 +78,7 @@ def test_what_is_said_reaches_the_components(given: dict[str, Any]) -> None:
     assert isinstance(data, AdoptDataParams)
     assert isinstance(model, AdoptModelParams)
     assert isinstance(predict, PredictParams)
-    assert (data.class_names, data.image_size, data.limit) == (("c", "b", "a"), 64, 5)
+    assert (data.task.class_names, data.image_size, data.limit) == (("c", "b", "a"), 64, 5)
     assert model.input == InputFormat.model_validate({"range": "-1..1"})
     assert model.stated == ("image_size", "classes")
     assert (predict.batch_size, predict.seed) == (3, 9)

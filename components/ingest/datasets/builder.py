@@ -17,11 +17,11 @@ from etils import epath
 
 from dermrobust.components.examples import Split
 from dermrobust.components.image_record import ImageRecord
+from dermrobust.components.image_validation import Reason
 from dermrobust.components.ingest.quarantine import QuarantinedRecord
 from dermrobust.components.ingest.shard_generator import ImageReader, ShardGenerator, nested, write_report
 from dermrobust.components.ingest.source import Source
 from dermrobust.components.ingest.splits import SplitFractions, unit_hash
-from dermrobust.components.ingest.validation import Reason
 from dermrobust.models.task import IMAGE, LABEL, Task
 
 _SHARD_IMAGES = 512

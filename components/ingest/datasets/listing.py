@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from dermrobust.components.image_record import ImageRecord
+from dermrobust.components.image_validation import Reason
 from dermrobust.components.ingest.datasets.builder import Listing
 from dermrobust.components.ingest.file_images import FileImages
 from dermrobust.components.ingest.quarantine import QuarantinedRecord
-from dermrobust.components.ingest.validation import Reason
 from dermrobust.models.task import Task
 
 IMAGE_ID = "image_id"

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from dermrobust.attacks.errors import UserError
-from dermrobust.components.audit.labels import LabelledImage, in_order, read_labels
+from dermrobust.components.audit.labels import in_order, read_labels
 from dermrobust.components.audit.matching import image_files, matched
+from dermrobust.components.image_record import ImageRecord
+from dermrobust.models.task import Metadata
 from dermrobust.models.tasks.ham10000 import TASK
 from tests.datasets import write_files
 
@@ -34,7 +36,7 @@ def table(folder: Path, text: str) -> Path:
 def test_tables_of_many_kinds_say_the_same(text: str, tmp_path: Path) -> None:
     labels = read_labels(table(tmp_path, text))
 
-    assert [(row.image_id, row.dx) for row in labels.rows] == [("a", "mel"), ("b", "nv")]
+    assert [(row.image_id, row.class_name) for row in labels.rows] == [("a", "mel"), ("b", "nv")]
     assert labels.class_names == ("mel", "nv")
     assert labels.missing == ("lesion_id", "age", "sex", "localization")
 
@@ -50,9 +52,13 @@ def test_what_is_known_of_a_lesion_is_kept(tmp_path: Path) -> None:
 
     known, unknown = read_labels(table(tmp_path, text)).rows
 
-    assert known == LabelledImage("a", "mel", "L1", 60.0, "female", "back")
-    assert math.isnan(unknown.age)
-    assert (unknown.lesion_id, unknown.sex, unknown.localization) == ("", "unknown", "unknown")
+    metadata: Metadata = {"age": 60.0, "age_group": "60-79", "sex": "female", "localization": "back"}
+    assert known == ImageRecord("a", "mel", "L1", metadata)
+    age = unknown.metadata.pop("age")
+    assert isinstance(age, float)
+    assert math.isnan(age)
+    assert unknown.group == ""
+    assert unknown.metadata == {"age_group": "unknown", "sex": "unknown", "localization": "unknown"}
 
 
 @pytest.mark.parametrize(
@@ -77,10 +83,12 @@ def test_classes_have_an_order(names: tuple[str, ...], expected: tuple[str, ...]
         ("image_id,dx\na,mel\nb,\n", r"1 image \(b\) without a class"),
         ("image_id,dx\na,mel\na.jpg,nv\n", r"names 1 image \(a\) more than once"),
         ("image_id,dx\na,mel\nb,mel\n", "all 2 images are of the class 'mel'"),
-        ("image_id,dx,age\na,mel,old\nb,nv,3\n", "age of image 'a' is 'old'"),
-        ("image_id,dx,age\na,mel,-1\nb,nv,3\n", "age of image 'a' is '-1'"),
+        ("image_id,dx,age\na,mel,old\nb,nv,3\n", "image 'a': age 'old' is not a number"),
+        ("image_id,dx,age\na,mel,-1\nb,nv,3\n", "image 'a': age '-1' is not between 0 and 130 years"),
         ("image,MEL,NV\na,1,1\nb,0,1\n", "'a' is marked as mel and nv"),
         ("image,MEL,NV\na,0,0\nb,0,1\n", "'a' is marked as no class"),
+        ("image_id,dx,DX\na,mel,nv\nb,nv,mel\n", r"the column 'dx' twice \(columns 2 and 3\)"),
+        ("image_id,dx\na,mel\nb\n", "line 3: 1 value, but the header has 2"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_said(text: str, told: str, tmp_path: Path) -> None:

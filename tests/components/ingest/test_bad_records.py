@@ -18,12 +18,11 @@ from PIL import Image
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from dermrobust.attacks.errors import UserError
-from dermrobust.components import raw_dataset
-from dermrobust.components.ingest import validation
+from dermrobust.components import image_validation, raw_dataset
+from dermrobust.components.image_validation import MAX_PIXELS, BadRecord, Reason, check_image
 from dermrobust.components.ingest.datasets.folder.source import FolderSource
 from dermrobust.components.ingest.image_sources import index_images, read_image
 from dermrobust.components.ingest.quarantine import QuarantinedRecord, check
-from dermrobust.components.ingest.validation import MAX_PIXELS, BadRecord, Reason, check_image
 from dermrobust.models.pixels import from_encoded
 from dermrobust.models.preprocessing import Preprocessing
 from tests.datasets import (
@@ -272,8 +271,8 @@ def test_an_absent_lesion_id_or_age_is_no_error_and_counted_as_missing(tmp_path:
 
 
 def test_an_image_may_be_as_large_as_the_limit_and_no_larger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(validation, "MAX_PIXELS", 20 * 30)
-    assert check_image(encoded(draw(0, 20, 30))) == validation.ImageSize(height=20, width=30)
+    monkeypatch.setattr(image_validation, "MAX_PIXELS", 20 * 30)
+    assert check_image(encoded(draw(0, 20, 30))) == image_validation.ImageSize(height=20, width=30)
     with pytest.raises(BadRecord, match="21 x 30 pixels; at most 600"):
         check_image(encoded(draw(0, 30, 21))[:200])
 

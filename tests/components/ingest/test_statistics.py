@@ -14,11 +14,11 @@ from dermrobust.attacks.errors import UserError
 from dermrobust.components import raw_dataset
 from dermrobust.components.examples import Split
 from dermrobust.components.image_record import ImageRecord
+from dermrobust.components.image_validation import ImageSize
 from dermrobust.components.ingest import statistics
 from dermrobust.components.ingest.component import SplitParams
 from dermrobust.components.ingest.datasets.folder.source import FolderSource
 from dermrobust.components.ingest.statistics import ShardCounts
-from dermrobust.components.ingest.validation import ImageSize
 from dermrobust.models.task import Metadata
 from dermrobust.models.tasks.ham10000 import lesion_task
 from tests.datasets import (

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.csv_table import CsvTable, marked, read_csv
+from dermrobust.components.image_validation import Reason
 from dermrobust.components.ingest.datasets.builder import ImageBuilder, ImageConfig, Listing
 from dermrobust.components.ingest.datasets.isic2019.source import EXPECTED, Isic2019Source, find_files
 from dermrobust.components.ingest.datasets.listing import listing_of
 from dermrobust.components.ingest.image_sources import index_images
 from dermrobust.components.ingest.quarantine import QuarantinedRecord
-from dermrobust.components.ingest.validation import Reason
 
 _IMAGE, _UNKNOWN = "image", "UNK"
 _COLUMNS = {"lesion_id": "lesion_id", "age": "age_approx", "sex": "sex", "localization": "anatom_site_general"}

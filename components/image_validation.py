@@ -1,4 +1,4 @@
-"""Whether a file is an image that can be used."""
+"""Validation of image files: whether one can be decoded, at a reasonable size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_FILE_BYTES = 64 << 20
 MAX_PIXELS = 50_000_000
 """Larger than any dermatoscope's picture; a file of a few kilobytes can claim far more (a decompression bomb)."""
 MIN_SIDE = 8
-"""In pixels; less shows no lesion."""
+"""In pixels; a smaller image shows nothing that could be classified."""
 
 # What tf.io.decode_image reads too.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF")
@@ -24,7 +24,7 @@ _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
 
 
 class Reason(enum.StrEnum):
-    """Why a record cannot be used."""
+    """Reason why a record cannot be used."""
 
     MISSING_FILE = "missing_file"
     NOT_AN_IMAGE = "not_an_image"
@@ -37,10 +37,14 @@ class Reason(enum.StrEnum):
 
 
 class BadRecord(Exception):
-    """A record that goes to quarantine."""
+    """Raised for a record that cannot be used; ingest puts it into quarantine.
+
+    Attributes:
+        reason: kind of the problem.
+        detail: what exactly was found.
+    """
 
     def __init__(self, reason: Reason, detail: str) -> None:
-        """Give the reason and what exactly was found."""
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
@@ -48,7 +52,7 @@ class BadRecord(Exception):
 
 @dataclass(frozen=True)
 class ImageSize:
-    """In pixels."""
+    """Height and width in pixels."""
 
     height: int
     width: int
@@ -60,6 +64,21 @@ def check_image(content: bytes) -> ImageSize:
     Raises:
         BadRecord: it is not an image, is cut off, is too small, or would need unreasonable memory.
     """
+    image = open_image(content)
+    width, height = image.size
+    if min(width, height) < MIN_SIDE:
+        raise BadRecord(Reason.TOO_SMALL, f"{width} x {height} pixels; at least {MIN_SIDE} a side are needed")
+    _decode_all(image, content)
+    return ImageSize(height=height, width=width)
+
+
+def open_image(content: bytes) -> Image.Image:
+    """Return an image of which the header alone has been read.
+
+    Raises:
+        BadRecord: the header is none of an image, or claims a size that would need unreasonable memory.
+    """
+    check_file_size(len(content))
     try:
         with warnings.catch_warnings():
             # The size is checked below, before anything is decoded.
@@ -74,10 +93,17 @@ def check_image(content: bytes) -> ImageSize:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise BadRecord(Reason.DECOMPRESSION_BOMB, f"{width} x {height} pixels; at most {MAX_PIXELS} are decoded")
-    if min(width, height) < MIN_SIDE:
-        raise BadRecord(Reason.TOO_SMALL, f"{width} x {height} pixels; at least {MIN_SIDE} a side are needed")
-    _decode_all(image, content)
-    return ImageSize(height=height, width=width)
+    return image
+
+
+def check_file_size(size: int) -> None:
+    """Refuse a file that is too large to be read.
+
+    Raises:
+        BadRecord: it has more than `MAX_FILE_BYTES` bytes.
+    """
+    if size > MAX_FILE_BYTES:
+        raise BadRecord(Reason.DECOMPRESSION_BOMB, f"{size} bytes; at most {MAX_FILE_BYTES} are read")
 
 
 def _decode_all(image: Image.Image, content: bytes) -> None:
@@ -89,7 +115,7 @@ def _decode_all(image: Image.Image, content: bytes) -> None:
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise BadRecord(Reason.TRUNCATED_IMAGE, str(error)) from error
     try:
-        # As preprocess does later: TensorFlow refuses some files that Pillow forgives, such as a BMP of 1 bit.
+        # As preprocess does later: TensorFlow refuses some files that Pillow accepts, such as a BMP of 1 bit.
         decode(tf.constant(content))
     except tf.errors.InvalidArgumentError as error:
         raise BadRecord(Reason.NOT_AN_IMAGE, f"TensorFlow cannot decode it: {error.message}") from error
