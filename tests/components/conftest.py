@@ -3,14 +3,20 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import keras
 import pytest
+import tensorflow as tf
 
 from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType, Provenance
 from dermrobust.components.component import Component, Context, Params
+from dermrobust.components.examples import ExamplesSpec, Split
+from dermrobust.components.examples import shard_uris as example_uris
 from dermrobust.components.fingerprint import library_versions
 from dermrobust.components.ingest.component import INGEST, IngestParams
 from dermrobust.components.ingest.datasets.synthetic.source import SyntheticSource
+from dermrobust.components.model_files import load_network
 from dermrobust.components.preprocess.component import PREPROCESS, PreprocessParams
 from dermrobust.components.progress import Progress, Silent
 from dermrobust.components.train.component import TRAIN, TrainParams
@@ -21,6 +27,15 @@ IMAGE_SIZE = 16
 
 Outputs = Mapping[str, Artifact]
 Make = Callable[..., Artifact]
+Records = list[dict[str, Any]]
+
+
+def records(uris: list[str]) -> Iterator[dict[str, Any]]:
+    """Every record of shards with its image decoded, read without the project's own reader."""
+    for serialized in tf.data.TFRecordDataset(uris).as_numpy_iterator():
+        features = tf.train.Example.FromString(serialized).features.feature
+        values = {name: getattr(feature, feature.WhichOneof("kind")).value[0] for name, feature in features.items()}
+        yield {**values, "pixels": tf.io.decode_png(values["image/encoded"]).numpy()}
 
 
 @dataclass(frozen=True)
@@ -111,3 +126,14 @@ def train_model(workshop: Workshop, examples: Artifact) -> Make:
         ]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def clean(examples: Artifact) -> dict[Split, Records]:
+    spec = ExamplesSpec.read(examples)
+    return {split: list(records(example_uris(examples, spec, split))) for split in Split}
+
+
+@pytest.fixture(scope="session")
+def network(model: Artifact) -> keras.Model:
+    return load_network(model.uri, model.digest)

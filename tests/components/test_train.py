@@ -29,6 +29,7 @@ from tests.components.conftest import Make, Workshop
 from tests.components.trainings import Steps, changed, network_bytes, training
 from tests.small_networks import CLASS_COUNT, tiny_network
 
+
 def test_the_same_seed_gives_the_same_model(model: Artifact, train_params: TrainParams, train_model: Make) -> None:
     again = train_model(train_params, "again")
 

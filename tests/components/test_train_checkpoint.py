@@ -218,7 +218,10 @@ def test_another_machine_resumes_from_remote_storage(
         expected = train(training(examples, tmp_path, whole, params, scored), params, task)
 
     parts = (".data-00000-of-00001", ".index")
-    assert kept == {"checkpoints/checkpoint", *(f"checkpoints/epoch-{epoch}{part}" for epoch in (2, 3) for part in parts)}
+    assert kept == {
+        "checkpoints/checkpoint",
+        *(f"checkpoints/epoch-{epoch}{part}" for epoch in (2, 3) for part in parts),
+    }
     assert resumed.advances[0] == 3 * per_epoch
     assert state.history == expected.history
     for one, other in zip(elsewhere.get_weights(), whole.get_weights(), strict=True):

@@ -17,17 +17,25 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from dermrobust.attacks.threat import Pixels
-from dermrobust.components.examples import Batch, Split, encode, encode_pixels
-from dermrobust.components.leakage import splits as leakage
-from dermrobust.components.leakage.splits import (
-    MIN_CORRELATION,
-    Fingerprints,
-    correlations,
-    find_leakage,
-    near_duplicates,
-    perceptual_hashes,
-    thumbnails,
+from dermrobust.components.artifacts import Artifact, ArtifactType
+from dermrobust.components.component import Context
+from dermrobust.components.evaluation.leakage import Leakage, NearDuplicate
+from dermrobust.components.examples import (
+    SPEC,
+    Batch,
+    ExamplesSpec,
+    Split,
+    encode,
+    encode_pixels,
+    shard_name,
 )
+from dermrobust.components.leakage import executor
+from dermrobust.components.leakage.component import LEAKAGE, LeakageParams
+from dermrobust.components.leakage.copies import MAX_DISTANCE, MIN_CORRELATION, correlations, near_duplicates
+from dermrobust.components.leakage.executor import near_duplicates as copies_across
+from dermrobust.components.leakage.fingerprints import Fingerprints, perceptual_hashes, thumbnails
+from dermrobust.models.preprocessing import Preprocessing
+from dermrobust.models.task import Task
 from dermrobust.models.tasks.ham10000 import TASK
 from tests.datasets import draw
 
@@ -64,11 +72,35 @@ def records(split: str, seeds: Sequence[int]) -> list[Record]:
 
 def fingerprints(images: Sequence[Pixels], image_ids: Sequence[str] | None = None) -> Fingerprints:
     """Of images without lesions."""
-    kept = Fingerprints()
     names = list(image_ids or map(str, range(len(images))))
     columns = {"image/id": names, "lesion/id": [""] * len(images)}
-    kept.add(Batch(np.stack(images), np.zeros(len(images), np.int64), columns))
-    return kept
+    return Fingerprints.of(Batch(np.stack(images), np.zeros(len(images), np.int64), columns), TASK.group_key)
+
+
+def copies(one: Fingerprints, other: Fingerprints) -> list[NearDuplicate]:
+    return list(copies_across(Split.TRAIN, one, Split.TEST, other))
+
+
+def found_in(root: Path, shards: Mapping[Split, Sequence[Sequence[Record]]], task: Task = TASK) -> Leakage:
+    """What the component finds in examples of these shards."""
+    examples = root / "examples"
+    examples.mkdir(exist_ok=True)
+    shards = {split: shards.get(split, ()) for split in Split}
+    for split, parts in shards.items():
+        for index, part in enumerate(parts):
+            write_shard(examples / shard_name(split, index, len(parts)), part)
+    spec = ExamplesSpec(
+        task=task,
+        preprocessing=Preprocessing(image_size=SIZE),
+        counts={split: sum(map(len, parts)) for split, parts in shards.items()},
+        class_counts={split: (0,) * len(task.class_names) for split in shards},
+        shards={split: len(parts) for split, parts in shards.items()},
+    )
+    (examples / SPEC).write_text(spec.model_dump_json())
+    source = Artifact(ArtifactType.EXAMPLES, "f", "d", str(examples))
+    output = Artifact(ArtifactType.LEAKAGE, "f", "d", str(root / "leakage"))
+    LEAKAGE.execute(Context(LeakageParams(), {"examples": (source,)}, {"leakage": output.uri}, str(root / "work")))
+    return Leakage.read(output)
 
 
 def jpeg(quality: int) -> Edit:
@@ -108,16 +140,14 @@ def test_a_copy_is_found_among_look_alikes(edit: str) -> None:
     originals = [lesion(seed) for seed in range(30)]
     others = [lesion(seed) for seed in range(100, 130)]
     copy = np.asarray(EDITS[edit](Image.fromarray(originals[17])))
-    kept = {
-        Split.TRAIN: fingerprints(originals, [f"train_{index}" for index in range(30)]),
-        Split.TEST: fingerprints([*others, copy], [*(f"test_{index}" for index in range(30)), "copy"]),
-    }
+    train = fingerprints(originals, [f"train_{index}" for index in range(30)])
+    test = fingerprints([*others, copy], [*(f"test_{index}" for index in range(30)), "copy"])
 
-    (found,) = leakage.compare_splits(kept).near_duplicates
+    (found,) = copies(train, test)
 
     assert (found.first, found.first_split, found.second, found.second_split) == ("train_17", "train", "copy", "test")
     assert MIN_CORRELATION <= found.correlation <= 1
-    assert found.distance <= (0 if edit in EXACT else leakage.MAX_DISTANCE)
+    assert found.distance <= (0 if edit in EXACT else MAX_DISTANCE)
 
 
 def test_shards_are_read_and_every_pair_of_splits_is_compared(tmp_path: Path) -> None:
@@ -129,50 +159,65 @@ def test_shards_are_read_and_every_pair_of_splits_is_compared(tmp_path: Path) ->
     test[2] = ("test_x", "L42", train[5][2])
     validation[1] = ("validation_x", "L3", lesion(77))
     test[0] = ("test_y", "L40", validation[4][2])
-    shards = {
-        Split.TRAIN: [write_shard(tmp_path / "a", train[:3]), write_shard(tmp_path / "b", train[3:])],
-        Split.VALIDATION: [write_shard(tmp_path / "c", validation)],
-        Split.TEST: [write_shard(tmp_path / "d", test), write_shard(tmp_path / "e", [])],
-    }
-
-    found = find_leakage(shards, TASK)
+    found = found_in(
+        tmp_path, {Split.TRAIN: [train[:3], train[3:]], Split.VALIDATION: [validation], Split.TEST: [test, []]}
+    )
 
     assert found.images == {Split.TRAIN: 8, Split.VALIDATION: 5, Split.TEST: 6}
-    assert found.shared_lesions == ("L3",)
+    assert found.shared_groups == ("L3",)
     assert [(pair.first, pair.second, pair.distance) for pair in found.near_duplicates] == [
         ("train_5", "test_x", 0),
         ("validation_24", "test_y", 0),
     ]
-    assert leakage.Leakage.model_validate_json(found.model_dump_json()) == found
 
 
-def test_copies_within_a_split_leak_nothing() -> None:
-    kept = {Split.TRAIN: fingerprints([lesion(0), lesion(0)]), Split.TEST: fingerprints([lesion(1)])}
+def test_copies_within_a_split_leak_nothing(tmp_path: Path) -> None:
+    found = found_in(tmp_path, {Split.TRAIN: [[("a", "L0", lesion(0)), ("b", "L0", lesion(0))]]})
 
-    assert leakage.compare_splits(kept).near_duplicates == ()
+    assert (found.shared_groups, found.near_duplicates) == ((), ())
 
 
 def test_images_without_a_lesion_id_share_no_lesion(tmp_path: Path) -> None:
-    shards = {
-        Split.TRAIN: [write_shard(tmp_path / "a", [("a", "", lesion(0))])],
-        Split.TEST: [write_shard(tmp_path / "b", [("b", "", lesion(1))])],
-    }
+    found = found_in(tmp_path, {Split.TRAIN: [[("a", "", lesion(0))]], Split.TEST: [[("b", "", lesion(1))]]})
 
-    assert find_leakage(shards, TASK).shared_lesions == ()
+    assert found.shared_groups == ()
 
 
-def test_a_split_may_be_empty() -> None:
-    found = find_leakage({Split.TRAIN: [], Split.TEST: []}, TASK)
+def test_a_task_without_groups_is_searched_for_copies_alone(tmp_path: Path) -> None:
+    task = Task(name="shapes", class_names=("round", "square"), class_key="dx")
+    shards = {Split.TRAIN: [[("a", "L0", lesion(0))]], Split.TEST: [[("b", "L0", lesion(0)), ("c", "L0", lesion(1))]]}
 
-    assert found.images == {Split.TRAIN: 0, Split.TEST: 0}
+    found = found_in(tmp_path, shards, task)
+
+    assert found.shared_groups == ()
+    assert [(pair.first, pair.second) for pair in found.near_duplicates] == [("a", "b")]
+
+
+def test_splits_may_be_absent(tmp_path: Path) -> None:
+    found = found_in(tmp_path, {Split.TEST: [records("test", range(3))]})
+
+    assert found.images == {Split.TRAIN: 0, Split.VALIDATION: 0, Split.TEST: 3}
     assert found.near_duplicates == ()
+
+
+def test_fingerprints_that_an_interrupted_execution_has_written_are_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = {Split.TRAIN: [records("train", range(3))], Split.TEST: [[("copy", "", lesion(1))]]}
+    first = found_in(tmp_path, shards)
+
+    def read_again(*_: object) -> None:
+        raise AssertionError("a finished shard was read again")
+
+    monkeypatch.setattr(executor, "read_shard", read_again)
+
+    assert found_in(tmp_path, shards) == first
 
 
 def test_images_that_show_nothing_are_no_copies() -> None:
     blank = np.full((SIZE, SIZE, 3), 200, np.uint8)
-    kept = {Split.TRAIN: fingerprints([blank, blank // 2]), Split.TEST: fingerprints([blank])}
 
-    assert leakage.compare_splits(kept).near_duplicates == ()
+    assert copies(fingerprints([blank, blank // 2]), fingerprints([blank])) == []
 
 
 def test_blobs_that_agree_but_for_their_texture_are_no_copies() -> None:
@@ -190,10 +235,9 @@ def test_near_hashes_alone_make_no_copy() -> None:
     near = [
         pair for block in near_duplicates(perceptual_hashes(originals), perceptual_hashes(blended)) for pair in block[0]
     ]
-    kept = {Split.TRAIN: fingerprints(list(originals)), Split.TEST: fingerprints(list(blended))}
 
     assert near
-    assert leakage.compare_splits(kept).near_duplicates == ()
+    assert copies(fingerprints(list(originals)), fingerprints(list(blended))) == []
 
 
 def test_the_exposure_of_an_image_is_not_in_its_hash() -> None:
@@ -209,11 +253,21 @@ def test_hashes_and_thumbnails_have_one_size_whatever_that_of_the_images(size: i
 
     assert (perceptual_hashes(pixels).shape, perceptual_hashes(pixels).dtype) == ((3, 32), np.uint8)
     difference = np.bitwise_count(perceptual_hashes(pixels) ^ perceptual_hashes(reference)).sum(axis=1)
-    assert (difference <= leakage.MAX_DISTANCE).all()
+    assert (difference <= MAX_DISTANCE).all()
     np.testing.assert_allclose(thumbnails(pixels).mean((1, 2)), pixels.mean((1, 2)) @ (0.299, 0.587, 0.114), rtol=1e-3)
 
 
-@given(pixels=arrays(np.uint8, (3, 28, 28, 3)))
+@pytest.mark.parametrize("edit", EXACT)
+def test_a_turned_or_mirrored_copy_of_a_rectangle_is_found(edit: str) -> None:
+    originals = [lesion(seed)[8:56] for seed in range(10)]
+    copy = np.asarray(EXACT[edit](Image.fromarray(originals[4])))
+
+    (found,) = copies(fingerprints(originals), fingerprints([copy], ["copy"]))
+
+    assert (found.first, found.second, found.distance) == ("4", "copy", 0)
+
+
+@given(pixels=arrays(np.uint8, (3, 28, 36, 3)))
 @settings(max_examples=30, deadline=None)
 def test_a_hash_is_the_same_alone_or_in_a_batch(pixels: Pixels) -> None:
     together = perceptual_hashes(pixels)
@@ -261,7 +315,7 @@ def test_near_hashes_are_found_in_every_block() -> None:
 def test_little_is_kept_of_an_image() -> None:
     kept = fingerprints([draw(seed, 224, 224) for seed in range(10)])
 
-    assert kept.hashes().nbytes + kept.thumbnails().nbytes <= 10 * 600
+    assert kept.hashes.nbytes + kept.thumbnails.nbytes <= 10 * 600
 
 
 @pytest.mark.ham10000
@@ -272,7 +326,7 @@ def test_ham10000_has_one_copy_under_the_name_of_another_lesion() -> None:
     pair = ("ISIC_0025226", "ISIC_0030074")
     of_test = {lesion_id for lesion_id in lesions.values() if int(lesion_id[-1]) % 2} - {lesions[pair[0]]}
     of_test.add(lesions[pair[1]])
-    kept = {Split.TRAIN: Fingerprints(), Split.TEST: Fingerprints()}
+    kept: dict[Split, list[Fingerprints]] = {Split.TRAIN: [], Split.TEST: []}
     for archive in sorted(HAM10000.glob("HAM10000_images_part_*.zip")):
         with zipfile.ZipFile(archive) as images:
             for name in images.namelist():
@@ -283,10 +337,10 @@ def test_ham10000_has_one_copy_under_the_name_of_another_lesion() -> None:
                     pixels = np.asarray(image.crop((left, 0, left + side, side)).resize((SIZE, SIZE)))[np.newaxis]
                     columns = {"image/id": [image_id], "lesion/id": [lesions[image_id]]}
                     split = Split.TEST if lesions[image_id] in of_test else Split.TRAIN
-                    kept[split].add(Batch(pixels, np.zeros(1, np.int64), columns))
+                    batch = Batch(pixels, np.zeros(1, np.int64), columns)
+                    kept[split].append(Fingerprints.of(batch, TASK.group_key))
+    train, test = (Fingerprints.joined(kept[split]) for split in (Split.TRAIN, Split.TEST))
 
-    found = leakage.compare_splits(kept)
-
-    assert sum(found.images.values()) == len(lesions)
-    assert [(copy.first, copy.second) for copy in found.near_duplicates] == [pair]
-    assert found.shared_lesions == ()
+    assert len(train.image_ids) + len(test.image_ids) == len(lesions)
+    assert [(copy.first, copy.second) for copy in copies(train, test)] == [pair]
+    assert not train.groups & test.groups

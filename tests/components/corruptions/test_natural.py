@@ -1,4 +1,4 @@
-"""What every corruption promises, whatever it draws."""
+"""Properties that all natural corruptions share, and some of their own."""
 
 import itertools
 
@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from dermrobust.attacks.threat import Pixels
-from dermrobust.components.corruptions.natural import CORRUPTIONS, SEVERITIES, corrupt
+from dermrobust.components.corruptions.natural import SEVERITIES, corrupt
+from dermrobust.components.corruptions.registry import CORRUPTIONS
 from tests.datasets import draw
 
 MARKS = ("marker", "bubble")
 SIZES = (28, 64, 97, 224)
-NAMES = st.sampled_from(list(CORRUPTIONS))
+NAMES = st.sampled_from(CORRUPTIONS.names)
 SEVERITY = st.sampled_from(SEVERITIES)
 
 
@@ -36,7 +37,7 @@ def distances(name: str, pixels: Pixels) -> list[float]:
 @given(
     name=NAMES,
     severity=SEVERITY,
-    pixels=st.sampled_from((8, 9, 28)).flatmap(lambda size: arrays(np.uint8, (2, size, size, 3))),
+    pixels=st.sampled_from(((8, 8), (9, 28), (28, 9), (28, 28))).flatmap(lambda size: arrays(np.uint8, (2, *size, 3))),
 )
 @settings(max_examples=60, deadline=None)
 def test_any_image_gives_an_image_of_its_size_and_the_same_one_alone_or_in_a_batch(
@@ -52,7 +53,7 @@ def test_any_image_gives_an_image_of_its_size_and_the_same_one_alone_or_in_a_bat
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", CORRUPTIONS)
+@pytest.mark.parametrize("name", CORRUPTIONS.names)
 def test_a_higher_severity_lies_farther_from_the_original(name: str, size: int) -> None:
     found = distances(name, photographs(size))
 
@@ -61,7 +62,7 @@ def test_a_higher_severity_lies_farther_from_the_original(name: str, size: int) 
     assert found[-1] > 2 * found[0]
 
 
-@pytest.mark.parametrize("name", sorted(CORRUPTIONS.keys() - {"jpeg", "defocus_blur"}))
+@pytest.mark.parametrize("name", [name for name in CORRUPTIONS.names if name not in ("jpeg", "defocus_blur")])
 def test_a_severity_means_the_same_at_any_size(name: str) -> None:
     # Enlarged by repeated pixels, whose edges the two others would see.
     small, large = (np.stack([draw(seed, 32, 32) for seed in (0, 1)]).repeat(n, 1).repeat(n, 2) for n in (2, 6))
@@ -137,6 +138,27 @@ def test_ink_is_darker_than_skin_and_bubbles_are_lighter() -> None:
     assert (corrupt("bubble", 5, pixels, ["x"]) >= pixels).all()
 
 
+@pytest.mark.parametrize("name", MARKS)
+def test_marks_cover_the_same_share_of_a_rectangle_lying_or_standing(name: str) -> None:
+    lying = np.full((8, 48, 64, 3), 190, np.uint8)
+    standing = lying.transpose(0, 2, 1, 3)
+    changed = [(corrupt(name, 5, pixels, ids(8)) != pixels).any(axis=-1).mean() for pixels in (lying, standing)]
+
+    assert min(changed) > 0.01
+    assert max(changed) < 1.2 * min(changed)
+
+
+def test_defocus_spreads_a_point_of_a_rectangle_into_the_disc_of_its_shorter_side() -> None:
+    pixels = np.zeros((1, 65, 101, 3), np.uint8)
+    pixels[0, 32, 50] = 255
+    square = pixels[:, :, 18:83]
+
+    spread = corrupt("defocus_blur", 5, pixels, ["x"])
+
+    np.testing.assert_array_equal(spread[:, :, 18:83], corrupt("defocus_blur", 5, square, ["x"]))
+    assert not spread[:, :, :18].any()
+
+
 def test_no_image_is_no_work() -> None:
     empty = np.empty((0, 16, 16, 3), np.uint8)
 
@@ -150,7 +172,7 @@ def test_an_unknown_severity_is_named(severity: int) -> None:
 
 
 def test_an_unknown_corruption_is_answered_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match=r"no corruption 'snow', only brightness_up, .*bubble"):
+    with pytest.raises(ValueError, match=r"no corruption 'snow'; there are: brightness_up, .*bubble"):
         corrupt("snow", 1, photographs(16), ids(3))
 
 
@@ -158,7 +180,7 @@ def test_an_unknown_corruption_is_answered_with_those_there_are() -> None:
     ("pixels", "count", "message"),
     [
         (np.zeros((2, 8, 8, 3), np.float32), 2, r"found float32 \[2, 8, 8, 3\]"),
-        (np.zeros((2, 8, 9, 3), np.uint8), 2, r"found uint8 \[2, 8, 9, 3\]"),
+        (np.zeros((2, 8, 8, 1), np.uint8), 2, r"found uint8 \[2, 8, 8, 1\]"),
         (np.zeros((2, 8, 8, 3), np.uint8), 3, "2 images, 3 ids"),
     ],
 )

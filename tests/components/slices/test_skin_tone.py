@@ -9,7 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dermrobust.attacks.threat import Pixels
+from dermrobust.components.slices.derive import derived_features
+from dermrobust.components.slices.registry import SLICES
 from dermrobust.components.slices.skin_tone import SKIN_TONES, skin_tone, to_lab, typology_angles
+from dermrobust.models.tasks.ham10000 import TASK
 
 # sRGB values with the CIELAB of public converters under D65.
 KNOWN_LAB = {
@@ -142,6 +145,17 @@ def test_the_size_of_the_image_does_not_matter(size: int) -> None:
     assert angle(image) == pytest.approx(expected(skin), abs=1.5)
 
 
+@pytest.mark.parametrize("shape", [(48, 96), (96, 48)])
+def test_a_rectangle_has_the_angle_of_its_skin(shape: tuple[int, int]) -> None:
+    skin = (224, 180, 150)
+    height, width = shape
+    image = bare(skin, max(shape))[:height, :width]
+    # The lesion fills the middle of the picture, whatever the picture's shape.
+    image[height // 4 : -height // 4, width // 4 : -width // 4] *= (0.5, 0.3, 0.2)
+
+    assert angle(image) == pytest.approx(expected(skin), abs=1.5)
+
+
 def test_pale_skin_under_bluish_light_is_not_dark() -> None:
     image = bare((205, 195, 210))
 
@@ -162,6 +176,13 @@ def test_a_scrap_of_skin_in_the_dark_is_no_sample() -> None:
     image[:10, :10] = (224, 180, 150)
 
     assert math.isnan(angle(image))
+
+
+def test_the_task_finds_the_feature_by_its_name() -> None:
+    pixels: Pixels = np.clip([bare(skin) for skin in SKINS], 0, 255).astype(np.uint8)
+
+    assert derived_features(["skin_tone"], pixels) == {"skin_tone": list(SKINS.values())}
+    assert {feature.name for feature in TASK.derived} <= set(SLICES.names)
 
 
 def test_images_do_not_affect_one_another() -> None:

@@ -1,6 +1,5 @@
-"""Adversarial examples and predictions: what is stored is what holds, whoever reads it again."""
+"""Predictions: what was scored is what is stored, whichever units computed it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,48 +16,19 @@ from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.selection import AnyAttack, read_attack
 from dermrobust.attacks.threat import Norm, ThreatModel
 from dermrobust.components import storage
-from dermrobust.components.adversarial_shard import Crafting
-from dermrobust.components.adversarial_spec import AdversarialSpec, shard_uris
-from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType
-from dermrobust.components.augment.component import AUGMENT, AugmentParams
+from dermrobust.components.artifacts import Artifact
 from dermrobust.components.evaluation.params import PredictParams
 from dermrobust.components.evaluation.predictions import ADVERSARIAL, PREDICTIONS, prediction_uris
-from dermrobust.components.examples import ExamplesSpec, Split, read_batches, record_features
-from dermrobust.components.examples import shard_uris as example_uris
-from dermrobust.components.model_files import load_network
+from dermrobust.components.examples import ExamplesSpec, Split
 from dermrobust.components.predict.component import PREDICT
-from dermrobust.models.tasks.ham10000 import TASK
-from tests.components.conftest import Workshop
+from tests.components.conftest import Records, Workshop, records
 from tests.small_networks import CLASS_COUNT
 
 ATTACKS: dict[str, AnyAttack] = {"fgsm": FGSM(), "pgd_five": PGD(steps=5)}
 EPSILONS = (1.0, 2.5, 8.0)
-CRAFTED = {
-    "fgsm": AugmentParams(attack=FGSM(), epsilon=ThreatModel(4)),
-    "pgd": AugmentParams(attack=PGD(steps=5), epsilon=ThreatModel(2)),
-}
-every_attack = pytest.mark.parametrize("attack", CRAFTED)
 
-Records = list[dict[str, Any]]
 Prediction = tuple[str, str, float]
 """Image, attack, epsilon."""
-
-
-def records(uris: list[str]) -> Iterator[dict[str, Any]]:
-    """Every record of shards with its image decoded, read without the project's own reader."""
-    for serialized in tf.data.TFRecordDataset(uris).as_numpy_iterator():
-        features = tf.train.Example.FromString(serialized).features.feature
-        values = {name: getattr(feature, feature.WhichOneof("kind")).value[0] for name, feature in features.items()}
-        yield {**values, "pixels": tf.io.decode_png(values["image/encoded"]).numpy()}
-
-
-@pytest.fixture(scope="module")
-def crafted(workshop: Workshop, examples: Artifact, model: Artifact) -> dict[str, Artifact]:
-    """For each attack its adversarial training examples."""
-    return {
-        name: workshop.make(AUGMENT, params, name, examples=examples, model=model)["adversarial"]
-        for name, params in CRAFTED.items()
-    }
 
 
 @pytest.fixture(scope="module")
@@ -88,131 +58,6 @@ def predictions(workshop: Workshop, examples: Artifact, model: Artifact, predict
 @pytest.fixture(scope="module")
 def table(predictions: Artifact) -> pa.Table:
     return pa.concat_tables([pq.read_table(uri) for uri in prediction_uris(predictions)])
-
-
-@pytest.fixture(scope="module")
-def clean(examples: Artifact) -> dict[Split, Records]:
-    spec = ExamplesSpec.read(examples)
-    return {split: list(records(example_uris(examples, spec, split))) for split in Split}
-
-
-@pytest.fixture(scope="module")
-def network(model: Artifact) -> keras.Model:
-    return load_network(model.uri, model.digest)
-
-
-@every_attack
-def test_every_training_image_has_one_adversarial_image(
-    attack: str, crafted: dict[str, Artifact], clean: dict[Split, Records]
-) -> None:
-    spec = AdversarialSpec.read(crafted[attack])
-    made = list(records(shard_uris(crafted[attack], spec)))
-
-    assert spec.split is Split.TRAIN
-    assert spec.count == len(made) == len(clean[Split.TRAIN])
-    assert [record["image/id"] for record in made] == [record["image/id"] for record in clean[Split.TRAIN]]
-
-
-@every_attack
-def test_shards_correspond_to_shards(attack: str, crafted: dict[str, Artifact], examples: Artifact) -> None:
-    made = shard_uris(crafted[attack], AdversarialSpec.read(crafted[attack]))
-    sources = example_uris(examples, ExamplesSpec.read(examples), Split.TRAIN)
-
-    for one, other in zip(made, sources, strict=True):
-        ids = [[record["image/id"] for record in records([uri])] for uri in (one, other)]
-        assert ids[0] == ids[1]
-
-
-@every_attack
-def test_what_is_stored_is_within_the_budget_and_uses_it(
-    attack: str, crafted: dict[str, Artifact], clean: dict[Split, Records]
-) -> None:
-    epsilon = CRAFTED[attack].epsilon.epsilon
-    made = records(shard_uris(crafted[attack], AdversarialSpec.read(crafted[attack])))
-
-    distances = [
-        np.abs(record["pixels"].astype(int) - original["pixels"]).max()
-        for record, original in zip(made, clean[Split.TRAIN], strict=True)
-    ]
-
-    assert set(distances) == {int(epsilon)}
-
-
-@every_attack
-def test_an_adversarial_record_keeps_what_is_known_and_says_how_it_was_made(
-    attack: str, crafted: dict[str, Artifact], clean: dict[Split, Records], model: Artifact
-) -> None:
-    params = CRAFTED[attack]
-    made = records(shard_uris(crafted[attack], AdversarialSpec.read(crafted[attack])))
-
-    for record, original in zip(made, clean[Split.TRAIN], strict=True):
-        assert record.keys() == {*record_features(TASK), "pixels", "attack", "norm", "epsilon", "source_model"}
-        assert (record["attack"], record["norm"]) == (attack.encode(), b"linf")
-        assert record["epsilon"] == params.epsilon.epsilon
-        assert record["source_model"] == model.fingerprint.encode()
-        for name in TASK.record_features:
-            assert record[name] == original[name] or record[name] != record[name]  # an unknown age is NaN
-
-
-@every_attack
-def test_the_spec_says_how_the_examples_were_made(attack: str, crafted: dict[str, Artifact], model: Artifact) -> None:
-    spec = AdversarialSpec.read(crafted[attack])
-
-    assert spec.attack == CRAFTED[attack].attack.model_dump(mode="json")
-    assert (spec.threat, spec.source_model) == (CRAFTED[attack].epsilon, model.fingerprint)
-
-
-@every_attack
-def test_the_attacked_model_does_worse(
-    attack: str, crafted: dict[str, Artifact], clean: dict[Split, Records], network: keras.Model
-) -> None:
-    made = list(records(shard_uris(crafted[attack], AdversarialSpec.read(crafted[attack]))))
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-    losses = []
-    for rows in (made, clean[Split.TRAIN]):
-        images = np.stack([row["pixels"] for row in rows]).astype(np.float32) / 255
-        losses.append(float(loss(np.array([row["label"] for row in rows]), network(images, training=False))))
-
-    assert losses[0] > losses[1] + 0.05
-
-
-@every_attack
-def test_crafting_again_gives_the_same_artifact(
-    attack: str, crafted: dict[str, Artifact], workshop: Workshop, examples: Artifact, model: Artifact
-) -> None:
-    again = workshop.make(AUGMENT, CRAFTED[attack], f"{attack}_again", examples=examples, model=model)["adversarial"]
-
-    assert again.digest == crafted[attack].digest
-
-
-def test_an_interrupted_run_keeps_its_finished_shards_and_nothing_half_finished(
-    crafted: dict[str, Artifact],
-    workshop: Workshop,
-    examples: Artifact,
-    model: Artifact,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    staged = ArtifactStore(str(workshop.root)).stage(ArtifactType.ADVERSARIAL_EXAMPLES, "killed", resumable=True)
-    (uri,) = shard_uris(crafted["pgd"], AdversarialSpec.read(crafted["pgd"]))
-    finished = storage.join(staged, uri.rpartition("/")[2])
-    for path in (finished, f"{finished}.partial-0123abcd"):
-        storage.write_bytes(path, storage.read_bytes(uri))
-    monkeypatch.setattr(Crafting, "craft", lambda *_: pytest.fail("crafted again"))
-
-    made = workshop.make(AUGMENT, CRAFTED["pgd"], "killed", examples=examples, model=model)["adversarial"]
-
-    assert made.digest == crafted["pgd"].digest
-
-
-def test_another_seed_gives_other_random_starts(
-    crafted: dict[str, Artifact], workshop: Workshop, examples: Artifact, model: Artifact
-) -> None:
-    params = CRAFTED["pgd"].model_copy(update={"seed": 1})
-
-    other = workshop.make(AUGMENT, params, "pgd_other_seed", examples=examples, model=model)["adversarial"]
-
-    assert other.digest != crafted["pgd"].digest
 
 
 def test_there_is_a_row_for_every_image_under_every_condition(
@@ -311,35 +156,6 @@ def test_there_is_one_file_of_predictions_for_each_shard(predictions: Artifact, 
     names = storage.list_files(predictions.path(PREDICTIONS))
 
     assert names == [f"part-{index:05d}-of-{shards:05d}.parquet" for index in range(shards)]
-
-
-@pytest.mark.parametrize("batch_size", [1, 7, 1000])
-def test_a_shard_reads_the_same_in_batches_of_any_size(batch_size: int, examples: Artifact) -> None:
-    (uri, *_) = example_uris(examples, ExamplesSpec.read(examples), Split.TRAIN)
-    whole = next(read_batches(uri, 10_000, TASK))
-
-    batches = list(read_batches(uri, batch_size, TASK))
-
-    np.testing.assert_array_equal(np.concatenate([batch.pixels for batch in batches]), whole.pixels)
-    np.testing.assert_array_equal(np.concatenate([batch.labels for batch in batches]), whole.labels)
-    for name in ("image/id", "lesion/id", "dx", "age_group"):
-        assert [value for batch in batches for value in batch.columns[name]] == whole.columns[name]
-
-
-@pytest.mark.parametrize("batch_size", [16, 100])
-def test_the_size_of_a_batch_of_attacked_images_changes_next_to_nothing(
-    batch_size: int, crafted: dict[str, Artifact], workshop: Workshop, examples: Artifact, model: Artifact
-) -> None:
-    """A processor may round otherwise in a batch of another shape, which turns the sign of a gradient near zero."""
-    params = CRAFTED["pgd"].model_copy(update={"batch_size": batch_size})
-
-    made = workshop.make(AUGMENT, params, f"pgd_batch_{batch_size}", examples=examples, model=model)["adversarial"]
-
-    one, other = (
-        np.stack([record["pixels"] for record in records(shard_uris(artifact, AdversarialSpec.read(artifact)))])
-        for artifact in (made, crafted["pgd"])
-    )
-    assert (one != other).mean() < 1e-4
 
 
 def wrong(table: pa.Table, attack: str, epsilon: float) -> dict[str, bool]:
