@@ -51,9 +51,7 @@ def loaded_once(key: tuple[str, ...], load: Callable[[], Any]) -> Any:
 @functools.lru_cache(maxsize=4)
 def load_network(uri: str, digest: str) -> keras.Model:
     """Return the network of a model artifact; loaded once per process and content, which `digest` stands for."""
-    return loaded_once(
-        ("network", digest), lambda: load_network_bytes(storage.read_bytes(storage.join(uri, NETWORK)))
-    )
+    return loaded_once(("network", digest), lambda: load_network_bytes(storage.read_bytes(storage.join(uri, NETWORK))))
 
 
 @functools.lru_cache(maxsize=8)

@@ -19,7 +19,7 @@ def balanced_accuracy(labels: npt.NDArray[np.integer[Any]], right: npt.NDArray[n
 
 
 def mean_recall(hits: npt.NDArray[Any], counts: npt.NDArray[Any]) -> float:
-    """Return the balanced accuracy of counted predictions: of a confusion matrix, its diagonal and the sums of its rows.
+    """Return the balanced accuracy of counts: the diagonal of a confusion matrix and the sums of its rows.
 
     Args:
         hits: Number of correctly classified images of each class [class_count].

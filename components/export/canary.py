@@ -83,7 +83,7 @@ def _answer(saved_model: str, requests: str, answers: str) -> int:
         except Exception as error:  # TensorFlow raises whatever the file's content leads to.
             print(f"{name}: {type(error).__name__}: {str(error).strip()[:_LONGEST_REASON]}")
             return 1
-    np.savez(answers, **found)
+    np.savez(answers, **found)  # type: ignore[arg-type]
     return 0
 
 

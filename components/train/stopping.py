@@ -39,7 +39,7 @@ def stopped_by(state: TrainingState, params: TrainParams) -> Stop | None:
 
 
 def _overfits(state: TrainingState, drop: float) -> bool:
-    """Return whether robustness is lost suddenly: catastrophic overfitting (Wong, Rice & Kolter 2020, arXiv 2001.03994).
+    """Return whether robustness collapsed (catastrophic overfitting; Wong, Rice & Kolter 2020, arXiv 2001.03994).
 
     Robust accuracy alone also falls when a network that predicted the commonest class for every image begins to tell
     classes apart. It is therefore compared to the best epoch, and balanced accuracy must have collapsed as well.

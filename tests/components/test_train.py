@@ -1,30 +1,22 @@
 """Training: reproducible to the byte, resumable, and it learns."""
 
-import contextlib
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dermrobust.attacks.threat import ThreatModel
-from dermrobust.components import storage
 from dermrobust.components.adversarial_spec import AdversarialSpec
 from dermrobust.components.artifacts import MANIFEST, Artifact, ArtifactType
 from dermrobust.components.examples import ExamplesSpec, Split, shard_name, shard_uris
 from dermrobust.components.model_files import HISTORY, METRICS, NETWORK, ModelSpec, load_network
-from dermrobust.components.progress import Silent, Task
-from dermrobust.components.train import augmentation
+from dermrobust.components.progress import Silent
 from dermrobust.components.train.class_balance import class_weights
-from dermrobust.components.train.component import TRAIN, TrainParams
-from dermrobust.components.train.data import TrainingData
-from dermrobust.components.train.loop import Training, train
-from dermrobust.components.train.work_folder import WorkFolder
+from dermrobust.components.train.component import TrainParams
+from dermrobust.components.train.loop import train
 from tests.components.conftest import Make, Workshop
 from tests.components.trainings import Steps, changed, network_bytes, training
 from tests.small_networks import CLASS_COUNT, tiny_network
