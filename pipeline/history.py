@@ -8,8 +8,8 @@ from dermrobust.attacks.errors import UserError
 from dermrobust.components.artifacts import ArtifactType
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.ledger import Ledger
+from dermrobust.pipeline.local_files import ledger_path
 from dermrobust.pipeline.metrics_table import metric_rows
-from dermrobust.pipeline.places import ledger_path
 
 
 def _ledger(config: PipelineConfig) -> Ledger:

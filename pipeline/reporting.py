@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from dermrobust.attacks.errors import UserError
 from dermrobust.components import storage
 from dermrobust.components.artifacts import MANIFEST, ArtifactType, Manifest
-from dermrobust.pipeline import places
+from dermrobust.pipeline import local_files
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.ledger import Ledger
 from dermrobust.pipeline.report import files
@@ -70,7 +70,7 @@ def write_report(config: PipelineConfig, run_id: str | None, folder: Path, name:
 
 def report_folder(config: PipelineConfig) -> Path:
     """Return where reports go: beside the artifacts, or on this machine when those are on an object store."""
-    return places.local_root(config) / "report"
+    return local_files.local_root(config) / "report"
 
 
 def evaluated_run(config: PipelineConfig, run_id: str | None) -> EvaluatedRun:
@@ -79,7 +79,7 @@ def evaluated_run(config: PipelineConfig, run_id: str | None) -> EvaluatedRun:
     Raises:
         UserError: there is none, or its artifacts are gone.
     """
-    path = places.ledger_path(config)
+    path = local_files.ledger_path(config)
     if not path.exists():
         raise UserError(f"there are no runs in '{config.root}' yet; start one with: dermrobust run")
     ledger = Ledger(path)

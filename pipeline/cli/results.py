@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dermrobust.components.evaluation.adaptive import AdaptiveLoss
     from dermrobust.components.evaluation.checks import Check
     from dermrobust.pipeline.config import PipelineConfig
-    from dermrobust.pipeline.runner import RunResult
+    from dermrobust.pipeline.outcomes import RunResult
 
 _Place = tuple[str, str, float]
 _SHOWN = ("accuracy", "balanced_accuracy")
