@@ -44,7 +44,7 @@ from dermrobust.components.examples import Batch, ExamplesSpec, Split, first_rec
 from dermrobust.components.model_files import load_classifier, load_network, load_target
 from dermrobust.pipeline.config import PipelineConfig, load_config
 from dermrobust.pipeline.ledger import Ledger
-from dermrobust.pipeline.places import ledger_path
+from dermrobust.pipeline.local_files import ledger_path
 
 ALLOWED = 0.5
 """By how many points robust accuracy may be lower than `auto` reported."""

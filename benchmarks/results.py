@@ -14,7 +14,7 @@ from dermrobust.components.evaluation.reading import read_evaluation
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.history import evaluation_rows
 from dermrobust.pipeline.ledger import Ledger
-from dermrobust.pipeline.places import ledger_path
+from dermrobust.pipeline.local_files import ledger_path
 
 Rows = list[dict[str, Any]]
 _BESIDE_ACCURACY = ("balanced_accuracy", "macro_auc", "attack_success_rate", "malignant_to_benign")

@@ -1,4 +1,4 @@
-"""Artifacts: immutable, content-addressed results of components, and the store that holds them."""
+"""Artifacts: immutable, content-addressed results of components, and their store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dermrobust.components.storage import FileEntry
 
 MANIFEST = "manifest.json"
 LOGS = "logs/"
-"""Files below this folder (TensorBoard events, times of day) are no part of an artifact's content."""
+"""Folder of files that contain times of day, such as TensorBoard events; they are not part of the content digest."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Artifact:
     """A published artifact.
 
     Attributes:
-        type: what it is.
-        fingerprint: a digest of all that it was made from.
-        digest: a digest of its content.
-        uri: where it lies.
+        type: type of the artifact.
+        fingerprint: digest of everything that it was made from.
+        digest: digest of its content.
+        uri: its folder or URI.
     """
 
     type: ArtifactType
@@ -40,12 +40,12 @@ class Artifact:
         return storage.join(self.uri, *parts)
 
     def read_json(self, *parts: str) -> Any:
-        """Return the content of a JSON file of the artifact."""
+        """Return the parsed content of a JSON file of the artifact."""
         return storage.read_json(self.path(*parts))
 
 
 class Manifest(BaseModel):
-    """What `manifest.json` says: written last, it is what makes an artifact one."""
+    """Content of `manifest.json`. The file is written last: a folder without it is not an artifact."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -61,7 +61,14 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where an artifact comes from, for its manifest."""
+    """Origin of an artifact, for its manifest.
+
+    Attributes:
+        producer: id of the node that made it.
+        parameters: parameters of the node, as JSON values.
+        inputs: input artifacts of the node.
+        versions: versions of the libraries that affect the content.
+    """
 
     producer: str
     parameters: Mapping[str, Any]
@@ -70,16 +77,16 @@ class Provenance:
 
 
 def content_digest(files: Sequence[FileEntry]) -> str:
-    """Return a digest of files by name and content, without logs."""
+    """Return a digest of the names and contents of files, logs excluded."""
     lines = (f"{file.sha256} {file.path}\n" for file in files if not file.path.startswith(LOGS))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 class ArtifactStore:
-    """Artifacts below `<root>/artifacts/<type>/<fingerprint>/`."""
+    """Store of the artifacts in `<root>/artifacts/<type>/<fingerprint>/`."""
 
     def __init__(self, root: str) -> None:
-        """Use a root folder or URI; nothing is created yet."""
+        """Open the store below a root folder or URI; nothing is created."""
         self.root = root
 
     def _uri(self, type_: ArtifactType, fingerprint: str) -> str:
@@ -90,7 +97,7 @@ class ArtifactStore:
         return Manifest.model_validate_json(storage.read_bytes(artifact.path(MANIFEST)))
 
     def find(self, type_: ArtifactType, fingerprint: str) -> Artifact | None:
-        """Return a published artifact, or None; without a manifest there is none."""
+        """Return a published artifact, or None if there is no manifest."""
         uri = self._uri(type_, fingerprint)
         if not storage.exists(storage.join(uri, MANIFEST)):
             return None
@@ -98,26 +105,30 @@ class ArtifactStore:
         return Artifact(type_, fingerprint, manifest.digest, uri)
 
     def stage(self, type_: ArtifactType, fingerprint: str, *, resumable: bool = False) -> str:
-        """Return a place to write an artifact to before it is published.
+        """Create a folder or URI to write an artifact to before it is published, and return it.
 
         Args:
             type_: type of the artifact.
             fingerprint: its fingerprint.
-            resumable: the same place as before, with what an interrupted execution left there; else a new one.
+            resumable: whether to return the same place for every call, with the files that an interrupted execution
+                finished; otherwise every call returns a new one.
         """
         attempt = "resumable" if resumable else uuid.uuid4().hex[:8]
         uri = storage.join(self.root, "staging", f"{type_.value}-{fingerprint}-{attempt}")
         storage.make_folder(uri)
         if resumable:
-            # They would be published with the artifact and change its digest.
-            storage.remove_partial_files(uri)
+            # A process may have been killed between writing the manifest and moving the files.
+            storage.remove(storage.join(uri, MANIFEST))
         return uri
 
     def publish(self, staged: str, type_: ArtifactType, fingerprint: str, origin: Provenance) -> Artifact:
-        """Move what was staged to its place and write the manifest.
+        """Move staged files to their place and write the manifest.
 
-        If another run has published the same artifact meanwhile, that one stays; what was staged is left to the caller.
+        If another run has published the same artifact meanwhile, that one is returned and the staged files stay where
+        they are.
         """
+        # Killed processes, or workers that outlive one, leave temporary files; they are not part of the content.
+        storage.remove_partial_files(staged)
         files = list(storage.entries(staged))
         manifest = Manifest(
             type=type_,
@@ -140,19 +151,20 @@ class ArtifactStore:
             other = self.find(type_, fingerprint)
             if other is not None and other != published:
                 return other
-            # What lies there is no artifact (its writer was stopped), or is to be replaced by what was made anew.
+            # The folder has no manifest, since its writer was killed, or the artifact was made anew on purpose.
             storage.remove(uri)
             self._move(staged, uri, content)
         return Artifact(type_, fingerprint, manifest.digest, uri)
 
     @staticmethod
     def _move(staged: str, uri: str, manifest: bytes) -> None:
-        """Move what was staged; on a local disk an error where something lies already, elsewhere in its place."""
+        """Move staged files and write the manifest; raise FileExistsError if a local target exists."""
         if storage.is_local(staged):
-            # One rename publishes files and manifest together.
+            # Written before the rename, which then publishes files and manifest at once.
             storage.write_bytes(storage.join(staged, MANIFEST), manifest)
             storage.move(staged, uri)
         else:
+            # Object stores rename file by file, so the manifest must follow.
             storage.remove(uri)
             storage.move(staged, uri)
             storage.write_bytes(storage.join(uri, MANIFEST), manifest)

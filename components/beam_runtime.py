@@ -1,4 +1,4 @@
-"""The Beam engine that data-parallel work runs on."""
+"""Beam engine of the data-parallel work."""
 
 from __future__ import annotations
 
@@ -6,42 +6,39 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dermrobust.attacks.errors import UserError
+from dermrobust.components.runners.registry import RUNNERS
 
 if TYPE_CHECKING:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
-LOCAL_RUNNER = "DirectRunner"
-UNSAFE_RUNNERS = {"DaskRunner": "it loses data silently (Beam 2.77: only the last branch of a pipeline runs)"}
-
 
 @dataclass(frozen=True)
 class BeamRuntime:
-    """A runner's name and the options for it, as Beam's command line takes them."""
+    """Runner and options of Beam pipelines.
 
-    runner: str = LOCAL_RUNNER
+    Attributes:
+        runner: name of a runner, of `RUNNERS` or of Beam.
+        options: options in the form of Beam's command line, such as "--job_endpoint=localhost:8099".
+    """
+
+    runner: str = "DirectRunner"
     options: tuple[str, ...] = ()
 
     def pipeline_options(self) -> PipelineOptions:
         """Return Beam's options."""
-        from apache_beam.options.pipeline_options import PipelineOptions, TypeOptions
+        from apache_beam.options.pipeline_options import PipelineOptions
 
-        options = PipelineOptions(list(self.options))
-        options.view_as(TypeOptions).pipeline_type_check = False
-        return options
+        return PipelineOptions(list(self.options))
 
     def create_runner(self) -> Any:
-        """Return the runner: for DirectRunner Beam's in-process engine itself.
-
-        Beam's own DirectRunner first tries to download another engine, and falls back to this one.
+        """Return the runner.
 
         Raises:
-            UserError: Beam knows no such runner.
+            UserError: there is no such runner, or it cannot be imported.
         """
-        if self.runner == LOCAL_RUNNER:
-            from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-
-            return FnApiRunner()
+        if self.runner in RUNNERS.entries:
+            return RUNNERS.resolve(self.runner)()
         from apache_beam.runners.runner import create_runner
 
         try:
@@ -50,7 +47,7 @@ class BeamRuntime:
             raise UserError(f"beam.runner: '{self.runner}' cannot be used: {error}") from error
 
     def pipeline(self) -> beam.Pipeline:
-        """Return a new Beam pipeline on this engine."""
+        """Return a new Beam pipeline on this runner."""
         import apache_beam as beam
 
         return beam.Pipeline(runner=self.create_runner(), options=self.pipeline_options())

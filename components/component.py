@@ -1,4 +1,4 @@
-"""A component: a declaration (name, typed inputs and outputs, parameters) apart from the work."""
+"""Declarations of components: name, typed inputs and outputs, and parameters, separate from the executor."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from dermrobust.components.beam_runtime import BeamRuntime
 from dermrobust.components.progress import Progress, Silent
 
 NOT_IN_FINGERPRINT: JsonDict = {"fingerprint": False}
-"""For `Field(json_schema_extra=...)`: a parameter that does not shape the result, such as where the images lie."""
+"""`Field(json_schema_extra=...)` of a parameter that does not change the result, such as the location of raw images."""
 
 
 class Params(BaseModel):
-    """Base of a component's parameters: each has its default, its bounds and its documentation."""
+    """Base class of the parameters of components: every field has a default, bounds and a description."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def for_fingerprint(self) -> dict[str, Any]:
-        """Return the parameters that shape the result, as JSON values."""
+        """Return the parameters that determine the result, as JSON values."""
         hidden = {
             name
             for name, info in type(self).model_fields.items()
@@ -33,16 +33,16 @@ class Params(BaseModel):
         return self.model_dump(mode="json", exclude=hidden)
 
     def plugins(self) -> frozenset[str]:
-        """Return the modules of the plug-ins that the parameters select, whose source shapes the result.
+        """Return the modules of the selected plug-ins, whose source code belongs to the fingerprint.
 
-        A plug-in is a value of a class of this project. Parameters that select one by its bare name, such as a network,
-        extend this method.
+        A plug-in is a Pydantic model among the parameters, at any depth. A subclass with parameters that select a
+        plug-in by its bare name, such as a network, extends this method.
         """
         return frozenset(_modules(dict(self)))
 
 
 def _modules(value: Any) -> Iterator[str]:
-    """Yield the modules of the project's classes that occur in a value."""
+    """Yield the modules of the Pydantic models that a value contains."""
     if isinstance(value, Mapping):
         for item in value.values():
             yield from _modules(item)
@@ -60,16 +60,16 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Context:
-    """What an executor gets.
+    """Arguments of an executor.
 
     Attributes:
-        params: the component's parameters.
-        inputs: the artifacts for each declared input.
-        outputs: for each declared output the place to write it to.
-        work_folder: folder or URI below the root that outlives a crash, the same for the same fingerprint: another
-            machine can go on from the checkpoints in it.
-        beam: the engine for data-parallel work.
-        progress: whom to tell how far the work is.
+        params: parameters of the component.
+        inputs: artifacts of each declared input.
+        outputs: folder or URI to write each declared output to.
+        work_folder: folder or URI below the root for checkpoints. It depends on the fingerprint only and survives a
+            crash, so that another execution, on this machine or another, resumes from it.
+        beam: engine for data-parallel work.
+        progress: receiver of progress reports.
     """
 
     params: Params
@@ -95,18 +95,20 @@ def _load(reference: str) -> Any:
 
 @dataclass(frozen=True)
 class Component:
-    """The declaration of a component.
+    """Declaration of a component.
 
     Attributes:
-        name: as it stands in manifests and the ledger.
-        params: the model of its parameters.
-        inputs: the type of artifact for each input; an input may be given several artifacts.
-        outputs: the type of artifact for each output.
-        executor: `module:function` of the work; imported only when there is work, for it may import TensorFlow.
-        external_content: `module:function` from parameters to a digest of what the component reads besides artifacts.
-        libraries: distributions whose versions shape the result.
-        resumable: its outputs are written file by file, each whole, so that an interrupted execution goes on from the
-            finished ones: they are staged at the same place whenever the fingerprint is the same, and survive.
+        name: name in manifests and in the ledger.
+        params: class of its parameters.
+        inputs: artifact type of each input; an input may hold several artifacts of that type.
+        outputs: artifact type of each output.
+        executor: `module:function` that does the work. It is imported when there is work, since it may import
+            TensorFlow.
+        external_content: `module:function` that maps the parameters to a digest of the data that the component reads
+            besides artifacts, such as raw images.
+        libraries: distributions whose versions affect the result.
+        resumable: whether outputs are written file by file, each atomically. Such outputs are staged at a place that
+            depends on the fingerprint only, so that an execution after a crash continues from the finished files.
     """
 
     name: str
@@ -119,9 +121,9 @@ class Component:
     resumable: bool = False
 
     def execute(self, context: Context) -> None:
-        """Do the work."""
+        """Run the executor."""
         cast(Executor, _load(self.executor))(context)
 
     def external_digest(self, params: Params) -> str:
-        """Return a digest of what is read besides artifacts; empty when there is nothing."""
+        """Return the digest of the data read besides artifacts, or an empty string if there is none."""
         return cast(str, _load(self.external_content)(params)) if self.external_content else ""

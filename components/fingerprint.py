@@ -1,4 +1,4 @@
-"""Fingerprints: a digest of all that shapes a component's result."""
+"""Fingerprints: digests of everything that determines the result of a component."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from dermrobust.components.artifacts import Artifact
@@ -18,10 +19,15 @@ from dermrobust.components.component import Component, Params
 _PROJECT = "dermrobust"
 _REGISTRY = "registry"
 _LAYERS = frozenset({"attacks", "models", "components"})
+"""Layers whose code determines results; the pipeline layer only wires components."""
 
 
 def fingerprint(component: Component, params: Params, inputs: Mapping[str, tuple[Artifact, ...]]) -> str:
-    """Return the digest over parameters, input contents, source code and library versions, in 32 hex digits."""
+    """Return the fingerprint of a component's outputs, 32 hexadecimal digits.
+
+    It covers the parameters, the content of the inputs, data read from elsewhere, the source code of the executor and
+    of the selected plug-ins, and the versions of libraries.
+    """
     parts = {
         "component": component.name,
         "params": params.for_fingerprint(),
@@ -36,36 +42,59 @@ def fingerprint(component: Component, params: Params, inputs: Mapping[str, tuple
 
 @functools.cache
 def library_versions(libraries: tuple[str, ...]) -> dict[str, str]:
-    """Return the versions of distributions, and Python's."""
+    """Return the versions of distributions and of Python."""
     versions = {name: importlib.metadata.version(name) for name in libraries}
     return {"python": f"{sys.version_info.major}.{sys.version_info.minor}", **versions}
 
 
 @functools.cache
 def source_digest(module: str) -> str:
-    """Return a digest of a module and of all modules of this project that it imports, directly or not.
+    """Return the digest of a module and of all modules of this project that it imports, directly or not.
 
-    Code is compared as syntax: comments, layout and docstrings do not count. Registries, the modules called
-    `registry`, are left out with all that they list: of the plug-ins only those count that a node selects.
+    Code is compared as syntax: comments, layout and docstrings do not count. A module named `registry` is skipped with
+    everything that it lists, because it lists all plug-ins; `Params.plugins` names those that a node selects.
     """
-    seen: dict[str, str] = {}
+    sources: dict[str, str] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name in seen or name.rpartition(".")[2] == _REGISTRY:
+        if name in sources or name.rpartition(".")[2] == _REGISTRY:
             continue
-        path = _source_path(name)
-        if path is None:
-            continue
-        tree = ast.parse(path.read_bytes())
-        seen[name] = hashlib.sha256(ast.dump(_without_docstrings(tree)).encode()).hexdigest()
-        waiting.extend(_project_imports(tree))
-    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
+        source = _source(name)
+        if source is not None:
+            sources[name] = source.digest
+            waiting.extend(source.imports)
+    return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
+
+
+def forget_sources() -> None:
+    """Drop the digests that this process has computed, so that edited files are read again."""
+    source_digest.cache_clear()
+    _source.cache_clear()
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Digest of one module's code, and the modules of the project that it refers to."""
+
+    digest: str
+    imports: tuple[str, ...]
+
+
+# Most modules belong to the closure of several components; parsing dominates, so each is parsed once.
+@functools.cache
+def _source(module: str) -> _Source | None:
+    path = _source_path(module)
+    if path is None:
+        return None
+    tree = _without_docstrings(ast.parse(path.read_bytes()))
+    return _Source(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(_project_imports(tree)))
 
 
 def _source_path(module: str) -> Path | None:
-    """Return a module's file without importing anything: to look a module up by Python's means imports its parents."""
-    # A layer's folder is where `package_dir` says, not below that of the project.
+    """Return the file of a module, or None if there is no such module."""
+    # `find_spec` of a module imports its parents, which is slow, so it is asked for packages only. The first two parts
+    # are one such package: in an editable install `package_dir` maps "dermrobust.attacks" to another folder.
     parts = module.split(".")
     depth = 2 if parts[0] == _PROJECT else 1
     rest = parts[depth:]
@@ -85,7 +114,7 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
 
 
 def _is_docstring(statement: ast.stmt) -> bool:
-    """Tell whether a statement is text alone: below a constant that documents it, too."""
+    """Tell whether a statement is a bare string, which documents a module, class, function or constant."""
     return (
         isinstance(statement, ast.Expr)
         and isinstance(statement.value, ast.Constant)
@@ -94,7 +123,7 @@ def _is_docstring(statement: ast.stmt) -> bool:
 
 
 def _project_imports(tree: ast.Module) -> Iterator[str]:
-    """Yield the project's modules named by imports and by `module:function` references."""
+    """Yield the modules of this project that imports or `module:function` texts refer to."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             candidates = [alias.name for alias in node.names]
@@ -106,9 +135,6 @@ def _project_imports(tree: ast.Module) -> Iterator[str]:
             continue
         for name in candidates:
             project, layer, *_ = *name.split("."), "", ""
-            if project == _PROJECT and layer in _LAYERS and _is_module(name):
+            # `from package.module import function` gives "package.module.function", which is no module.
+            if project == _PROJECT and layer in _LAYERS and _source_path(name) is not None:
                 yield name
-
-
-def _is_module(name: str) -> bool:
-    return _source_path(name) is not None

@@ -1,4 +1,4 @@
-"""How long work tells how far it is, without knowing who listens."""
+"""Progress-reporting protocol."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ _POLL_SECONDS = 0.5
 
 
 class Task(Protocol):
-    """A piece of work with a known size."""
+    """Work of a known size, such as one epoch."""
 
     def advance(self, amount: int = 1) -> None:
-        """Report that so much more is done."""
+        """Add finished units."""
 
     def note(self, text: str) -> None:
-        """Show a short remark beside the task, such as the latest loss."""
+        """Show a short text beside the task, such as the latest loss."""
 
 
 class Progress(Protocol):
-    """Somebody who shows tasks."""
+    """Receiver of progress reports, such as a terminal."""
 
     def task(self, description: str, total: int | None, unit: str) -> contextlib.AbstractContextManager[Task]:
-        """Begin a task of `total` units (None: not known yet); it ends with the context."""
+        """Begin a task of `total` units, None if unknown; leaving the context ends it."""
 
     def line(self, text: str) -> None:
-        """Show one line."""
+        """Print one line."""
 
 
 class _SilentTask:
@@ -41,7 +41,7 @@ class _SilentTask:
 
 
 class Silent:
-    """Progress that nobody watches."""
+    """Progress that discards all reports."""
 
     @contextlib.contextmanager
     def task(self, description: str, total: int | None, unit: str) -> Iterator[Task]:
@@ -54,13 +54,17 @@ class Silent:
 
 @contextlib.contextmanager
 def watch_files(progress: Progress, description: str, uri: str, suffix: str, total: int | None) -> Iterator[None]:
-    """Report finished files below a URI while the context runs: works for workers on any machine."""
+    """Report the number of finished files below a URI while the context is open.
+
+    Beam offers no callback that reaches this process from workers elsewhere; the files that they write do.
+    """
     finished = threading.Event()
 
     def watch(task: Task) -> None:
         seen = 0
         while not finished.wait(_POLL_SECONDS):
             count = sum(name.endswith(suffix) for name in storage.list_files(uri))
+            # A retried bundle replaces files, so the count may fall for a moment.
             task.advance(max(0, count - seen))
             seen = max(seen, count)
         task.advance(max(0, (total or seen) - seen))

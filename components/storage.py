@@ -1,4 +1,4 @@
-"""Files wherever Beam can reach them: a local disk, or an object store by its URI."""
+"""File access on local disks and, through Beam, on object stores."""
 
 from __future__ import annotations
 
@@ -20,14 +20,21 @@ _PARTIAL = ".partial-"
 
 
 def _file_systems() -> Any:
-    """Return Beam's file systems; Beam takes seconds to import, so local files are reached without it."""
+    """Return Beam's file systems."""
+    # Beam takes seconds to import; commands that only read local files must do without it.
     from apache_beam.io.filesystems import FileSystems
 
     return FileSystems
 
 
 class FileEntry(BaseModel):
-    """A file of an artifact, by its path relative to the artifact."""
+    """File of an artifact.
+
+    Attributes:
+        path: path relative to the artifact.
+        size: size in bytes.
+        sha256: SHA-256 of the content, in hexadecimal digits.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,24 +44,24 @@ class FileEntry(BaseModel):
 
 
 def is_local(uri: str) -> bool:
-    """Tell whether a URI is a path of this machine."""
+    """Return whether a URI is a local path."""
     return "://" not in uri
 
 
 def join(uri: str, *parts: str) -> str:
-    """Append parts to a URI."""
+    """Return a URI with parts appended."""
     return posixpath.join(uri, *parts)
 
 
 def exists(uri: str) -> bool:
-    """Tell whether a file (or, locally, a folder) is there."""
+    """Return whether a file or, on a local disk, a folder exists."""
     if is_local(uri):
         return Path(uri).exists()
     return bool(_file_systems().exists(uri))
 
 
 def open_read(uri: str) -> BinaryIO:
-    """Open a file as it is, without guessing a compression from its name."""
+    """Open a file for reading; it is never decompressed, whatever its name."""
     if is_local(uri):
         return Path(uri).open("rb")
     return cast(
@@ -63,13 +70,13 @@ def open_read(uri: str) -> BinaryIO:
 
 
 def read_bytes(uri: str) -> bytes:
-    """Return a file's content."""
+    """Return the content of a file."""
     with open_read(uri) as file:
         return file.read()
 
 
 def write_bytes(uri: str, content: bytes) -> None:
-    """Write a file, its folder too; a reader sees all of it or nothing."""
+    """Write a file atomically, creating its folder."""
     with atomic_file(uri) as partial:
         if is_local(partial):
             Path(partial).write_bytes(content)
@@ -84,17 +91,18 @@ def read_json(uri: str) -> Any:
 
 
 def write_json(uri: str, value: Any) -> None:
-    """Write JSON with sorted keys, so that equal values give equal bytes."""
+    """Write a JSON file atomically, with sorted keys, so that equal values give equal bytes."""
     write_bytes(uri, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
 
 
 @contextlib.contextmanager
 def atomic_file(uri: str) -> Iterator[str]:
-    """Give a path to write to; what was written appears under `uri` when the context ends without an error.
+    """Yield a temporary path; the file is renamed to `uri` when the context ends without an error.
 
-    A worker that is stopped leaves no half file behind under the final name, and one that is repeated replaces it.
+    Interrupted workers leave no incomplete file under the final name, and repeated ones replace the file.
     """
     make_folder(posixpath.dirname(uri))
+    # A random name, since Beam may run the same bundle twice at once.
     partial = f"{uri}{_PARTIAL}{uuid.uuid4().hex[:8]}"
     try:
         yield partial
@@ -109,23 +117,23 @@ def atomic_file(uri: str) -> Iterator[str]:
 
 
 def remove_partial_files(uri: str) -> None:
-    """Delete what killed processes left below a URI: files that `atomic_file` did not finish."""
+    """Delete the temporary files that killed processes left below a URI; see `atomic_file`."""
     for name in list_files(uri):
         if _PARTIAL in name:
             remove(join(uri, name))
 
 
 def make_folder(uri: str) -> None:
-    """Create a folder and its parents where the file system has folders."""
+    """Create a folder and its parents; a no-op on object stores, which have none."""
     if is_local(uri):
         Path(uri).mkdir(parents=True, exist_ok=True)
 
 
 def list_files(uri: str) -> list[str]:
-    """Return all files below a URI, relative to it, in sorted order."""
+    """Return the paths of all files below a URI, relative to it and sorted."""
     root = uri.rstrip("/") + "/"
     if is_local(uri):
-        # Path.rglob would fail on a folder that another run removes meanwhile.
+        # Path.rglob raises if another run removes a folder meanwhile; os.walk skips it.
         found = (Path(folder, name) for folder, _, names in os.walk(root) for name in names)
         return sorted(path.relative_to(root).as_posix() for path in found)
     matches = _file_systems().match([f"{root}**"])[0].metadata_list
@@ -133,9 +141,9 @@ def list_files(uri: str) -> list[str]:
 
 
 def remove(uri: str) -> None:
-    """Delete a file or a folder with all it holds; a missing one is fine."""
+    """Delete a file or a folder with its content, if it exists."""
     if is_local(uri):
-        # Beam would take brackets and stars in the path for a pattern.
+        # Beam treats brackets and stars in a path as a pattern.
         path = Path(uri)
         if path.is_dir():
             shutil.rmtree(path)
@@ -146,10 +154,14 @@ def remove(uri: str) -> None:
 
 
 def move(source: str, target: str) -> None:
-    """Rename a folder; its target must not exist."""
+    """Rename a folder.
+
+    Raises:
+        FileExistsError: the target exists; object stores do not check this.
+    """
     if is_local(source):
         make_folder(posixpath.dirname(target))
-        # An error where something lies already: `Path.replace` would replace an empty folder.
+        # `Path.rename` replaces an empty folder without an error.
         if Path(target).exists():
             raise FileExistsError(f"'{target}' exists already")
         Path(source).rename(target)
@@ -159,14 +171,14 @@ def move(source: str, target: str) -> None:
 
 
 def upload(folder: Path, uri: str) -> None:
-    """Copy a local folder's files to a URI."""
+    """Copy the files of a local folder to a URI."""
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             write_bytes(join(uri, path.relative_to(folder).as_posix()), path.read_bytes())
 
 
 def entries(uri: str) -> Iterator[FileEntry]:
-    """Yield every file below a URI with its size and SHA-256."""
+    """Yield the size and SHA-256 of every file below a URI."""
     for name in list_files(uri):
         digest, size = hashlib.sha256(), 0
         with open_read(join(uri, name)) as file:

@@ -23,7 +23,8 @@ from dermrobust.models.tasks.ham10000 import TASK, lesion_task
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.evaluation_graph import evaluation_nodes
 from dermrobust.pipeline.nodes import Node, Output
-from dermrobust.pipeline.runner import RunResult, run_graph
+from dermrobust.pipeline.outcomes import RunResult
+from dermrobust.pipeline.runner import run_graph
 
 MODEL, CONTROL = "model", "control"
 """Names of the audited model and of an undefended one beside it."""

@@ -17,7 +17,6 @@ from dermrobust.attacks.target import Precision
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.attacks.transfer import Transfer
 from dermrobust.components.augment.component import AugmentParams
-from dermrobust.components.beam_runtime import UNSAFE_RUNNERS
 from dermrobust.components.budgets import StorableThreat
 from dermrobust.components.component import Params
 from dermrobust.components.evaluation.params import EvaluateParams, PredictParams, ProbeParams, ProbeSizes, Reading
@@ -27,6 +26,7 @@ from dermrobust.components.gate.judging import check_slices
 from dermrobust.components.gradient_precision import GRADIENT_PRECISION
 from dermrobust.components.ingest.component import IngestParams
 from dermrobust.components.preprocess.component import PreprocessParams
+from dermrobust.components.runners.registry import REFUSED_RUNNERS
 from dermrobust.components.train.component import TrainParams
 from dermrobust.models.task import Task
 from dermrobust.pipeline.config_errors import explain
@@ -48,8 +48,8 @@ class BeamConfig(Params):
     @field_validator("runner")
     @classmethod
     def _keeps_data(cls, runner: str) -> str:
-        if runner in UNSAFE_RUNNERS:
-            raise ValueError(f"{runner} is refused: {UNSAFE_RUNNERS[runner]}")
+        if runner in REFUSED_RUNNERS:
+            raise ValueError(f"{runner} is refused: {REFUSED_RUNNERS[runner]}")
         return runner
 
 

@@ -17,7 +17,7 @@ from dermrobust.attacks.errors import UserError
 from dermrobust.components.beam_runtime import BeamRuntime
 from dermrobust.components.progress import Silent
 from dermrobust.pipeline.config import PipelineConfig
-from dermrobust.pipeline.places import local_root
+from dermrobust.pipeline.local_files import local_root
 
 _LIBRARIES = (
     "tensorflow",

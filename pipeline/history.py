@@ -9,7 +9,7 @@ from dermrobust.components.artifacts import ArtifactType
 from dermrobust.components.evaluation.reading import metric_rows
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.ledger import Ledger
-from dermrobust.pipeline.places import ledger_path
+from dermrobust.pipeline.local_files import ledger_path
 
 
 def _ledger(config: PipelineConfig) -> Ledger:

@@ -1,4 +1,4 @@
-"""The ledger of runs: what ran when, for how long, from what, to what."""
+"""Ledger of runs, executions and lineage in a SQLite file."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from dermrobust.components.artifacts import Artifact
 
 _BUSY_SECONDS = 60.0
+"""Time to wait for another writer before giving up."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -31,10 +32,10 @@ CREATE TABLE IF NOT EXISTS lineage (
 
 
 class Ledger:
-    """A SQLite file; several runs may write to it at once."""
+    """Ledger in a SQLite file; several processes may write to it at once."""
 
     def __init__(self, path: Path) -> None:
-        """Open a ledger; its folder and tables are created where they are missing."""
+        """Open a ledger; the folder and the tables are created if they do not exist."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         with self._connection() as connection:
@@ -51,13 +52,13 @@ class Ledger:
             connection.close()
 
     def begin_run(self, run: str, config: Mapping[str, Any]) -> None:
-        """Note that a run began."""
+        """Record the start of a run."""
         with self._connection() as connection:
             row = (run, _now(), "running", json.dumps(config, sort_keys=True))
             connection.execute("INSERT INTO runs (id, started, status, config) VALUES (?, ?, ?, ?)", row)
 
     def end_run(self, run: str, status: str) -> None:
-        """Note how a run ended."""
+        """Record the end of a run."""
         with self._connection() as connection:
             connection.execute("UPDATE runs SET finished = ?, status = ? WHERE id = ?", (_now(), status, run))
 
@@ -75,7 +76,7 @@ class Ledger:
         inputs: Mapping[str, Sequence[Artifact]],
         outputs: Mapping[str, Artifact],
     ) -> None:
-        """Note what became of a node, what it read and what it made."""
+        """Record the outcome of a node, its inputs and its outputs."""
         lineage = [
             (run, node, "input", name, artifact.type.value, artifact.fingerprint, artifact.uri)
             for name, artifacts in inputs.items()
@@ -93,7 +94,7 @@ class Ledger:
             connection.executemany("INSERT INTO lineage VALUES (?, ?, ?, ?, ?, ?, ?)", lineage)
 
     def runs(self, limit: int) -> list[dict[str, Any]]:
-        """Return the latest runs, newest first, each with the state of its nodes."""
+        """Return the latest runs, newest first, each with the outcomes of its nodes."""
         with self._connection() as connection:
             rows = connection.execute(
                 "SELECT id, started, finished, status FROM runs ORDER BY started DESC, id DESC LIMIT ?", (limit,)
@@ -106,7 +107,7 @@ class Ledger:
         return [dict(row) for row in connection.execute(query, (run,))]
 
     def latest_output(self, type_: str, run: str | None = None) -> tuple[str, str] | None:
-        """Return (run, URI) of the latest artifact of a type, or of that of one run."""
+        """Return (run, URI) of the latest artifact of a type, among all runs or in one."""
         query = """
             SELECT lineage.run, lineage.uri FROM lineage JOIN runs ON runs.id = lineage.run
             WHERE lineage.direction = 'output' AND lineage.type = ? AND (? IS NULL OR lineage.run = ?)
@@ -117,7 +118,7 @@ class Ledger:
         return None if row is None else (row["run"], row["uri"])
 
     def run(self, run: str) -> dict[str, Any] | None:
-        """Return a run with its config, its nodes and the artifacts that they made; None if there is no such run."""
+        """Return a run with its config, nodes and output artifacts, or None if there is no such run."""
         with self._connection() as connection:
             row = connection.execute("SELECT * FROM runs WHERE id = ?", (run,)).fetchone()
             if row is None:

@@ -1,4 +1,4 @@
-"""Letting one run at a time do what several would do."""
+"""Locks between processes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from filelock import FileLock, Timeout
 
 
 @contextlib.contextmanager
-def alone(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold a lock; the operating system frees it if the process dies.
+def locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock; the operating system releases it if the process dies.
 
     Args:
-        path: of the file that stands for the lock; its folder is created.
-        waiting: called if another holds the lock, before waiting for it.
+        path: file that represents the lock; its folder is created.
+        waiting: called once if another process holds the lock, before waiting for it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # A singleton would be shared by the threads of this process, and would not exclude two runs in it.
     lock = FileLock(path, is_singleton=False)
     try:
         lock.acquire(blocking=False)

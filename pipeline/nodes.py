@@ -10,7 +10,7 @@ from dermrobust.components.component import Component, Params
 
 @dataclass(frozen=True)
 class Output:
-    """One output of a node."""
+    """Reference to an output of a node."""
 
     node: str
     name: str
@@ -18,14 +18,14 @@ class Output:
 
 @dataclass(frozen=True)
 class Node:
-    """A component at its place in the graph.
+    """Component with its parameters and inputs in a graph.
 
     Attributes:
-        id: unique, such as `train[pgd]`.
-        stage: the command that runs it.
-        component: what it does.
-        params: how.
-        inputs: for each input the outputs that it gets.
+        id: unique name, such as `train[pgd]`.
+        stage: stage whose command runs the node.
+        component: its component.
+        params: parameters of the component.
+        inputs: outputs of other nodes for each input of the component.
     """
 
     id: str

@@ -15,7 +15,7 @@ from dermrobust.attacks.errors import UserError
 from dermrobust.components import storage
 from dermrobust.components.artifacts import MANIFEST, ArtifactType, Manifest
 from dermrobust.components.evaluation.reading import Evaluation, read_evaluation
-from dermrobust.pipeline import places
+from dermrobust.pipeline import local_files
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.ledger import Ledger
 from dermrobust.pipeline.report.card import render_card
@@ -69,7 +69,7 @@ def write_report(config: PipelineConfig, run_id: str | None, folder: Path, name:
 
 def report_folder(config: PipelineConfig) -> Path:
     """Return where reports go: beside the artifacts, or on this machine when those are on an object store."""
-    return places.local_root(config) / "report"
+    return local_files.local_root(config) / "report"
 
 
 def evaluated_run(config: PipelineConfig, run_id: str | None) -> EvaluatedRun:
@@ -78,7 +78,7 @@ def evaluated_run(config: PipelineConfig, run_id: str | None) -> EvaluatedRun:
     Raises:
         UserError: there is none, or its artifacts are gone.
     """
-    path = places.ledger_path(config)
+    path = local_files.ledger_path(config)
     if not path.exists():
         raise UserError(f"there are no runs in '{config.root}' yet; start one with: dermrobust run")
     ledger = Ledger(path)

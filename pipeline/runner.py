@@ -1,19 +1,17 @@
-"""The runner: executes a graph as a Beam pipeline in this process.
+"""Runner: executes a graph as a Beam pipeline in this process.
 
-A node is a transform whose side inputs are the results of the nodes that it needs, as in TFX's Beam orchestrator: it
-runs when they are there, and a failure stops only what depends on it.
+Each node is a transform whose side inputs are the outcomes of the nodes that it needs, as in TFX's Beam orchestrator.
+It runs when they exist, and a failure stops only the nodes that depend on it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
 import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,95 +20,44 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from dermrobust.attacks.errors import UserError
-from dermrobust.components import storage
-from dermrobust.components.artifacts import Artifact, ArtifactStore, Provenance
-from dermrobust.components.beam_runtime import BeamRuntime
-from dermrobust.components.component import Context, Refused
+from dermrobust.components.artifacts import ArtifactStore
+from dermrobust.components.component import Refused
 from dermrobust.components.export.publish import publish
-from dermrobust.components.fingerprint import fingerprint, library_versions
-from dermrobust.components.progress import Progress, Task
-from dermrobust.pipeline import places
+from dermrobust.components.fingerprint import fingerprint
+from dermrobust.components.progress import Progress
 from dermrobust.pipeline.config import PipelineConfig, dump
+from dermrobust.pipeline.execution import Inputs, Session, run_or_reuse
 from dermrobust.pipeline.graph import between, build_graph, needed
 from dermrobust.pipeline.ledger import Ledger
-from dermrobust.pipeline.locks import alone
+from dermrobust.pipeline.local_files import crash_log, export_directory, ledger_path, lock_path
+from dermrobust.pipeline.locks import locked
 from dermrobust.pipeline.nodes import Node
+from dermrobust.pipeline.outcomes import (
+    CACHED,
+    DONE,
+    EXIT_CODES,
+    EXIT_USER_ERROR,
+    FAILED,
+    REFUSED,
+    SKIPPED,
+    NodeResult,
+    RunResult,
+)
 
-DONE, CACHED, FAILED, SKIPPED, REFUSED = "done", "cached", "failed", "skipped", "refused"
-EXIT_CODES = {DONE: 0, CACHED: 0, SKIPPED: 0, FAILED: 1, REFUSED: 3}
-EXIT_USER_ERROR = 2
-
-
-@dataclass(frozen=True)
-class NodeResult:
-    """What became of a node.
-
-    Attributes:
-        node: its id.
-        status: done, cached, failed, skipped or refused.
-        seconds: how long it took.
-        outputs: the artifacts by the name of the output.
-        message: why it failed, was skipped or refused.
-        exit_code: what the process is to return because of it.
-    """
-
-    node: str
-    status: str
-    seconds: float = 0.0
-    outputs: Mapping[str, Artifact] = field(default_factory=dict)
-    message: str = ""
-    exit_code: int = 0
-
-    @property
-    def ok(self) -> bool:
-        """Whether its outputs are there."""
-        return self.status in (DONE, CACHED)
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What became of a run: its id, its nodes in the order in which they ended, and where the export is served from."""
-
-    run: str
-    nodes: tuple[NodeResult, ...]
-    published: str | None = None
-
-    @property
-    def exit_code(self) -> int:
-        """0; 1 after a failure, 2 after a mistake of the user, 3 after a refusal."""
-        return max((node.exit_code for node in self.nodes), default=0)
-
-    def output(self, node: str, name: str) -> Artifact | None:
-        """Return an artifact of the run."""
-        return next((result.outputs.get(name) for result in self.nodes if result.node == node), None)
-
-
-@dataclass
-class _Session:
-    """A run in progress; lives in this process only, where all nodes run."""
-
-    run: str
-    config: PipelineConfig
-    store: ArtifactStore
-    ledger: Ledger
-    progress: Progress
-    selected: frozenset[str]
-    force: bool
-    results: list[NodeResult] = field(default_factory=list)
-
-
-_sessions: dict[str, _Session] = {}
+_sessions: dict[str, Session] = {}
+"""Runs in progress by their ids. Transforms find theirs here, since Beam pickles what it is given."""
+_recording = threading.Lock()
 
 
 def run_pipeline(config: PipelineConfig, progress: Progress, *, first: str, last: str, force: bool) -> RunResult:
-    """Run the stages from `first` to `last`; what is unchanged is not done again.
+    """Run the stages from `first` to `last`; unchanged work is not repeated.
 
     Args:
-        config: of the pipeline.
-        progress: whom to tell.
-        first: stage to begin with; what it needs of earlier ones must be there.
+        config: config of the pipeline.
+        progress: receiver of progress reports.
+        first: stage to begin with; the outputs of earlier stages must exist.
         last: stage to end with.
-        force: do the work even if its result is there.
+        force: whether to repeat the work of these stages even if nothing changed.
     """
     nodes = needed(build_graph(config), first, last)
     stages = between(first, last)
@@ -127,21 +74,21 @@ def run_graph(
     selected: frozenset[str],
     force: bool,
 ) -> RunResult:
-    """Run any graph; what is unchanged is not done again.
+    """Run a graph; unchanged work is not repeated.
 
     Args:
-        config: where: its root, its Beam engine, and where an exported model is served from.
-        nodes: each after those that it needs.
-        progress: whom to tell.
-        settings: what the ledger keeps of what was asked for.
-        selected: ids of the nodes that may do work; of the others the result must be there.
-        force: do the work of selected nodes even if its result is there.
+        config: config whose root, Beam engine and export directory are used.
+        nodes: nodes of the graph, each after the nodes that it needs.
+        progress: receiver of progress reports.
+        settings: JSON values that the ledger keeps as the config of the run.
+        selected: ids of the nodes that may do work; the outputs of the others must exist.
+        force: whether selected nodes do their work even if their outputs exist.
     """
-    session = _Session(
+    session = Session(
         run=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
         config=config,
         store=ArtifactStore(config.root),
-        ledger=Ledger(places.ledger_path(config)),
+        ledger=Ledger(ledger_path(config)),
         progress=progress,
         selected=selected,
         force=force,
@@ -160,19 +107,19 @@ def run_graph(
         del _sessions[session.run]
 
 
-def _publish(session: _Session) -> str | None:
-    """Put the exported model, where there is one, to where it is served from."""
+def _publish(session: Session) -> str | None:
+    """Copy the exported model, if there is one, to the export directory, and return its place there."""
     exported = next(
         (node.outputs["exported_model"] for node in session.results if "exported_model" in node.outputs), None
     )
     if exported is None:
         return None
-    with alone(places.lock_path(session.config, "publish"), _waiting(session, "export")):
-        return publish(exported, places.export_directory(session.config))
+    with locked(lock_path(session.config, "publish"), session.waiting("export")):
+        return publish(exported, export_directory(session.config))
 
 
 def _wire(root: beam.Pipeline, nodes: Sequence[Node], run: str) -> None:
-    """Make a transform of every node."""
+    """Add a transform for every node to a Beam pipeline."""
     results: dict[str, beam.PCollection] = {}
     for node in nodes:
         upstream = sorted({output.node for outputs in node.inputs.values() for output in outputs})
@@ -182,16 +129,16 @@ def _wire(root: beam.Pipeline, nodes: Sequence[Node], run: str) -> None:
 
 
 class _RunNode(beam.DoFn):
-    """Runs the node that is its element; its side inputs are the results of the nodes upstream."""
+    """Runs the node that is its element; its side inputs are the outcomes of the nodes that it needs."""
 
     def __init__(self, run: str) -> None:
         self._run = run
 
     def process(self, node: Node, *upstream: NodeResult) -> Iterator[NodeResult]:
-        """Yield the node's result; a failure is a result too."""
+        """Yield the outcome of the node; failures are outcomes, not exceptions, so that other nodes go on."""
         session = _sessions[self._run]
         started = time.monotonic()
-        inputs: dict[str, tuple[Artifact, ...]] = {}
+        inputs: Inputs = {}
         key: str | None = None
         try:
             missing = [result for result in upstream if not result.ok]
@@ -200,17 +147,16 @@ class _RunNode(beam.DoFn):
             else:
                 inputs = _inputs(node, upstream)
                 key = fingerprint(node.component, node.params, inputs)
-                result = _run_or_reuse(session, node, inputs, key, started)
+                result = run_or_reuse(session, node, inputs, key)
         except Refused as refusal:
             result = NodeResult(node.id, REFUSED, message=str(refusal), exit_code=EXIT_CODES[REFUSED])
         except UserError as error:
-            # Beam adds the name of its own step to what a worker says.
+            # Beam appends the name of its step to the messages of exceptions in workers.
             message = str(error).split(" [while running ", 1)[0]
             result = NodeResult(node.id, FAILED, message=message, exit_code=EXIT_USER_ERROR)
         except Exception as error:
-            result = NodeResult(
-                node.id, FAILED, message=_report_crash(session, node, error), exit_code=EXIT_CODES[FAILED]
-            )
+            crash = _report_crash(session, node, error)
+            result = NodeResult(node.id, FAILED, message=crash, exit_code=EXIT_CODES[FAILED])
         _record(session, node, result, inputs, key, time.monotonic() - started)
         yield result
 
@@ -220,111 +166,22 @@ def _skipped(node: Node, missing: list[NodeResult]) -> NodeResult:
     return NodeResult(node.id, SKIPPED, message=f"needs {names}")
 
 
-def _inputs(node: Node, upstream: tuple[NodeResult, ...]) -> dict[str, tuple[Artifact, ...]]:
+def _inputs(node: Node, upstream: tuple[NodeResult, ...]) -> Inputs:
     made = {result.node: result.outputs for result in upstream}
     return {name: tuple(made[output.node][output.name] for output in outputs) for name, outputs in node.inputs.items()}
 
 
-def _run_or_reuse(
-    session: _Session, node: Node, inputs: dict[str, tuple[Artifact, ...]], key: str, started: float
-) -> NodeResult:
-    selected = node.id in session.selected
-    forced = session.force and selected
-    if not forced and (present := _present(session, node, key)) is not None:
-        return NodeResult(node.id, CACHED, time.monotonic() - started, present)
-    if not selected:
-        raise UserError(
-            f"{node.id}: there is no result of this stage for the present config, data and code. "
-            f"Run it first: dermrobust run --to {node.stage}"
-        )
-    with alone(places.lock_path(session.config, key), _waiting(session, node.id)):
-        # A run beside this one may have done it meanwhile.
-        if not forced and (present := _present(session, node, key)) is not None:
-            return NodeResult(node.id, CACHED, time.monotonic() - started, present)
-        outputs = _execute(session, node, inputs, key)
-    return NodeResult(node.id, DONE, time.monotonic() - started, outputs)
-
-
-def _waiting(session: _Session, who: str) -> Callable[[], None]:
-    return lambda: session.progress.line(f"{who}: another run is at the same work; waiting for it")
-
-
-def _present(session: _Session, node: Node, key: str) -> dict[str, Artifact] | None:
-    """Return a node's artifacts if all of them are there."""
-    found = {name: session.store.find(type_, key) for name, type_ in node.component.outputs.items()}
-    present = {name: artifact for name, artifact in found.items() if artifact is not None}
-    return present if len(present) == len(found) else None
-
-
-def _execute(session: _Session, node: Node, inputs: dict[str, tuple[Artifact, ...]], key: str) -> dict[str, Artifact]:
-    """Do the work of a node and publish what it made, all or nothing."""
-    component, store = node.component, session.store
-    staged = {name: store.stage(type_, key, resumable=component.resumable) for name, type_ in component.outputs.items()}
-    work = storage.join(session.config.root, "work", key)
-    storage.make_folder(work)
-    beam_config = session.config.beam
-    context = Context(
-        params=node.params,
-        inputs=inputs,
-        outputs=staged,
-        work_folder=work,
-        beam=BeamRuntime(beam_config.runner, beam_config.options),
-        progress=_Labelled(session.progress, node.id),
-    )
-    origin = Provenance(
-        producer=node.id,
-        parameters=node.params.model_dump(mode="json"),
-        inputs=inputs,
-        versions=library_versions(component.libraries),
-    )
-    try:
-        component.execute(context)
-        published = {name: store.publish(staged[name], type_, key, origin) for name, type_ in component.outputs.items()}
-    except BaseException:
-        if not component.resumable:
-            _remove(staged)
-        raise
-    _remove(staged)
-    storage.remove(work)
-    return published
-
-
-def _remove(staged: Mapping[str, str]) -> None:
-    for uri in staged.values():
-        storage.remove(uri)
-
-
-class _Labelled:
-    """Progress whose tasks carry the id of their node."""
-
-    def __init__(self, progress: Progress, label: str) -> None:
-        self._progress, self._label = progress, label
-
-    def task(self, description: str, total: int | None, unit: str) -> contextlib.AbstractContextManager[Task]:
-        return self._progress.task(self._label if "[" in self._label else description, total, unit)
-
-    def line(self, text: str) -> None:
-        stage, separator, rest = text.partition(": ")
-        self._progress.line(f"{self._label}: {rest}" if separator and stage in self._label else text)
-
-
-def _report_crash(session: _Session, node: Node, error: Exception) -> str:
-    """Keep the traceback in a file and return a message that names it."""
-    path = places.crash_log(session.config, session.run, re.sub(r"[^a-z0-9]+", "-", node.id).strip("-"))
+def _report_crash(session: Session, node: Node, error: Exception) -> str:
+    """Write the traceback to a file and return a message that names the file."""
+    path = crash_log(session.config, session.run, re.sub(r"[^a-z0-9]+", "-", node.id).strip("-"))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(traceback.format_exception(error)))
     first = str(error).strip().splitlines()
     return f"{node.id} failed: {type(error).__name__}: {first[0] if first else ''}\nThe traceback is in {path}"
 
 
-def _record(
-    session: _Session,
-    node: Node,
-    result: NodeResult,
-    inputs: Mapping[str, tuple[Artifact, ...]],
-    key: str | None,
-    seconds: float,
-) -> None:
+def _record(session: Session, node: Node, result: NodeResult, inputs: Inputs, key: str | None, seconds: float) -> None:
+    """Add the outcome of a node to the session and the ledger, and report it."""
     with _recording:
         session.results.append(result)
         session.ledger.record(
@@ -340,9 +197,6 @@ def _record(
             outputs=result.outputs,
         )
     session.progress.line(_status_line(node, result, seconds))
-
-
-_recording = threading.Lock()
 
 
 def _status_line(node: Node, result: NodeResult, seconds: float) -> str:

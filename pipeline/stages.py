@@ -1,4 +1,5 @@
-"""The stages of the pipeline in their order, each a command; apart from the graph, which imports the components."""
+"""Names of the stages; this module imports no component, so that `--help` is quick."""
 
 STAGES = ("ingest", "preprocess", "train", "augment", "evaluate", "export")
-"""What a stage's command runs; `train` the baseline, `augment` the adversarial examples and the hardened models."""
+"""Stages in their order. `train` covers the baseline and online defences, `augment` the adversarial examples and the
+models that are trained on them."""

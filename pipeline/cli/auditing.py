@@ -13,7 +13,7 @@ from dermrobust.pipeline.cli.options import json_option, user_errors
 
 if TYPE_CHECKING:
     from dermrobust.pipeline.audit import Audit
-    from dermrobust.pipeline.runner import RunResult
+    from dermrobust.pipeline.outcomes import RunResult
 
 _there = click.Path(path_type=Path, exists=False)
 
@@ -53,14 +53,14 @@ def audit(as_json: bool, force: bool, **options: Any) -> None:
     """
     from rich.console import Console
 
+    from dermrobust.pipeline.cli.library_output import library_output_to
     from dermrobust.pipeline.cli.progress import progress_on
-    from dermrobust.pipeline.cli.quiet import chatter_to
     from dermrobust.pipeline.config import PipelineConfig
-    from dermrobust.pipeline.places import library_log
+    from dermrobust.pipeline.local_files import library_log
 
     wanted = _audit(options)
     config = PipelineConfig(root=wanted.root)
-    with chatter_to(library_log(config)) as stderr:
+    with library_output_to(library_log(config)) as stderr:
         from dermrobust.pipeline.audit import run_audit
 
         result = run_audit(wanted, progress_on(Console(file=stderr)), force=force)

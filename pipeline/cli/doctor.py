@@ -20,11 +20,11 @@ from dermrobust.pipeline.cli.options import config_from, config_option, json_opt
 def doctor(config_path: Path | None, overrides: tuple[str, ...], quick: bool, as_json: bool) -> None:
     """Check versions, memory, disk and the Beam runner, and run a small pipeline as a self-test."""
     config = config_from(config_path, overrides)
-    from dermrobust.pipeline.cli.quiet import chatter_to
-    from dermrobust.pipeline.places import library_log
+    from dermrobust.pipeline.cli.library_output import library_output_to
+    from dermrobust.pipeline.local_files import library_log
 
     findings = []
-    with chatter_to(library_log(config)):
+    with library_output_to(library_log(config)):
         from dermrobust.pipeline.diagnosis import diagnose
 
         for finding in diagnose(config, self_test=not quick):

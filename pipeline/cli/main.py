@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dermrobust.pipeline.cli import auditing, configuration, doctor, inspection, reporting, running
-from dermrobust.pipeline.cli.quiet import silence_libraries
+from dermrobust.pipeline.cli.library_output import silence_libraries
 from dermrobust.version import __version__
 
 

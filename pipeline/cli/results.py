@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dermrobust.components.evaluation.checks import Check
     from dermrobust.components.evaluation.metrics.metric import Metric
     from dermrobust.pipeline.config import PipelineConfig
-    from dermrobust.pipeline.runner import RunResult
+    from dermrobust.pipeline.outcomes import RunResult
 
 _Place = tuple[str, str, float]
 

@@ -68,11 +68,11 @@ def _run(
     config = config_from(config_path, overrides)
     from rich.console import Console
 
+    from dermrobust.pipeline.cli.library_output import library_output_to
     from dermrobust.pipeline.cli.progress import progress_on
-    from dermrobust.pipeline.cli.quiet import chatter_to
-    from dermrobust.pipeline.places import library_log
+    from dermrobust.pipeline.local_files import library_log
 
-    with chatter_to(library_log(config)) as stderr:
+    with library_output_to(library_log(config)) as stderr:
         from dermrobust.pipeline.runner import run_pipeline
 
         progress = progress_on(Console(file=stderr))

@@ -27,7 +27,7 @@ from dermrobust.models.preprocessing import Preprocessing
 from dermrobust.models.tasks.ham10000 import lesion_task
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.ledger import Ledger
-from dermrobust.pipeline.places import ledger_path
+from dermrobust.pipeline.local_files import ledger_path
 from tests.small_networks import CLASS_COUNT, accuracy, colored_images, trained_network
 
 SIZE, COUNT = 8, 96

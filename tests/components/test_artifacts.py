@@ -82,6 +82,25 @@ def test_staging_the_same_artifact_twice_gives_two_places(store: ArtifactStore) 
     assert store.stage(MODEL, "f1") != store.stage(MODEL, "f1")
 
 
+def test_a_resumable_artifact_is_always_staged_at_the_same_place(store: ArtifactStore) -> None:
+    first = store.stage(MODEL, "f1", resumable=True)
+    storage.write_bytes(storage.join(first, "finished"), b"")
+    storage.write_bytes(storage.join(first, MANIFEST), b"of a process that was killed before the move")
+
+    second = store.stage(MODEL, "f1", resumable=True)
+
+    assert second == first
+    assert storage.list_files(second) == ["finished"]
+    assert store.stage(MODEL, "f2", resumable=True) != first
+
+
+def test_unfinished_files_are_not_published(store: ArtifactStore) -> None:
+    artifact = published(store, {**FILES, "deep/er/figures.json.partial-0123abcd": b"{"})
+
+    assert artifact.digest == published(store, FILES, "f2").digest
+    assert storage.list_files(artifact.uri) == sorted([*FILES, MANIFEST])
+
+
 def test_the_manifest_lists_every_file_with_its_size_and_digest(store: ArtifactStore) -> None:
     manifest = store.manifest(published(store))
 

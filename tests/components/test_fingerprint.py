@@ -42,10 +42,10 @@ def artifact(digest: str, fingerprint_: str = "f", uri: str = "/u") -> Artifact:
 @pytest.fixture
 def fresh() -> Iterator[None]:
     """Digests of sources and versions are remembered for a process; tests change what they are made from."""
-    fingerprints.source_digest.cache_clear()
+    fingerprints.forget_sources()
     fingerprints.library_versions.cache_clear()
     yield
-    fingerprints.source_digest.cache_clear()
+    fingerprints.forget_sources()
     fingerprints.library_versions.cache_clear()
 
 
@@ -62,7 +62,7 @@ def edit(fresh: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Edit:
         edited = tmp_path / f"{module}.py"
         edited.write_text(re.sub(change, replacement, source, count=1))
         monkeypatch.setattr(fingerprints, "_source_path", lambda name: edited if name == module else real(name))
-        fingerprints.source_digest.cache_clear()
+        fingerprints.forget_sources()
 
     return edit
 
@@ -228,9 +228,9 @@ def test_it_does_not_change_with_the_code_of_other_components(module: str, edit:
 @pytest.mark.parametrize(
     ("change", "replacement"),
     [
-        ('"""Files wherever', '"""Some files wherever'),
-        ('    """Tell whether a URI is', '    """Is a URI'),
-        ('    """A file of an artifact', '    """The file of an artifact'),
+        ('"""File access', '"""Access to files'),
+        ('    """Return whether a URI is', '    """Is a URI'),
+        ('    """File of an artifact', '    """A file of an artifact'),
         ("import contextlib", "# A comment.\n\n\nimport contextlib  # and another"),
     ],
     ids=["docstring of a module", "docstring of a function", "docstring of a class", "comments and layout"],

@@ -1,6 +1,7 @@
 """A pipeline whose stages write a line of text: what the runner does with it is all that there is to see."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from dermrobust.components import storage
 from dermrobust.components.artifacts import ArtifactType
@@ -37,6 +38,36 @@ def write(context: Context) -> None:
         content = "".join((*texts, f"{params.name}{params.text}\n")).encode()
         storage.write_bytes(storage.join(uri, TEXT), content)
         storage.write_bytes(storage.join(uri, "saved_model", "saved_model.pb"), content)
+
+
+def write_parts(context: Context) -> None:
+    """Write three files, leaving out those that an interrupted execution finished."""
+    params = context.params
+    assert isinstance(params, Line)
+    (uri,) = context.outputs.values()
+    for name in ("1", "2", TEXT):
+        path = storage.join(uri, name)
+        if storage.exists(path):
+            continue
+        executed.append(f"{params.name} {name}")
+        with storage.atomic_file(path) as partial:
+            Path(partial).write_text(f"{params.name}\n")
+            if name in trouble:
+                trouble[name]()
+
+
+def resumable() -> Node:
+    """A stage that goes on where it was interrupted."""
+    component = Component(
+        name="ingest",
+        params=Line,
+        inputs={},
+        outputs={"made": ArtifactType.MODEL},
+        executor="tests.pipeline.small_stages:write_parts",
+        libraries=("click",),
+        resumable=True,
+    )
+    return Node("ingest", "ingest", component, Line(name="ingest"), {})
 
 
 def node(id_: str, stage: str, *needs: str, text: str = "", remark: str = "") -> Node:

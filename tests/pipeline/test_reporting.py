@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from dermrobust.components.artifacts import ArtifactType
 from dermrobust.pipeline.cli.main import main
 from dermrobust.pipeline.ledger import Ledger
-from dermrobust.pipeline.places import ledger_path
+from dermrobust.pipeline.local_files import ledger_path
 from dermrobust.pipeline.reporting import evaluated_run, write_report
 from tests.pipeline.report.evaluations import DrawnRoot
 

@@ -1,6 +1,9 @@
 """The runner: does what is not done yet, stops only what a failure touches, and writes down what became of it."""
 
+import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,19 +13,34 @@ from typing import Any
 import pytest
 
 from dermrobust.attacks.errors import UserError
+from dermrobust.components import storage
 from dermrobust.components.artifacts import ArtifactType
 from dermrobust.components.component import Refused
 from dermrobust.components.progress import Silent
-from dermrobust.pipeline import places
+from dermrobust.pipeline import local_files
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.ledger import Ledger
-from dermrobust.pipeline.runner import RunResult, run_pipeline
+from dermrobust.pipeline.outcomes import RunResult
+from dermrobust.pipeline.runner import run_pipeline
 from tests.pipeline import small_stages
 from tests.pipeline.small_stages import TEXT, executed, graph, trouble
 
 ALL = ["ingest", "preprocess", "train[one]", "train[two]", "evaluate", "export"]
 
 Run = Callable[..., RunResult]
+
+
+KILLED_IN_THE_SECOND_FILE = """
+import os, signal, sys
+from dermrobust.components.progress import Silent
+from dermrobust.pipeline import runner
+from dermrobust.pipeline.config import PipelineConfig
+from tests.pipeline import small_stages
+
+small_stages.trouble["2"] = lambda: os.kill(os.getpid(), signal.SIGKILL)
+runner.build_graph = lambda config: [small_stages.resumable()]
+runner.run_pipeline(PipelineConfig(root=sys.argv[1]), Silent(), first="ingest", last="ingest", force=False)
+"""
 
 
 class Listening(Silent):
@@ -198,7 +216,7 @@ def test_a_crash_leaves_its_traceback_in_a_file_that_the_message_names(run: Run,
     first, second = message(result, "train[two]").splitlines()
     assert first == "train[two] failed: ValueError: no more memory"
     log = Path(second.removeprefix("The traceback is in "))
-    assert log == places.crash_log(config, result.run, "train-two")
+    assert log == local_files.crash_log(config, result.run, "train-two")
     content = log.read_text()
     assert content.startswith("Traceback (most recent call last)")
     assert "small_stages.py" in content
@@ -213,6 +231,42 @@ def test_a_crash_publishes_nothing_of_its_node(run: Run, config: PipelineConfig)
     assert result.output("train[two]", "made") is None
     published = [path.parent for path in Path(config.root, "artifacts", "model").glob("*/manifest.json")]
     assert len(published) == len([node for node in result.nodes if node.status == "done"]) == 3
+
+
+def test_a_resumable_stage_goes_on_from_the_files_that_it_finished(
+    config: PipelineConfig, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    monkeypatch.setattr("dermrobust.pipeline.runner.build_graph", lambda config: [small_stages.resumable()])
+    trouble["2"] = failing(ValueError("a crash"))
+    interrupted = run_pipeline(config, Silent(), first="ingest", last="ingest", force=False)
+    trouble.clear()
+    executed.clear()
+
+    result = run_pipeline(config, Silent(), first="ingest", last="ingest", force=False)
+
+    assert (statuses(interrupted), statuses(result)) == ({"ingest": "failed"}, {"ingest": "done"})
+    assert executed == ["ingest 2", f"ingest {TEXT}"]
+    assert staged(config) == []
+
+
+def test_a_resumable_stage_that_was_killed_publishes_the_same_as_one_that_was_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    monkeypatch.setattr("dermrobust.pipeline.runner.build_graph", lambda config: [small_stages.resumable()])
+    killed = PipelineConfig(root=str(tmp_path / "killed"))
+    child = subprocess.run([sys.executable, "-c", KILLED_IN_THE_SECOND_FILE, killed.root], timeout=120, check=False)
+    assert child.returncode == -signal.SIGKILL
+    assert {path.name.split("-")[0] for path in staged(killed)[0].iterdir()} == {"1", "2.partial"}
+    executed.clear()
+
+    artifacts = [
+        run_pipeline(config, Silent(), first="ingest", last="ingest", force=False).output("ingest", "made")
+        for config in (killed, PipelineConfig(root=str(tmp_path / "whole")))
+    ]
+
+    assert executed == ["ingest 2", f"ingest {TEXT}", "ingest 1", "ingest 2", f"ingest {TEXT}"]
+    assert len({artifact.digest for artifact in artifacts if artifact is not None}) == 1
+    assert len({tuple(sorted(storage.list_files(artifact.uri))) for artifact in artifacts if artifact}) == 1
 
 
 @pytest.mark.parametrize("node", [None, "train[two]"])
@@ -289,12 +343,12 @@ def test_an_exported_model_is_published_and_keeps_its_version(run: Run, config: 
 
     names = [Path(uri).name for uri in published if uri is not None]
     assert names == ["1", "2", "1"]
-    assert Path(places.export_directory(config), "2", "saved_model.pb").exists()
+    assert Path(local_files.export_directory(config), "2", "saved_model.pb").exists()
 
 
 def test_without_an_export_nothing_is_published(run: Run, config: PipelineConfig) -> None:
     assert run(last="evaluate").published is None
-    assert not Path(places.export_directory(config)).exists()
+    assert not Path(local_files.export_directory(config)).exists()
 
 
 def test_progress_tells_what_became_of_every_node(run: Run) -> None:
@@ -320,7 +374,7 @@ def test_the_ledger_has_every_run_with_what_became_of_its_nodes(run: Run, config
     trouble["train[two]"] = failing(ValueError("no more memory"))
     second = run(two=" changed")
 
-    runs = Ledger(places.ledger_path(config)).runs(10)
+    runs = Ledger(local_files.ledger_path(config)).runs(10)
 
     assert [(row["id"], row["status"]) for row in runs] == [(second.run, "failed"), (first.run, "succeeded")]
     for row, result in zip(runs, (second, first), strict=True):
@@ -334,7 +388,7 @@ def test_the_ledger_has_every_run_with_what_became_of_its_nodes(run: Run, config
 def test_the_ledger_tells_from_what_a_result_was_made(run: Run, config: PipelineConfig) -> None:
     result = run()
 
-    with sqlite3.connect(places.ledger_path(config)) as connection:
+    with sqlite3.connect(local_files.ledger_path(config)) as connection:
         query = "SELECT direction, name, type, fingerprint, uri FROM lineage WHERE run = ? AND node = 'evaluate'"
         rows = set(connection.execute(query, (result.run,)))
 
@@ -353,7 +407,7 @@ def test_the_ledger_finds_the_latest_result_of_a_type(run: Run, config: Pipeline
     run()
     latest = run(one=" changed")
 
-    found = Ledger(places.ledger_path(config)).latest_output(ArtifactType.EXPORTED_MODEL.value)
+    found = Ledger(local_files.ledger_path(config)).latest_output(ArtifactType.EXPORTED_MODEL.value)
 
     exported = latest.output("export", "exported_model")
     assert exported is not None
@@ -384,7 +438,7 @@ def test_two_runs_at_once_on_one_root_both_succeed(run: Run, config: PipelineCon
         assert results[0].output(node, "made") == results[1].output(node, "made")
     assert results[0].published == results[1].published
     assert staged(config) == []
-    assert len(Ledger(places.ledger_path(config)).runs(10)) == 3
+    assert len(Ledger(local_files.ledger_path(config)).runs(10)) == 3
 
 
 def test_small_stages_are_what_they_say() -> None:
