@@ -20,6 +20,7 @@ from dermrobust.components.artifacts import Artifact, ArtifactType
 from dermrobust.components.component import Context
 from dermrobust.components.ingest.component import IngestParams, SplitParams
 from dermrobust.components.ingest.datasets.folder.source import FolderSource
+from dermrobust.models.task import Task
 from dermrobust.models.tasks.ham10000 import TASK
 
 COLUMNS = ("lesion_id", "image_id", "dx", "age", "sex", "localization")
@@ -91,6 +92,67 @@ def write_folder_data_set(folder: Path, rows: Sequence[Row], files: Mapping[str,
     """What the data set `folder` reads: `metadata.csv` and images beside it, drawn unless they are given."""
     write_files(folder, drawn_files(rows) if files is None else files)
     write_table(folder / "metadata.csv", rows)
+
+
+FUNDUS = Task.model_validate(
+    {
+        "name": "fundus",
+        "title": "Fundus photographs",
+        "subject": "photograph",
+        "class_names": ["normal", "referable"],
+        "labels": {"referable": "referable retinopathy"},
+        "class_key": "finding",
+        "group_key": "patient/id",
+        "critical": ["referable"],
+        "critical_title": "referable retinopathy",
+        "malignant": ["referable"],
+        "features": [
+            {"kind": "category", "name": "device", "values": ["topcon", "zeiss"]},
+            {
+                "kind": "number",
+                "name": "pressure",
+                "grouped_as": "pressure_group",
+                "edges": [0, 15, 21],
+                "maximum": 80,
+                "unit": "mmHg",
+            },
+        ],
+        "corruptions": ["brightness_down", "jpeg"],
+    }
+)
+"""A task that has nothing in common with skin lesions."""
+
+
+def write_fundus_data_set(folder: Path, patients: int = 120, height: int = 24, width: int = 36) -> list[Row]:
+    """Write a folder data set of the task `FUNDUS`, with images that are not square, and return its rows.
+
+    A patient has two photographs: a pale disc on black, with dark spots where the finding is referable.
+    """
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[0:height, 0:width]
+    disc = np.hypot((y - height / 2) / height, (x - width / 2) / width) < 0.45
+    rows: list[Row] = []
+    files = {}
+    for patient in range(patients):
+        referable = patient % 2 == 1
+        for eye in ("left", "right"):
+            image = random.normal(150, 12, (height, width, 3)) * disc[..., None]
+            if referable:
+                for top, left in random.integers((6, 8), (height - 8, width - 10), (4, 2)):
+                    image[top : top + 4, left : left + 4] *= 0.2
+            name, pressure = f"{patient:03d}_{eye}", random.integers(10, 26)
+            files[f"{name}.png"] = encoded(np.clip(image, 0, 255).astype(np.uint8))
+            rows.append(
+                {
+                    "image_id": name,
+                    "finding": "referable" if referable else "normal",
+                    "patient_id": f"P{patient}",
+                    "device": ("topcon", "zeiss", "")[patient % 3],
+                    "pressure": str(pressure) if patient % 5 else "",
+                }
+            )
+    write_folder_data_set(folder, rows, files)
+    return rows
 
 
 def png_claiming(width: int, height: int) -> bytes:

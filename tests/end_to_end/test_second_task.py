@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner, Result
 
 from dermrobust.pipeline.cli.main import main
-from tests.datasets import encoded
+from tests.datasets import FUNDUS, write_fundus_data_set
 
 pytestmark = pytest.mark.slow
 
-PATIENTS, HEIGHT, WIDTH = 120, 24, 36
-TASK: dict[str, Any] = {
-    "name": "fundus",
-    "title": "Fundus photographs",
-    "subject": "photograph",
-    "class_names": ["normal", "referable"],
-    "labels": {"referable": "referable retinopathy"},
-    "class_key": "finding",
-    "group_key": "patient/id",
-    "critical": ["referable"],
-    "critical_title": "referable retinopathy",
-    "malignant": ["referable"],
-    "features": [
-        {"kind": "category", "name": "device", "values": ["topcon", "zeiss"]},
-        {"kind": "number", "name": "pressure", "grouped_as": "pressure_group", "edges": [0, 15, 21], "unit": "mmHg"},
-    ],
-    "corruptions": ["brightness_down", "jpeg"],
-}
 CONFIG: dict[str, Any] = {
     "preprocess": {"image_size": [16, 24]},
     "train": {"epochs": 4, "warmup_epochs": 0, "learning_rate": 0.01, "xla": False},
@@ -55,29 +35,6 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def draw_data_set(folder: Path) -> None:
-    """Two photographs a patient: a pale disc on black, with dark spots where the finding is referable."""
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
-    disc = np.hypot((y - HEIGHT / 2) / HEIGHT, (x - WIDTH / 2) / WIDTH) < 0.45
-    rows = []
-    for patient in range(PATIENTS):
-        referable = patient % 2 == 1
-        for eye in ("left", "right"):
-            image = random.normal(150, 12, (HEIGHT, WIDTH, 3)) * disc[..., None]
-            if referable:
-                for top, left in random.integers((6, 8), (HEIGHT - 8, WIDTH - 10), (4, 2)):
-                    image[top : top + 4, left : left + 4] *= 0.2
-            name = f"{patient:03d}_{eye}"
-            (folder / f"{name}.png").write_bytes(encoded(np.clip(image, 0, 255).astype(np.uint8)))
-            device, pressure = ("topcon", "zeiss", "")[patient % 3], random.integers(10, 26)
-            finding = "referable" if referable else "normal"
-            rows.append((name, finding, f"P{patient}", device, str(pressure) if patient % 5 else ""))
-    with (folder / "metadata.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("image_id", "finding", "patient_id", "device", "pressure"), *rows])
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fundus")
@@ -85,8 +42,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(root: Path) -> Result:
-    draw_data_set(root / "images")
-    ingest = {"dataset": {"dataset": "folder", "task": TASK}, "path": str(root / "images")}
+    write_fundus_data_set(root / "images")
+    ingest = {"dataset": {"dataset": "folder", "task": FUNDUS.model_dump(mode="json")}, "path": str(root / "images")}
     config = root / "config.json"
     config.write_text(json.dumps({**CONFIG, "ingest": ingest, "root": str(root / "output")}))
     return CliRunner().invoke(main, ["run", "--config", str(config)])
@@ -97,7 +54,7 @@ def test_it_runs_from_images_to_the_export(run: Result, root: Path) -> None:
     served = tf.saved_model.load(str(root / "output" / "export" / "1"))
     photograph = tf.io.encode_png(tf.zeros((48, 72, 3), tf.uint8))
     answer = served.signatures["serving_default"](image_bytes=tf.stack([photograph]))
-    assert answer["class"].numpy()[0].decode() in TASK["class_names"]
+    assert answer["class"].numpy()[0].decode() in FUNDUS.class_names
 
 
 def test_metrics_are_sliced_as_the_task_declares(run: Result, root: Path) -> None:

@@ -26,13 +26,8 @@ class Folder(ImageBuilder):
         source: FolderSource = self.builder_config.source
         path, images = find_files(folder, source)
         table = read_csv(path)
-        # A column that the config names must be there: without its group, an image leaks into another split unnoticed.
-        named = [source.column_names[key] for key in source.column_names if key in source.columns]
-        table.require(
-            [*(source.column_names[key] for key in source.required_columns), *named],
-            "Every table names its images and their classes; other names of columns are given in "
-            "ingest.dataset.columns.",
-        )
+        needed = [name for key, name in source.column_names.items() if key in source.needed_columns]
+        table.require(needed, "Names of columns are given in ingest.dataset.columns (null: not in the table).")
         found = index_images([images], IMAGE_SUFFIXES)
         # The table may name images with or without their suffix.
         stems = {Path(name).stem: locator for name, locator in found.items()}

@@ -13,7 +13,7 @@ from dermrobust.attacks.config_paths import unknown_key
 from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.plugins import UNKNOWN_KEY
 from dermrobust.components.ingest.source import Source
-from dermrobust.models.task import ClassName, Task
+from dermrobust.models.task import ClassName, Task, column
 from dermrobust.models.tasks.ham10000 import TASK, lesion_task
 
 IMAGE_ID = "image_id"
@@ -48,8 +48,17 @@ class FolderSource(Source):
 
     @property
     def required_columns(self) -> tuple[str, ...]:
-        """Keys of the columns that every table has."""
+        """Keys of the columns that the config cannot leave out."""
         return IMAGE_ID, self.resolved_task.class_key
+
+    @property
+    def needed_columns(self) -> tuple[str, ...]:
+        """Keys of the columns that a table must have: also those that the config names, and a declared group.
+
+        Without its group, an image would leak into another split than others of its group, unnoticed.
+        """
+        group = () if self.task is None or self.task.group_key is None else (column(self.task.group_key),)
+        return (*self.required_columns, *group, *self.columns)
 
     @property
     def column_names(self) -> dict[str, str]:
