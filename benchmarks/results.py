@@ -10,10 +10,10 @@ from typing import Any
 
 from dermrobust.components.artifacts import ArtifactType
 from dermrobust.components.evaluation.checks import Check
+from dermrobust.components.evaluation.reading import read_evaluation
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.history import evaluation_rows
 from dermrobust.pipeline.ledger import Ledger
-from dermrobust.pipeline.metrics_table import check_rows
 from dermrobust.pipeline.places import ledger_path
 
 Rows = list[dict[str, Any]]
@@ -83,7 +83,7 @@ def main() -> None:
     print("\n".join(overall(rows)))
     found = Ledger(ledger_path(config)).latest_output(ArtifactType.EVALUATION.value)
     assert found is not None
-    checks = check_rows(found[1])
+    checks = read_evaluation(found[1]).checks or ()
     print(f"\n{sum(check.status == 'pass' for check in checks)} of {len(checks)} self-checks pass:\n")
     print("\n".join(objections(checks)))
     strongest = max(epsilon for _, epsilon in _conditions(rows))

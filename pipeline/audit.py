@@ -112,10 +112,10 @@ def audit_graph(audit: Audit) -> list[Node]:
             stated=tuple(key for key, value in said.items() if value is not None),
         )
         nodes.append(Node(ADOPTED.format(name), "adopt", ADOPT_MODEL, params, {"examples": (examples,)}))
-    return [*nodes, *_evaluation(audit, classes, examples)]
+    return [*nodes, *_evaluation(audit, examples)]
 
 
-def _evaluation(audit: Audit, classes: tuple[str, ...], examples: Output) -> list[Node]:
+def _evaluation(audit: Audit, examples: Output) -> list[Node]:
     """Return the nodes that attack and evaluate the adopted models."""
     names = tuple(audit.models())
     models = {name: Output(ADOPTED.format(name), "model") for name in names}
@@ -133,17 +133,13 @@ def _evaluation(audit: Audit, classes: tuple[str, ...], examples: Output) -> lis
         control = (CONTROL,) if CONTROL in names and name != CONTROL else ()
         return ProbeParams(**shared, transferred=control, corruptions=TASK.corruptions)
 
-    known = {} if audit.malignant is None else {"malignant": audit.malignant}
     evaluate = EvaluateParams(
         models=names,
-        class_names=classes,
         attacks=audit.attacks,
         epsilons=audit.epsilons,
         seed=audit.seed,
         control=None if audit.control is None else CONTROL,
-        # An audit exports nothing: all that is asked is that its own checks do not fail.
-        gate=Gate(candidate=MODEL),
-        **known,
+        malignant=audit.malignant,
     )
     return evaluation_nodes(
         models,
@@ -151,6 +147,8 @@ def _evaluation(audit: Audit, classes: tuple[str, ...], examples: Output) -> lis
         predict=lambda name: PredictParams(**shared),
         probe=probed,
         evaluate=evaluate,
+        # An audit exports nothing: all that is asked is that its own checks do not fail.
+        gate=Gate(candidate=MODEL),
     )
 
 

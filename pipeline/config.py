@@ -23,6 +23,7 @@ from dermrobust.components.component import Params
 from dermrobust.components.evaluation.params import EvaluateParams, PredictParams, ProbeParams, ProbeSizes, Reading
 from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE, Gate, Threshold
 from dermrobust.components.export.component import ExportParams
+from dermrobust.components.gate.judging import check_slices
 from dermrobust.components.gradient_precision import GRADIENT_PRECISION
 from dermrobust.components.ingest.component import IngestParams
 from dermrobust.components.preprocess.component import PreprocessParams
@@ -208,9 +209,10 @@ class PipelineConfig(Params):
             if threshold.attack != CLEAN and threshold.epsilon not in evaluated:
                 known = ", ".join(f"{epsilon:g}" for epsilon in evaluated)
                 raise ValueError(f"{place}.epsilon: {threshold.epsilon:g} is not evaluated; these are: {known}")
-            if threshold.lesion is not None and threshold.lesion not in self.class_names():
-                known = ", ".join(self.class_names())
-                raise ValueError(f"{place}.lesion: '{threshold.lesion}' is no class; these are: {known}")
+        try:
+            check_slices(gate, self.task())
+        except ValueError as error:
+            raise ValueError(f"evaluate.gate.{error}") from error
 
     def hardened_train(self) -> TrainParams:
         """Return how hardened models are trained: as the baseline, but for what `augment.train` says."""
@@ -270,7 +272,8 @@ class PipelineConfig(Params):
             for name in EvaluateParams.model_fields
             if name in EvaluateConfig.model_fields
         }
-        return EvaluateParams(**shared, models=self.model_names(), class_names=self.class_names(), control=BASELINE)
+        baseline = self.evaluate.gate.baseline or BASELINE
+        return EvaluateParams(**shared, models=self.model_names(), control=BASELINE, baseline=baseline)
 
     def task(self) -> Task:
         """Return the task of the data set."""

@@ -8,6 +8,8 @@ from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.transfer import Transfer
 from dermrobust.components.craft.component import CRAFT, CraftParams
 from dermrobust.components.evaluation.params import EvaluateParams, PredictParams, ProbeParams, transfer_probe
+from dermrobust.components.evaluation.thresholds import Gate
+from dermrobust.components.gate.component import GATE, GateParams
 from dermrobust.components.leakage.component import LEAKAGE, LeakageParams
 from dermrobust.components.measure.component import EVALUATE
 from dermrobust.components.predict.component import PREDICT
@@ -24,8 +26,9 @@ def evaluation_nodes(
     predict: Callable[[str], PredictParams],
     probe: Callable[[str], ProbeParams],
     evaluate: EvaluateParams,
+    gate: Gate,
 ) -> list[Node]:
-    """Return the nodes that attack, probe and measure models, every node after those that it needs.
+    """Return the nodes that attack, probe, measure and judge models, every node after those that it needs.
 
     Args:
         models: the outputs of the evaluated models by name, in the order of results.
@@ -33,6 +36,7 @@ def evaluation_nodes(
         predict: parameters of the attacks on a model, by its name.
         probe: parameters of the probes of a model, by its name.
         evaluate: parameters of the measurement.
+        gate: requirements on the candidate.
     """
     crafted: dict[str, Node] = {}
     nodes: list[Node] = []
@@ -62,7 +66,14 @@ def evaluation_nodes(
         "probes": tuple(Output(f"probe[{name}]", "probes") for name in models),
         "leakage": (Output(leakage.id, "leakage"),),
     }
-    return [*crafted.values(), *nodes, leakage, Node("evaluate", STAGE, EVALUATE, evaluate, inputs)]
+    judged = {"evaluation": (Output("evaluate", "evaluation"),)}
+    return [
+        *crafted.values(),
+        *nodes,
+        leakage,
+        Node("evaluate", STAGE, EVALUATE, evaluate, inputs),
+        Node("gate", STAGE, GATE, GateParams(gate=gate), judged),
+    ]
 
 
 def _crafted_transfer(name: str, params: PredictParams, models: Mapping[str, Output], examples: Output) -> Node:

@@ -41,10 +41,11 @@ def build_graph(config: PipelineConfig) -> list[Node]:
         predict=lambda name: predict,
         probe=config.probe_params,
         evaluate=config.evaluate_params(),
+        gate=config.evaluate.gate,
     )
     export = {
         "model": (models[config.evaluate.gate.candidate],),
-        "blessing": (Output("evaluate", "blessing"),),
+        "blessing": (Output("gate", "blessing"),),
         "dataset": (dataset,),
         "examples": (examples,),
     }

@@ -1,4 +1,4 @@
-"""What earlier runs left: read from the ledger and the artifacts."""
+"""Earlier runs and their metrics, from the ledger and the artifacts."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.artifacts import ArtifactType
+from dermrobust.components.evaluation.reading import metric_rows
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.ledger import Ledger
-from dermrobust.pipeline.metrics_table import metric_rows
 from dermrobust.pipeline.places import ledger_path
 
 

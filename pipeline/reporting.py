@@ -1,4 +1,4 @@
-"""The report of a run: gathers an evaluation and where it comes from, and writes the page and the model card."""
+"""Report of a run: an evaluation with its lineage, written as a page and a model card."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from pydantic import ValidationError
 from dermrobust.attacks.errors import UserError
 from dermrobust.components import storage
 from dermrobust.components.artifacts import MANIFEST, ArtifactType, Manifest
+from dermrobust.components.evaluation.reading import Evaluation, read_evaluation
 from dermrobust.pipeline import places
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.ledger import Ledger
-from dermrobust.pipeline.report import files
 from dermrobust.pipeline.report.card import render_card
-from dermrobust.pipeline.report.evaluation import Evaluation, read_evaluation
 from dermrobust.pipeline.report.html import render_page
 from dermrobust.pipeline.report.lineage import ArtifactRecord, DataRecord, Lineage, ModelRecord, NodeRecord
 from dermrobust.pipeline.stages import STAGES
@@ -35,7 +34,7 @@ _TO_EVALUATE = STAGES[: STAGES.index("evaluate") + 1]
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """A run, what it found, and where that comes from."""
+    """A run with its evaluation and its lineage."""
 
     run: str
     evaluation: Evaluation
@@ -152,11 +151,10 @@ def _walk(root: str, uri: str) -> Iterator[tuple[str, Manifest]]:
         if place in seen:
             continue
         seen.add(place)
-        content = files.read_bytes(storage.join(place, MANIFEST))
-        if content is None:
+        if not storage.exists(storage.join(place, MANIFEST)):
             continue
         try:
-            manifest = Manifest.model_validate_json(content)
+            manifest = Manifest.model_validate_json(storage.read_bytes(storage.join(place, MANIFEST)))
         except ValidationError as error:
             raise UserError(f"'{storage.join(place, MANIFEST)}' is no manifest of an artifact: {error}") from error
         yield place, manifest
@@ -167,8 +165,6 @@ def _lineage(
     root: str, record: Mapping[str, Any], manifests: Mapping[str, Manifest], evaluation: Evaluation
 ) -> Lineage:
     config = dict(record["config"])
-    made_with = [m.parameters for m in manifests.values() if m.type is ArtifactType.PREDICTIONS]
-    predicted = made_with[0] if made_with else {}
     about = evaluation.about
     return Lineage(
         run=record["id"],
@@ -185,8 +181,8 @@ def _lineage(
         artifacts=tuple(_artifact(manifest) for manifest in manifests.values()),
         models=tuple(_models(manifests)),
         data=_data(manifests),
-        attacks=about.attacks or dict(predicted.get("attacks", {})),
-        seed=about.seed if about.seed is not None else predicted.get("seed"),
+        attacks=about.attacks,
+        seed=about.seed,
         notes=_notes(record),
     )
 
@@ -229,7 +225,7 @@ def _models(manifests: Mapping[str, Manifest]) -> Iterator[ModelRecord]:
     for uri, manifest in manifests.items():
         if manifest.type is ArtifactType.MODEL:
             name = manifest.producer.partition("[")[2].rstrip("]") or manifest.producer
-            training = files.read_json(storage.join(uri, "metrics.json")) or {}
+            training = _read_json(storage.join(uri, "metrics.json"))
             yield ModelRecord(name, manifest.fingerprint, manifest.digest, manifest.parameters, training)
 
 
@@ -241,7 +237,7 @@ def _data(manifests: Mapping[str, Manifest]) -> DataRecord | None:
     uri, prepared = examples
     dataset = _first(manifests, ArtifactType.DATASET)
     source = prepared if dataset is None else dataset[1]
-    counted = files.read_json(storage.join(uri, "examples.json")) or {}
+    counted = _read_json(storage.join(uri, "examples.json"))
     selected = source.parameters.get("dataset")
     name = selected.get("dataset") if isinstance(selected, dict) else selected
     return DataRecord(
@@ -253,6 +249,11 @@ def _data(manifests: Mapping[str, Manifest]) -> DataRecord | None:
         parameters=source.parameters,
         digest=source.digest,
     )
+
+
+def _read_json(uri: str) -> dict[str, Any]:
+    """Return the content of a JSON file; nothing where there is no such file."""
+    return dict(storage.read_json(uri)) if storage.exists(uri) else {}
 
 
 def _first(manifests: Mapping[str, Manifest], type_: ArtifactType) -> tuple[str, Manifest] | None:

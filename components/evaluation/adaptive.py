@@ -1,4 +1,4 @@
-"""What an adaptive attack removes of the robustness that a model shows against transferred examples.
+"""Accuracy that adaptive attacks remove of the robustness that a model shows against transferred examples.
 
 A model that was trained on stored adversarial examples often withstands examples that were crafted on another model,
 and falls to the same attack through its own gradients (Athalye et al. 2018, arXiv 1802.00420).
@@ -11,19 +11,19 @@ from collections.abc import Sequence
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
+from dermrobust.components.evaluation.schemas import OVERALL
 from dermrobust.components.evaluation.thresholds import WORST_CASE
-from dermrobust.components.measure.table import OVERALL
 
 
 class AdaptiveLoss(BaseModel):
     """Accuracies of one model at one budget.
 
     Attributes:
-        model: its name.
-        epsilon: the budget in 1/255.
-        attack: the transferred attack.
+        model: name of the model.
+        epsilon: budget in 1/255.
+        attack: name of the transferred attack.
         transferred: accuracy on its examples.
-        adaptive: accuracy in the worst case of all attacks, those through the model's own gradients among them.
+        adaptive: accuracy in the worst case of all attacks, those on the model's own gradients among them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,12 +36,12 @@ class AdaptiveLoss(BaseModel):
 
     @property
     def removed(self) -> float:
-        """The accuracy that is lost to an attacker who has the model."""
+        """Accuracy that is lost to an attacker who has the model."""
         return self.transferred - self.adaptive
 
 
 class AdaptiveLosses(BaseModel):
-    """As `adaptive.json` in an evaluation."""
+    """Content of `adaptive.json`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -52,7 +52,7 @@ def adaptive_losses(metrics: pa.Table, transfers: Sequence[str]) -> AdaptiveLoss
     """Compare transferred attacks with the worst case, for each model and budget.
 
     Args:
-        metrics: see `table.metrics_table`.
+        metrics: see `schemas.METRICS_SCHEMA`.
         transfers: names of the attacks whose examples are crafted on another model.
     """
     found = {

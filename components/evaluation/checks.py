@@ -1,4 +1,4 @@
-"""What a self-check of an evaluation says."""
+"""Results of the self-checks of an evaluation."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import enum
 
 from pydantic import BaseModel, ConfigDict
 
-Figure = float | int | str | None
+Shown = float | int | str | None
 
 
 class Status(enum.StrEnum):
-    """How a check ended: as it should, in doubt, or so that the figures must not be believed."""
+    """Result of a check: passed, in doubt, or the figures must not be believed."""
 
     PASS = "pass"
     WARN = "warn"
@@ -18,15 +18,15 @@ class Status(enum.StrEnum):
 
 
 class Check(BaseModel):
-    """A named check of one model, or of the evaluation as a whole.
+    """Result of a check of one model, or of the evaluation as a whole.
 
     Attributes:
-        name: of the check, the same for every model.
-        title: the same in words.
-        model: whose figures are in question; None: everybody's.
-        status: how it ended.
-        sentence: what that means.
-        figures: what it was concluded from.
+        name: name of the check, the same for every model.
+        title: name for readers.
+        model: the model that was checked; None: the evaluation as a whole.
+        status: result.
+        sentence: meaning of the result.
+        figures: numbers behind the result, by their names.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,11 +36,11 @@ class Check(BaseModel):
     model: str | None
     status: Status
     sentence: str
-    figures: dict[str, Figure]
+    figures: dict[str, Shown]
 
 
 class Checks(BaseModel):
-    """As `checks.json` in an evaluation."""
+    """Content of `checks.json`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,4 +1,4 @@
-"""What was evaluated and how, for those who read the figures later."""
+"""Description of an evaluation: models, task, attacks and settings."""
 
 from __future__ import annotations
 
@@ -6,34 +6,33 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from dermrobust.models.task import Task
 
-class About(BaseModel):
-    """As `evaluation.json` in an evaluation.
+
+class Description(BaseModel):
+    """Content of `evaluation.json`.
 
     Attributes:
-        models: names of the models.
+        task: the classification problem.
+        models: names of the models, in the order in which they are shown.
         baseline: the model that others are compared with.
-        candidate: the model that wants to be exported.
-        class_names: in the order of the labels.
-        malignant: those that must not be taken for benign ones.
-        norm: that measures budgets.
-        epsilons: the budgets in 1/255.
-        attacks: the attacks by name, with their parameters.
-        seed: of random starts.
-        min_slice_size: images below which a figure is marked as small.
-        specificity: at which sensitivity to melanoma was measured.
-        images, lesions: how many were tested.
-        notes: what a reader must know, such as slices that could not be made.
-        versions: of the libraries that the predictions were made with.
+        norm: norm of the budgets.
+        epsilons: budgets in 1/255, ascending.
+        attacks: parameters by the attack's name in results.
+        seed: seed of random starts.
+        min_slice_size: number of images below which a figure is marked as small.
+        specificity: specificity at which sensitivity to the critical classes is measured.
+        images: number of test images.
+        groups: number of groups, such as lesions, that they come from.
+        notes: remarks, such as on slices that are left out.
+        versions: versions of the libraries that made the predictions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    task: Task
     models: tuple[str, ...]
     baseline: str | None
-    candidate: str
-    class_names: tuple[str, ...]
-    malignant: tuple[str, ...]
     norm: str
     epsilons: tuple[float, ...]
     attacks: dict[str, dict[str, Any]]
@@ -41,6 +40,6 @@ class About(BaseModel):
     min_slice_size: int
     specificity: float
     images: int
-    lesions: int
+    groups: int
     notes: tuple[str, ...]
     versions: dict[str, str]

@@ -17,7 +17,7 @@ from dermrobust.attacks.threat import Norm, ThreatModel
 from dermrobust.components.budgets import StorableThreat
 from dermrobust.components.component import Params
 from dermrobust.components.corruptions.registry import CORRUPTIONS
-from dermrobust.components.evaluation.thresholds import Gate
+from dermrobust.components.evaluation.metrics.registry import METRICS
 from dermrobust.components.gradient_precision import GRADIENT_PRECISION
 from dermrobust.components.slices.registry import SLICES
 
@@ -115,29 +115,33 @@ def transfer_probe(source: str) -> tuple[str, Attack]:
 class Reading(Params):
     """How predictions are read."""
 
-    malignant: tuple[str, ...] = Field(
-        ("akiec", "bcc", "mel"),
-        description="Classes that must not be taken for benign ones; those that the data have not are left out.",
+    malignant: tuple[str, ...] | None = Field(
+        None, description="Classes that must not be taken for the others; null: those that the task names."
     )
-    specificity: float = Field(0.9, gt=0, lt=1, description="At which sensitivity to melanoma is measured.")
+    specificity: float = Field(
+        0.9, gt=0, lt=1, description="Specificity at which sensitivity to the critical classes is measured."
+    )
     min_slice_size: int = Field(
-        30, ge=1, le=1_000_000, description="Images below which a figure is shown, but marked, and never gates."
+        30, ge=1, le=1_000_000, description="Number of images below which a figure is marked and does not gate."
     )
-    gallery: int = Field(24, ge=0, le=200, description="Flipped images that the report shows, a model.")
+    gallery: int = Field(24, ge=0, le=200, description="Flipped images that the report shows of each model.")
 
 
 class EvaluateParams(Reading):
-    """What the predictions are held to."""
+    """How the predictions of all models are measured. Thresholds are no part of it: they measure nothing."""
 
     models: tuple[str, ...] = Field((), description="Names of the models, in the order of their predictions.")
-    class_names: tuple[str, ...] = Field((), description="In the order of the probabilities.")
-    attacks: NamedAttacks = Field(default_factory=_default_attacks, description="What the models were put through.")
-    epsilons: Threats = Field((), description="The budgets of the attacks.")
-    seed: int = Field(0, ge=0, lt=2**31, description="Of random starts.")
+    attacks: NamedAttacks = Field(default_factory=_default_attacks, description="Attacks on the models, by name.")
+    epsilons: Threats = Field((), description="Budgets of the attacks.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of random starts.")
     control: str | None = Field(None, description="The undefended model, which the attacks must break.")
-    gate: Gate = Field(description="What the candidate must meet.")
+    baseline: str | None = Field(None, description="The model that the others are compared with; null: the control.")
 
     @property
     def norm(self) -> Norm:
-        """That measures the budgets."""
+        """Norm of the budgets."""
         return self.epsilons[0].norm
+
+    def plugins(self) -> frozenset[str]:
+        """Return the modules of the selected plug-ins; all metrics are measured."""
+        return super().plugins() | {METRICS.module(name) for name in METRICS.names}

@@ -1,13 +1,14 @@
-"""What a model must reach before it may be exported: the thresholds of the evaluation gate.
+"""Thresholds of the gate: what a model must reach before it may be exported.
 
 Plain data without TensorFlow, so that reading a configuration stays quick.
 """
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from dermrobust.attacks.threat import ThreatModel
+from dermrobust.components.evaluation.metrics.registry import METRICS
 
 CLEAN = "none"
 """Value of the column `attack` on images that nobody attacked; their epsilon is 0."""
@@ -15,26 +16,13 @@ CLEAN = "none"
 WORST_CASE = "worst_case"
 """Name of the derived attack: for each image the prediction, clean or attacked, that does worst on it."""
 
-MetricName = Literal[
-    "accuracy",
-    "balanced_accuracy",
-    "macro_auc",
-    "attack_success_rate",
-    "melanoma_sensitivity",
-    "malignant_to_benign",
-    "benign_to_malignant",
-    "ece",
-]
-_UNDER_ATTACK = ("attack_success_rate", "malignant_to_benign", "benign_to_malignant")
-COMPARED = ("accuracy", "balanced_accuracy")
-"""Metrics whose change from the baseline has an interval."""
-
+MetricName = Annotated[str, AfterValidator(METRICS.check), Field(json_schema_extra={"enum": list(METRICS.names)})]
 Rate = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Change = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 
 
 def canonical_epsilon(epsilon: float) -> float:
-    """An epsilon (units of 1/255) as everybody writes it: 0.3 for 0.30000001.
+    """Return an epsilon (units of 1/255) rounded to 6 digits: 0.3 for 0.30000001.
 
     Predictions hold epsilon as float32 and so do the slice keys that TFMA stores; slices are matched by equality.
     """
@@ -69,13 +57,11 @@ class Threshold(BaseModel):
         description='Budget of the attack in units of 1/255, or as evaluate.epsilons has it ("linf:4/255"); 0 for '
         '"none" and above 0 for every attack.',
     )
-    lesion: str | None = Field(
-        default=None, min_length=1, description='Only images of this lesion class (a value of dx, such as "mel").'
-    )
+    lesion: str | None = Field(default=None, min_length=1, description='Only images of this class, such as "mel".')
     slice: str | None = Field(
         default=None,
-        pattern=r"^(sex|age_group|localization|skin_tone)=.+$",
-        description='Only these images: "sex=female", "age_group=60-79", "localization=back", "skin_tone=tan".',
+        pattern=r"^[a-z][a-z0-9_]*=.+$",
+        description='Only images of this slice of the task, such as "sex=female" or "age_group=60-79".',
     )
     on: Literal["estimate", "interval"] = Field(
         default="estimate",
@@ -96,24 +82,23 @@ class Threshold(BaseModel):
         """Whether the threshold needs a baseline."""
         return self.min_change is not None or self.max_change is not None
 
-    @property
-    def slice_values(self) -> dict[str, str | float]:
-        """Features that fix the slice, as a TFMA slice key holds them: attack, epsilon and perhaps a group."""
-        values: dict[str, str | float] = {"attack": self.attack, "epsilon": canonical_epsilon(self.epsilon)}
-        if self.images is not None:
-            name, _, value = self.images.partition("=")
-            values[name] = value
-        return values
+    def images(self, class_key: str) -> str | None:
+        """Return the slice as the table of metrics names it, such as "dx=mel"; None: all images.
 
-    @property
-    def images(self) -> str | None:
-        """Which images the threshold is about, as the table of metrics names them: "dx=mel"; None: all."""
-        return self.slice if self.lesion is None else f"dx={self.lesion}"
+        Args:
+            class_key: the task's feature with the name of the class.
+        """
+        return self.slice if self.lesion is None else f"{class_key}={self.lesion}"
+
+    def text(self, class_key: str) -> str:
+        """Return the threshold for readers: "accuracy under pgd at epsilon 4 (dx=mel)"."""
+        under = "on clean images" if self.attack == CLEAN else f"under {self.attack} at epsilon {self.epsilon:g}"
+        images = self.images(class_key)
+        return f"{self.metric} {under}" + (f" ({images})" if images else "")
 
     def __str__(self) -> str:
-        """The threshold as one reads it: "accuracy under pgd at epsilon 4 (dx=mel)"."""
-        under = "on clean images" if self.attack == CLEAN else f"under {self.attack} at epsilon {self.epsilon:g}"
-        return f"{self.metric} {under}" + (f" ({self.images})" if self.images else "")
+        """Return the threshold for messages that know no task."""
+        return self.text("class")
 
     @model_validator(mode="after")
     def _has_consistent_bounds(self) -> Self:
@@ -134,32 +119,43 @@ class Threshold(BaseModel):
             raise ValueError(f'attack "{self.attack}" needs an epsilon above 0 (in units of 1/255)')
         if self.lesion is not None and self.slice is not None:
             raise ValueError(f"{self.metric}: give a lesion or a slice, not both")
-        if self.attack == CLEAN and self.metric in _UNDER_ATTACK:
+        return self
+
+    @model_validator(mode="after")
+    def _fits_the_metric(self) -> Self:
+        metric = METRICS.resolve(self.metric)
+        if not metric.may_gate:
+            raise ValueError(f"{self.metric} is shown only; a threshold on it is not allowed")
+        if self.attack == CLEAN and metric.needs_attack:
             raise ValueError(f"{self.metric} needs an attack: nothing succeeds on clean images")
-        if self.metric in ("macro_auc", "melanoma_sensitivity") and self.lesion is not None:
-            raise ValueError(f"{self.metric} is undefined within one lesion class: it needs positives and negatives")
+        if metric.needs_other_classes and self.lesion is not None:
+            raise ValueError(f"{self.metric} is undefined within one class: it needs positives and negatives")
         if self.on == "interval" and self.compares:
-            if self.metric not in COMPARED:
-                raise ValueError(f"a change of {self.metric} has no interval; of these it has: {', '.join(COMPARED)}")
+            if not metric.compared:
+                compared = ", ".join(each.name for each in METRICS.resolve_all() if each.compared)
+                raise ValueError(f"a change of {self.metric} has no interval; of these it has: {compared}")
             if self.slice is not None:
-                raise ValueError("a change has an interval over all images and by lesion class, not in other slices")
+                raise ValueError("a change has an interval over all images and by class, not in other slices")
         return self
 
 
 class Gate(BaseModel):
-    """Which model wants to be exported, what it is compared with, and what it must reach."""
+    """Candidate for export, the baseline of changes, thresholds and further rules."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     candidate: str = Field(min_length=1, description="Name of the model that the thresholds apply to.")
     baseline: str | None = Field(
-        default=None, min_length=1, description="Name of the model that changes are measured from; it is never gated."
+        default=None, min_length=1, description="Name of the model that changes are measured from; it is not judged."
+    )
+    rules: tuple[str, ...] = Field(
+        default=(), description="Further rules, by their names in the registry of gate rules."
     )
     thresholds: list[Threshold] = Field(default=[], description="All must hold.")
     checks: Literal["no_failure", "all_pass", "ignored"] = Field(
         default="no_failure",
-        description="What the evaluation's self-checks (of the candidate, and of the evaluation as a whole) must show: "
-        "no failure, not even a warning, or nothing.",
+        description="Result that the self-checks of the candidate, and of the evaluation as a whole, must have: "
+        "no failure, not even a warning, or anything.",
     )
 
     @model_validator(mode="after")

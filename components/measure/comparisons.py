@@ -1,4 +1,4 @@
-"""Models beside the baseline on the same images: paired differences, their intervals and p-values."""
+"""Paired differences between models and the baseline on the same images, with intervals and p-values."""
 
 from __future__ import annotations
 
@@ -14,28 +14,11 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy import stats
 
-from dermrobust.components.evaluation.intervals import SAMPLES, Clusters, lesion_weights
+from dermrobust.components.evaluation.intervals import SAMPLES, Clusters, group_weights
+from dermrobust.components.evaluation.schemas import CLUSTER, COMPARISONS_SCHEMA, OVERALL, outcomes_schema, right
 from dermrobust.components.evaluation.thresholds import canonical_epsilon
-from dermrobust.components.measure.joining import CLUSTER, predictions_feature
-from dermrobust.components.measure.table import OVERALL
-
-SCHEMA = pa.schema(
-    [
-        ("model", pa.string()),
-        ("baseline", pa.string()),
-        ("attack", pa.string()),
-        ("epsilon", pa.float64()),
-        ("slice", pa.string()),
-        ("metric", pa.string()),
-        ("n", pa.int64()),
-        ("change", pa.float64()),
-        ("lower", pa.float64()),
-        ("upper", pa.float64()),
-        ("p_value", pa.float64()),
-        ("p_adjusted", pa.float64()),
-        ("significant", pa.bool_()),
-    ]
-)
+from dermrobust.components.measure.joining import predictions_feature
+from dermrobust.models.task import Task
 
 LEVEL = 0.05
 _Z_95 = NormalDist().inv_cdf(0.975)
@@ -47,11 +30,11 @@ Place = tuple[str, float]
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Which predictions were right, of all models, on the same images under one attack.
+    """Correctness of the predictions of all models on the same images under one attack.
 
     Attributes:
         labels: class indices int64 [image].
-        clusters: uint64 [image], the same for images of one lesion.
+        clusters: uint64 [image], the same for images of one group.
         right: for each model bool [image].
     """
 
@@ -63,16 +46,6 @@ class Outcomes:
         """Return the outcomes on some of the images: bool [image]."""
         right = {model: flags[chosen] for model, flags in self.right.items()}
         return Outcomes(self.labels[chosen], self.clusters[chosen], right)
-
-
-def outcomes_schema(models: Sequence[str]) -> pa.Schema:
-    """Return the columns of outcomes as a table: a row for each image under each attack, a column for each model."""
-    place = [("attack", pa.string()), ("epsilon", pa.float64()), (CLUSTER, pa.int64()), ("label", pa.int64())]
-    return pa.schema([*place, *((_right(model), pa.bool_()) for model in models)])
-
-
-def _right(model: str) -> str:
-    return f"right/{model}"
 
 
 class OutcomesOfBatch(beam.DoFn):
@@ -88,7 +61,7 @@ class OutcomesOfBatch(beam.DoFn):
         labels = columns["label"].to_numpy()
         for model in self._models:
             scores = np.asarray(batch.column(predictions_feature(model)).flatten()).reshape(batch.num_rows, -1)
-            columns[_right(model)] = pa.array(scores.argmax(axis=1) == labels)
+            columns[right(model)] = pa.array(scores.argmax(axis=1) == labels)
         yield pa.table({**columns, "epsilon": pa.array(epsilons)}).select(outcomes_schema(self._models).names)
 
 
@@ -98,7 +71,7 @@ def outcomes_of(table: pa.Table, models: Sequence[str]) -> dict[Place, Outcomes]
     every = Outcomes(
         table["label"].to_numpy(),
         table[CLUSTER].to_numpy().view(np.uint64),
-        {model: table[_right(model)].to_numpy() for model in models},
+        {model: table[right(model)].to_numpy() for model in models},
     )
     places = table.select(["attack", "epsilon"]).group_by(["attack", "epsilon"]).aggregate([]).to_pylist()
     return {
@@ -107,17 +80,15 @@ def outcomes_of(table: pa.Table, models: Sequence[str]) -> dict[Place, Outcomes]
     }
 
 
-def comparisons_table(
-    outcomes: Mapping[Place, Outcomes], models: Sequence[str], baseline: str, class_names: Sequence[str]
-) -> pa.Table:
-    """Compare every model with the baseline, over all images and by lesion class.
+def comparisons_table(outcomes: Mapping[Place, Outcomes], models: Sequence[str], baseline: str, task: Task) -> pa.Table:
+    """Compare every model with the baseline, over all images and by class.
 
     Columns:
-        model, baseline, attack, epsilon, slice, metric: what is compared; metrics are accuracy (within a lesion class
-            its recall) and, over all images, balanced_accuracy.
+        model, baseline, attack, epsilon, slice, metric: what is compared; metrics are accuracy (within a class its
+            recall) and, over all images, balanced_accuracy.
         n: images.
         change: the model's value minus the baseline's.
-        lower, upper: 95 % interval of the change, from the larger of two standard errors: of a bootstrap over lesions,
+        lower, upper: 95 % interval of the change, from the larger of two standard errors: of a bootstrap over groups,
             and of Bonett and Price (2012), which is not zero where no prediction differs.
         p_value: for accuracy McNemar's exact test (1947) of the images on which one of the two is right, else from the
             standard error.
@@ -128,18 +99,18 @@ def comparisons_table(
         outcomes: by attack and budget.
         models: all models, in the order of the table.
         baseline: the one that the others are compared with.
-        class_names: in the order of the labels.
+        task: the classification problem.
     """
     rows = []
     for model in models:
         if model != baseline:
             for (attack, epsilon), found in sorted(outcomes.items()):
                 place = {"model": model, "baseline": baseline, "attack": attack, "epsilon": epsilon}
-                rows += [{**place, **row} for row in _compared(found, model, baseline, class_names)]
+                rows += [{**place, **row} for row in _compared(found, model, baseline, task)]
     adjusted = holm([row["p_value"] for row in rows])
     for row, p_value in zip(rows, adjusted, strict=True):
         row |= {"p_adjusted": p_value, "significant": p_value < LEVEL}
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    return pa.Table.from_pylist(rows, schema=COMPARISONS_SCHEMA)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -152,9 +123,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def _compared(found: Outcomes, model: str, baseline: str, class_names: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _compared(found: Outcomes, model: str, baseline: str, task: Task) -> Iterator[dict[str, Any]]:
     difference = found.right[model].astype(np.int8) - found.right[baseline].astype(np.int8)
-    by_class = [found.labels == index for index in range(len(class_names))]
+    by_class = [found.labels == index for index in range(len(task.class_names))]
     present = [chosen for chosen in by_class if chosen.any()]
     resampled = np.stack([_bootstrap(difference[chosen], found.clusters[chosen]) for chosen in present])
     change = float(difference.mean())
@@ -163,11 +134,11 @@ def _compared(found: Outcomes, model: str, baseline: str, class_names: Sequence[
     analytic = math.sqrt(sum(_analytic_variance(difference[chosen]) for chosen in present)) / len(present)
     error = max(analytic, float(np.nanstd(np.nanmean(resampled, axis=0), ddof=1)))
     yield _row(OVERALL, "balanced_accuracy", len(difference), float(recalls.mean()), error, None)
-    for name, chosen in zip(class_names, by_class, strict=True):
+    for name, chosen in zip(task.class_names, by_class, strict=True):
         if chosen.any():
             part = difference[chosen]
             error = _error(part, found.clusters[chosen])
-            yield _row(f"dx={name}", "accuracy", len(part), float(part.mean()), error, mcnemar(part))
+            yield _row(f"{task.class_key}={name}", "accuracy", len(part), float(part.mean()), error, mcnemar(part))
 
 
 def mcnemar(difference: npt.NDArray[np.int8]) -> float:
@@ -193,18 +164,18 @@ def _error(difference: npt.NDArray[np.int8], clusters: Clusters) -> float:
 
 
 def _analytic_variance(difference: npt.NDArray[np.int8]) -> float:
-    """The variance of a mean paired difference, with one gain and one loss more than were seen."""
+    """Return the variance of a mean paired difference, with one gain and one loss more than were seen."""
     count = len(difference) + 2
     gained, lost = ((difference > 0).sum() + 1) / count, ((difference < 0).sum() + 1) / count
     return float((gained + lost - (gained - lost) ** 2) / count)
 
 
 def _bootstrap(difference: npt.NDArray[np.int8], clusters: Clusters) -> npt.NDArray[np.float64]:
-    """The mean difference in each bootstrap sample of lesions: float64 [SAMPLES]; NaN in a sample without any."""
+    """Return the mean difference in each bootstrap sample of groups: float64 [SAMPLES]; NaN in a sample without any."""
     block = max(1, _BLOCK // len(difference))
     means = []
     for start in range(0, SAMPLES, block):
-        weights = lesion_weights(clusters, range(start, min(start + block, SAMPLES)))
+        weights = group_weights(clusters, range(start, min(start + block, SAMPLES)))
         whole = weights.sum(axis=0, dtype=np.float64)
         sums = difference.astype(np.float64) @ weights
         means.append(np.divide(sums, whole, out=np.full(len(whole), np.nan), where=whole > 0))

@@ -1,4 +1,4 @@
-"""Measure: metrics by slice, comparisons, self-checks and the gate, from the predictions of all models."""
+"""Measure: metrics by slice, comparisons and self-checks, from the predictions of all models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EVALUATE = Component(
         "probes": ArtifactType.PROBES,
         "leakage": ArtifactType.LEAKAGE,
     },
-    outputs={"evaluation": ArtifactType.EVALUATION, "blessing": ArtifactType.BLESSING},
+    outputs={"evaluation": ArtifactType.EVALUATION},
     executor="dermrobust.components.measure.executor:run",
     libraries=("tensorflow-model-analysis", "tfx-bsl", "pyarrow", "apache-beam", "scipy"),
 )

@@ -1,74 +1,44 @@
-"""Accuracy under natural corruptions, beside attacks for perspective."""
+"""Metrics under natural corruptions, for comparison with attacks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dermrobust.components.evaluation import weighted
-from dermrobust.components.evaluation.intervals import (
-    mean_of_rates_interval,
-    percentile_interval,
-    resampled,
-    wilson_interval,
-)
+from dermrobust.components.evaluation.metrics.metric import Problem, Rows
+from dermrobust.components.evaluation.metrics.registry import METRICS
+from dermrobust.components.evaluation.schemas import CORRUPTIONS_SCHEMA
+from dermrobust.components.measure.figures import figures_of
 from dermrobust.components.measure.joining import clusters
-
-SCHEMA = pa.schema(
-    [
-        ("model", pa.string()),
-        ("corruption", pa.string()),
-        ("severity", pa.int64()),
-        ("metric", pa.string()),
-        ("value", pa.float64()),
-        ("n", pa.int64()),
-        ("lower", pa.float64()),
-        ("upper", pa.float64()),
-    ]
-)
+from dermrobust.models.task import Task
 
 
-def corruptions_table(corrupted: Mapping[str, pa.Table], class_count: int) -> pa.Table:
-    """Return accuracy and balanced accuracy with their 95 % intervals by model, corruption and severity.
+def corruptions_table(corrupted: Mapping[str, pa.Table], task: Task, specificity: float = 0.9) -> pa.Table:
+    """Return metrics with their 95 % intervals by model, corruption and severity.
 
     Args:
-        corrupted: for each model its predictions; see `probe.CORRUPTED_SCHEMA`.
-        class_count: of the lesion classes.
+        corrupted: for each model its predictions; see `probes.CORRUPTED_SCHEMA`.
+        task: the classification problem.
+        specificity: specificity at which sensitivity to the critical classes is measured.
     """
+    metrics = [metric for metric in METRICS.resolve_all() if "corruptions" in metric.places]
     rows = []
     for model, table in corrupted.items():
-        kinds = (
-            table.group_by(["corruption", "severity"])
-            .aggregate([])
-            .sort_by([("corruption", "ascending"), ("severity", "ascending")])
-        )
-        for kind in kinds.to_pylist():
-            part = table.filter(
-                pc.and_(
-                    pc.equal(table["corruption"], kind["corruption"]), pc.equal(table["severity"], kind["severity"])
-                )
-            )
-            rows += [{"model": model, **kind, **row} for row in _figures(part, class_count)]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+        kinds = table.group_by(["corruption", "severity"]).aggregate([])
+        for kind in kinds.sort_by([("corruption", "ascending"), ("severity", "ascending")]).to_pylist():
+            same = [pc.equal(table[name], value) for name, value in kind.items()]
+            found = figures_of(_rows(table.filter(pc.and_(*same)), task), metrics, Problem.of(task, specificity))
+            for name, figure in found.items():
+                row = {"metric": name, "value": figure.value, "n": figure.n}
+                rows.append({"model": model, **kind, **row, "lower": figure.lower, "upper": figure.upper})
+    return pa.Table.from_pylist(rows, schema=CORRUPTIONS_SCHEMA)
 
 
-def _figures(part: pa.Table, class_count: int) -> Iterator[dict[str, Any]]:
+def _rows(part: pa.Table, task: Task) -> Rows:
     labels = part["label"].to_numpy()
-    predicted = np.eye(class_count, dtype=np.float32)[part["predicted"].to_numpy()]
-    right = predicted.argmax(axis=1) == labels
-    accuracy = float(right.mean())
-    lower, upper = wilson_interval(accuracy, len(right))
-    yield {"metric": "accuracy", "value": accuracy, "n": len(right), "lower": lower, "upper": upper}
-    balanced = float(weighted.balanced_accuracy(labels, predicted, weighted.once(len(labels)))[0])
-    lesions: npt.NDArray[np.uint64] = clusters(part).view(np.uint64)
-    samples = resampled({"balanced": weighted.balanced_accuracy}, labels, predicted, lesions)["balanced"]
-    drawn = percentile_interval(samples, balanced)
-    present, counts = np.unique(labels, return_counts=True)
-    analytic = mean_of_rates_interval(np.asarray([right[labels == index].mean() for index in present]), counts)
-    lower, upper = min(drawn[0], analytic[0]), max(drawn[1], analytic[1])
-    yield {"metric": "balanced_accuracy", "value": balanced, "n": len(right), "lower": lower, "upper": upper}
+    # Only the predicted class is stored: as scores, 1 for it and 0 for the others.
+    scores = np.eye(len(task.class_names), dtype=np.float32)[part["predicted"].to_numpy()]
+    return Rows(labels, scores, np.full(len(labels), -1), clusters(part, task).view(np.uint64))

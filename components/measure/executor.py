@@ -1,4 +1,4 @@
-"""The work of evaluate: one pass over the predictions of all models, then statistics, self-checks and the gate."""
+"""Executor of evaluate: one pass over the predictions of all models, then statistics and self-checks."""
 
 from __future__ import annotations
 
@@ -10,36 +10,40 @@ import pyarrow as pa
 from pydantic import BaseModel
 
 from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.kinds import Kind, named
 from dermrobust.components import storage
 from dermrobust.components.artifacts import MANIFEST, Artifact, Manifest
 from dermrobust.components.component import Context
 from dermrobust.components.evaluation import files
 from dermrobust.components.evaluation.adaptive import AdaptiveLosses, adaptive_losses
-from dermrobust.components.evaluation.attack_kinds import Kind, named
 from dermrobust.components.evaluation.checks import Checks
-from dermrobust.components.evaluation.description import About
+from dermrobust.components.evaluation.description import Description
 from dermrobust.components.evaluation.leakage import Leakage
 from dermrobust.components.evaluation.params import EvaluateParams
 from dermrobust.components.evaluation.predictions import prediction_uris
 from dermrobust.components.evaluation.probes import CORRUPTED, HEALTH, PROBES, probe_uris
+from dermrobust.components.evaluation.schemas import (
+    COMPARISONS_SCHEMA,
+    FLIPS_SCHEMA,
+    STORED_SCHEMA,
+    outcomes_schema,
+)
 from dermrobust.components.evaluation.tables import WriteTable, read_tables, write_table
-from dermrobust.components.evaluation.thresholds import CLEAN
+from dermrobust.components.evaluation.thresholds import CLEAN, canonical_epsilon
 from dermrobust.components.examples import ExamplesSpec, Split, shard_uris
 from dermrobust.components.measure import comparisons, stored
 from dermrobust.components.measure.checks.evidence import Evidence
 from dermrobust.components.measure.checks.running import run_checks
 from dermrobust.components.measure.corrupted import corruptions_table
-from dermrobust.components.measure.gate import judge
-from dermrobust.components.measure.metrics import MELANOMA
 from dermrobust.components.measure.table import metrics_table, unknown_groups
 from dermrobust.components.measure.tfma_run import build_eval_config, joined_batches, run_tfma
 
 
 def run(context: Context) -> None:
-    """Measure, compare and check all models, and bless the candidate if it meets all that the gate asks for.
+    """Measure, compare and check all models.
 
     Raises:
-        UserError: the gate names a model that was not evaluated, or the test images are all of one class.
+        UserError: the baseline was not evaluated, or the test images are all of one class.
     """
     params = context.params
     assert isinstance(params, EvaluateParams)
@@ -53,20 +57,16 @@ def run(context: Context) -> None:
     losses = adaptive_losses(table, named(params.attacks, Kind.TRANSFER))
     compared = work.compared()
     checks = work.checks(table, losses)
-    blessing = judge(params.gate, output, table, compared, checks.checks)
     write_table(storage.join(evaluation, files.METRICS), table)
     write_table(storage.join(evaluation, files.COMPARISONS), compared)
     write_table(storage.join(evaluation, files.CORRUPTIONS), work.corruptions())
     _write_json(storage.join(evaluation, files.ADAPTIVE), losses)
     _write_json(storage.join(evaluation, files.CHECKS), checks)
-    _write_json(storage.join(evaluation, files.ABOUT), work.about(table))
-    _write_json(storage.join(context.outputs["blessing"], files.BLESSING), blessing)
-    verdict = "meets" if blessing.blessed else "does not meet"
-    context.progress.line(f"evaluate: '{blessing.candidate}' {verdict} what the gate asks for")
+    _write_json(storage.join(evaluation, files.DESCRIPTION), work.about(table))
 
 
 class _Work:
-    """The inputs of an evaluation, and what a pass over them collects: little, whatever the number of images."""
+    """Inputs of an evaluation, and what a pass over them collects: little, whatever the number of images."""
 
     def __init__(self, context: Context, params: EvaluateParams) -> None:
         self._context, self._params = context, params
@@ -74,39 +74,36 @@ class _Work:
         self._probes = dict(zip(params.models, context.inputs["probes"], strict=True))
         self._examples = context.input("examples")
         self._spec = ExamplesSpec.read(self._examples)
+        self._task = self._spec.task
+        if params.malignant is not None:
+            known = tuple(name for name in self._task.class_names if name in params.malignant)
+            self._task = self._task.model_copy(update={"malignant": known})
         self._shards = {name: prediction_uris(artifact) for name, artifact in self._predictions.items()}
         present = sum(count > 0 for count in self._spec.class_counts[Split.TEST])
         if present < 2:
             raise UserError(
-                f"evaluate: the test images are of {present} lesion class(es); at least two are needed to tell what a "
+                f"evaluate: the test images are of {present} class(es); at least two are needed to tell what a "
                 "model can tell apart. Add images of other classes."
             )
-        if params.gate.candidate not in self._shards:
-            known = ", ".join(self._shards)
-            raise UserError(f"evaluate: the gate's candidate '{params.gate.candidate}' is none of {known}")
+        if self.baseline is not None and self.baseline not in self._shards:
+            raise UserError(f"evaluate: the baseline '{self.baseline}' is none of {', '.join(self._shards)}")
 
     @property
     def baseline(self) -> str | None:
         """The model that the others are compared with: the gate's, else the undefended one."""
-        return self._params.gate.baseline or self._params.control
+        return self._params.baseline or self._params.control
 
     def measure(self, output: str) -> None:
         """Run TFMA; read the outcomes and the stored images on the way."""
         params = self._params
-        config = build_eval_config(
-            params.models,
-            params.class_names,
-            params.gate,
-            malignant=params.malignant,
-            specificity=params.specificity,
-        )
+        config = build_eval_config(params.models, self._task, specificity=params.specificity)
         probes = {model: probe_uris(artifact, PROBES) for model, artifact in self._probes.items()}
         evaluation = self._context.outputs["evaluation"]
         with self._context.beam.pipeline() as root:
-            batches = joined_batches(root, self._shards, probes)
+            batches = joined_batches(root, self._shards, self._task, probes)
             run_tfma(batches, config, output)
             outcomes = batches | "Outcomes" >> beam.ParDo(comparisons.OutcomesOfBatch(params.models))
-            schema = comparisons.outcomes_schema(params.models)
+            schema = outcomes_schema(params.models)
             outcomes | "Keep outcomes" >> WriteTable(storage.join(evaluation, files.OUTCOMES), schema, schema.names)
             elements = [(model, index) for model in params.models for index in range(len(self._shards[model]))]
             read = (
@@ -117,22 +114,21 @@ class _Work:
                 >> beam.ParDo(stored.ReadStored(self._reader())).with_outputs(stored.FLIPS, main="read")
             )
             keys = ["model", "attack", "epsilon", "shard"]
-            read.read | "Keep" >> WriteTable(storage.join(evaluation, files.STORED), stored.STORED_SCHEMA, keys)
+            read.read | "Keep" >> WriteTable(storage.join(evaluation, files.STORED), STORED_SCHEMA, keys)
             worst = (
                 read[stored.FLIPS]
                 | "Worst flips" >> beam.CombinePerKey(stored.WorstFlips(params.gallery))
                 | "Rows of flips" >> beam.FlatMap(lambda kept: [dict(flip) for flip in kept[1]])
             )
             worst | "Keep flips" >> WriteTable(
-                storage.join(evaluation, files.GALLERY), stored.FLIPS_SCHEMA, stored.WORST_FIRST
+                storage.join(evaluation, files.GALLERY), FLIPS_SCHEMA, stored.WORST_FIRST
             )
 
     def compared(self) -> pa.Table:
         """Return the models beside the baseline; without one, an empty table."""
         if self.baseline is None:
-            return comparisons.SCHEMA.empty_table()
-        params = self._params
-        return comparisons.comparisons_table(self._outcomes, params.models, self.baseline, params.class_names)
+            return COMPARISONS_SCHEMA.empty_table()
+        return comparisons.comparisons_table(self._outcomes, self._params.models, self.baseline, self._task)
 
     def checks(self, table: pa.Table, losses: AdaptiveLosses) -> Checks:
         """Return what the self-checks say."""
@@ -140,7 +136,7 @@ class _Work:
         evidence = Evidence(
             models=params.models,
             control=params.control,
-            class_names=params.class_names,
+            class_names=self._task.class_names,
             attacks=params.attacks,
             epsilons=params.epsilons,
             rows=table.to_pylist(),
@@ -156,27 +152,25 @@ class _Work:
     def corruptions(self) -> pa.Table:
         """Return accuracy under natural corruptions."""
         corrupted = {model: read_tables(probe_uris(artifact, CORRUPTED)) for model, artifact in self._probes.items()}
-        return corruptions_table(corrupted, len(self._params.class_names))
+        return corruptions_table(corrupted, self._task, self._params.specificity)
 
-    def about(self, table: pa.Table) -> About:
+    def about(self, table: pa.Table) -> Description:
         """Return what was evaluated."""
         params = self._params
         clean = self._outcomes[CLEAN, 0.0]
         manifest = _manifest(next(iter(self._predictions.values())))
-        return About(
+        return Description(
+            task=self._task,
             models=params.models,
             baseline=self.baseline,
-            candidate=params.gate.candidate,
-            class_names=params.class_names,
-            malignant=tuple(name for name in params.class_names if name in params.malignant),
             norm=str(params.norm),
-            epsilons=tuple(sorted(threat.epsilon for threat in params.epsilons)),
+            epsilons=tuple(sorted(canonical_epsilon(threat.epsilon) for threat in params.epsilons)),
             attacks={name: attack.model_dump(mode="json") for name, attack in params.attacks.items()},
             seed=params.seed,
             min_slice_size=params.min_slice_size,
             specificity=params.specificity,
             images=len(clean.labels),
-            lesions=len(set(clean.clusters.tolist())),
+            groups=len(set(clean.clusters.tolist())),
             notes=tuple(self._notes(table)),
             versions=manifest.versions,
         )
@@ -187,15 +181,15 @@ class _Work:
         return comparisons.outcomes_of(read_tables([uri]), self._params.models)
 
     def _notes(self, table: pa.Table) -> Iterable[str]:
-        for name in unknown_groups(table):
+        for name in unknown_groups(table, self._task.slices):
             yield f"{name} is unknown of every image: slices by it are left out."
-        if not set(self._params.malignant) & set(self._params.class_names):
+        if not self._task.malignant:
             yield (
                 "None of the classes is known to be malignant: flips between malignant and benign are left out. "
                 "Name the malignant classes."
             )
-        if MELANOMA not in self._params.class_names:
-            yield f"There is no class '{MELANOMA}': sensitivity to melanoma is left out."
+        if not self._task.critical:
+            yield "The task names no critical class: sensitivity to it is left out."
         if self.baseline is None:
             yield "There is no baseline: models are not compared."
 
@@ -206,9 +200,7 @@ class _Work:
             predictions=self._shards,
             folders={model: artifact.uri for model, artifact in self._predictions.items()},
             attempts=[(name, threat) for name in params.attacks for threat in params.epsilons],
-            class_names=params.class_names,
-            malignant=frozenset(params.malignant),
-            melanoma=MELANOMA,
+            task=self._task,
             flips=params.gallery,
         )
 

@@ -1,4 +1,4 @@
-"""From the prediction shards of several models to wide Arrow batches, one row per attacked image.
+"""Join of the prediction shards of several models into wide Arrow batches, one row per attacked image.
 
 Shard i of every model holds the same rows (image, attack, epsilon), so models are joined shard by shard: no shuffle,
 and no more than one shard of each model in memory.
@@ -14,29 +14,33 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dermrobust.components.evaluation.schemas import CLUSTER
 from dermrobust.components.evaluation.tables import read_columns
 from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
+from dermrobust.models.task import UNKNOWN, Task, column
 
 ROW_KEY = ("attack", "epsilon", "image_id")
-GROUPS = ("dx", "age_group", "sex", "localization", "skin_tone")
-CLUSTER = "cluster"
-"""Name of the column with a number that is the same for all images of a lesion, int64."""
 MAX_BATCH_ROWS = 16_384
 
-_COLUMNS = [*ROW_KEY, "lesion_id", "label", *GROUPS, "probabilities"]
 _PROBE_COLUMNS = ["image_id", "epsilon", "probabilities"]
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
 
+def _columns(task: Task) -> list[str]:
+    """Return the columns of predictions that the measurement reads, but for the probabilities."""
+    group = [] if task.group_key is None else [column(task.group_key)]
+    return [*ROW_KEY, *group, "label", *task.slices]
+
+
 def predictions_feature(model: str) -> str:
-    """Name of the column with a model's probabilities, float32 [class_count]."""
+    """Return the name of the column with a model's probabilities, float32 [class_count]."""
     return f"predictions/{model}"
 
 
 def clean_feature(model: str) -> str:
-    """Name of the column with the class that the model predicts on the clean image; -1 on rows that are clean."""
+    """Return the name of the column with the class predicted on the clean image; -1 on clean rows."""
     return f"clean_predicted/{model}"
 
 
@@ -45,7 +49,7 @@ class JoinedShard:
     """The rows of one shard with the predictions of every model.
 
     Attributes:
-        rows: Table [row] of `attack`, `epsilon` (units of 1/255), `image_id`, `lesion_id`, `label` and `GROUPS`.
+        rows: table [row] of `attack`, `epsilon` (units of 1/255), `image_id`, the group, `label` and the slices.
         probabilities: For each model float32 [row, class_count].
     """
 
@@ -53,23 +57,21 @@ class JoinedShard:
     probabilities: Mapping[str, Floats]
 
     def take(self, indices: Integers | Mapping[str, Integers]) -> "JoinedShard":
-        """The rows at `indices`; with a mapping each model's probabilities come from its own rows [row]."""
+        """Return the rows at `indices`; with a mapping each model's probabilities come from its own rows [row]."""
         by_model = indices if isinstance(indices, Mapping) else dict.fromkeys(self.probabilities, indices)
         rows = self.rows.take(pa.array(next(iter(by_model.values()))))
         return JoinedShard(rows, {model: self.probabilities[model][by_model[model]] for model in self.probabilities})
 
 
-def join_models(tables: Mapping[str, pa.Table]) -> JoinedShard:
-    """Joins the prediction tables that the models have for one shard, in any order of rows.
+def join_models(tables: Mapping[str, pa.Table], task: Task) -> JoinedShard:
+    """Return the predictions of all models for one shard, whose rows may be in any order.
 
     Raises:
         ValueError: If a model lacks rows, repeats rows, disagrees on labels, or has probabilities that are not finite
             or not of the same class count; if a label is not a class.
     """
-    ordered = {model: _in_key_order(table) for model, table in tables.items()}
-    first, rows = next(
-        (model, table.select([*ROW_KEY, "lesion_id", "label", *GROUPS])) for model, table in ordered.items()
-    )
+    ordered = {model: _in_key_order(table, task) for model, table in tables.items()}
+    first, rows = next((model, table.select(_columns(task))) for model, table in ordered.items())
     keys = rows.select([*ROW_KEY])
     if rows.num_rows != keys.group_by([*ROW_KEY]).aggregate([]).num_rows:
         raise ValueError(f"evaluate: model '{first}' has several predictions for the same image, attack and epsilon")
@@ -88,7 +90,7 @@ def join_models(tables: Mapping[str, pa.Table]) -> JoinedShard:
 
 
 def with_worst_case(shard: JoinedShard, probes: Mapping[str, pa.Table] | None = None) -> JoinedShard:
-    """Adds, for every epsilon, rows of the attack "worst_case": what does worst on an image, per model.
+    """Add, for every epsilon, rows of the attack "worst_case": the worst prediction on each image, per model.
 
     The worst of the clean prediction, of those under every attack at that epsilon and of what the probes found there
     is the one in which the true class has the smallest margin over the best other class. An image is wrong there
@@ -124,7 +126,7 @@ def with_worst_case(shard: JoinedShard, probes: Mapping[str, pa.Table] | None = 
 
 
 def _where_worse(rows: pa.Table, probabilities: Floats, probes: pa.Table | None, epsilon: np.float32) -> Floats:
-    """The probabilities [row, class_count], replaced where a probe at this budget leaves a smaller margin."""
+    """Return the probabilities [row, class_count], replaced where a probe at this budget leaves a smaller margin."""
     if probes is None or not probes.num_rows:
         return probabilities
     place = {name: index for index, name in enumerate(rows["image_id"].to_pylist())}
@@ -140,12 +142,12 @@ def _where_worse(rows: pa.Table, probabilities: Floats, probes: pa.Table | None,
     return result
 
 
-def wide_batches(shard: JoinedShard, max_rows: int = MAX_BATCH_ROWS) -> Iterator[pa.RecordBatch]:
-    """Yields the rows as TFMA reads them: every column is a list per row, even of a single value."""
+def wide_batches(shard: JoinedShard, task: Task, max_rows: int = MAX_BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+    """Yield the rows as TFMA reads them: every column is a list per row, even of a single value."""
     image, clean_row = _clean_rows(shard)
     attacked = shard.rows["attack"].to_numpy() != CLEAN
-    columns = {name: _as_lists(shard.rows[name]) for name in ("label", "attack", "epsilon", *GROUPS)}
-    columns[CLUSTER] = _as_lists(pa.array(clusters(shard.rows)))
+    columns = {name: _as_lists(shard.rows[name]) for name in ("label", "attack", "epsilon", *task.slices)}
+    columns[CLUSTER] = _as_lists(pa.array(clusters(shard.rows, task)))
     for model, probabilities in shard.probabilities.items():
         clean = np.where(attacked, probabilities.argmax(axis=1)[clean_row[image]], -1)
         columns[predictions_feature(model)] = _as_lists(pa.array(probabilities.ravel()), probabilities.shape[1])
@@ -153,9 +155,13 @@ def wide_batches(shard: JoinedShard, max_rows: int = MAX_BATCH_ROWS) -> Iterator
     yield from pa.table(columns).to_batches(max_chunksize=max_rows)
 
 
-def clusters(rows: pa.Table) -> Integers:
-    """A number for each row [row] that is the same for all images of a lesion; an image without one is its own."""
-    names = pc.if_else(pc.equal(rows["lesion_id"], ""), rows["image_id"], rows["lesion_id"]).combine_chunks()
+def clusters(rows: pa.Table, task: Task) -> Integers:
+    """Return a number for each row [row], the same for all images of a group; an image without one is its own."""
+    names = rows["image_id"]
+    if task.group_key is not None:
+        group = rows[column(task.group_key)]
+        names = pc.if_else(pc.equal(group, ""), names, group)
+    names = names.combine_chunks()
     encoded = names.dictionary_encode()
     digests = [hashlib.sha256(name.encode()).digest()[:8] for name in encoded.dictionary.to_pylist()]
     numbers = np.frombuffer(b"".join(digests), dtype="<i8").astype(np.int64)
@@ -167,34 +173,37 @@ class JoinShards(beam.DoFn):
 
     Args:
         shards: For each model the URIs of its Parquet shards, in the same order for every model.
+        task: The classification problem.
         probes: For models that were probed the URIs of the probes' Parquet shards, in that order.
 
     Raises:
         ValueError: If there is no model or the models differ in their number of shards.
     """
 
-    def __init__(self, shards: Mapping[str, Sequence[str]], probes: Mapping[str, Sequence[str]] | None = None) -> None:
+    def __init__(
+        self, shards: Mapping[str, Sequence[str]], task: Task, probes: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         counts = {model: len(uris) for model, uris in (*shards.items(), *(probes or {}).items())}
         if len(set(counts.values())) != 1:
             raise ValueError(f"evaluate: models need equal numbers of prediction shards, found {counts or 'none'}")
+        self._task = task
         self._shards = {model: list(uris) for model, uris in shards.items()}
         self._probes = {model: list(uris) for model, uris in (probes or {}).items()}
 
     def process(self, index: int) -> Iterable[pa.RecordBatch]:
         """Yield the rows of shard `index`."""
-        tables = {model: read_columns(uris[index], _COLUMNS) for model, uris in self._shards.items()}
+        columns = [*_columns(self._task), "probabilities"]
+        tables = {model: read_columns(uris[index], columns) for model, uris in self._shards.items()}
         probes = {model: read_columns(uris[index], _PROBE_COLUMNS) for model, uris in self._probes.items()}
         if any(table.num_rows for table in tables.values()):
-            yield from wide_batches(with_worst_case(join_models(tables), probes))
+            yield from wide_batches(with_worst_case(join_models(tables, self._task), probes), self._task)
 
 
-def _in_key_order(table: pa.Table) -> pa.Table:
-    for name, missing in {
-        "attack": "unknown",
-        "image_id": "unknown",
-        "lesion_id": "",
-        **dict.fromkeys(GROUPS, "unknown"),
-    }.items():
+def _in_key_order(table: pa.Table, task: Task) -> pa.Table:
+    defaults = {"attack": UNKNOWN, "image_id": UNKNOWN, **dict.fromkeys(task.slices, UNKNOWN)}
+    if task.group_key is not None:
+        defaults[column(task.group_key)] = ""
+    for name, missing in defaults.items():
         # Slices need a value in every row; a dictionary-encoded column would not compare equal to a plain one.
         text = pc.fill_null(table[name].cast(pa.string()), missing)
         table = table.set_column(table.column_names.index(name), name, text)
@@ -202,7 +211,7 @@ def _in_key_order(table: pa.Table) -> pa.Table:
 
 
 def _probabilities(model: str, table: pa.Table) -> Floats:
-    """Probabilities as float32 [row, class_count]."""
+    """Return probabilities as float32 [row, class_count]."""
     column = table["probabilities"].combine_chunks()
     lengths = pc.unique(pc.list_value_length(column)).to_pylist()
     if len(lengths) != 1 or not lengths[0]:
@@ -223,7 +232,7 @@ def _check_labels(rows: pa.Table, class_count: int) -> None:
 
 
 def _clean_rows(shard: JoinedShard) -> tuple[Integers, Integers]:
-    """The image index of each row [row], and the row with the clean prediction of each image [image]."""
+    """Return the image index of each row [row], and the row with the clean prediction of each image [image]."""
     encoded = shard.rows["image_id"].combine_chunks().dictionary_encode()
     image = np.asarray(encoded.indices, dtype=np.int64)
     rows = np.flatnonzero(shard.rows["attack"].to_numpy() == CLEAN)
@@ -236,7 +245,7 @@ def _clean_rows(shard: JoinedShard) -> tuple[Integers, Integers]:
 
 
 def _margin_order(probabilities: Floats, labels: Integers) -> Integers:
-    """Rank of each row [row] by its margin; among equal margins the wrong prediction (a tie of classes) comes first."""
+    """Return the rank of each row [row] by its margin; of equal margins (tied classes) the wrong one comes first."""
     index = np.arange(len(labels))
     others = probabilities.copy()
     others[index, labels] = -np.inf
@@ -248,7 +257,7 @@ def _margin_order(probabilities: Floats, labels: Integers) -> Integers:
 
 
 def _first_per_image(candidates: Integers, image: Integers, rank: Integers) -> Integers:
-    """For each image among the candidate rows, in the order of images, the row of the lowest rank."""
+    """Return for each image among the candidate rows, in the order of images, the row of the lowest rank."""
     ordered = candidates[np.lexsort((rank[candidates], image[candidates]))]
     _, first = np.unique(image[ordered], return_index=True)
     return ordered[first]

@@ -1,4 +1,4 @@
-"""The stored adversarial images of a model, read again: are they inside the budget, and which flips are the worst."""
+"""Second reading of the stored adversarial images of a model: distances from the clean images, and the worst flips."""
 
 from __future__ import annotations
 
@@ -9,52 +9,24 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import pyarrow as pa
 
 from dermrobust.attacks.threat import Norm, Pixels, ThreatModel
 from dermrobust.components import storage
 from dermrobust.components.evaluation.predictions import ADVERSARIAL, folder_name
 from dermrobust.components.evaluation.tables import read_columns
-from dermrobust.components.evaluation.thresholds import CLEAN
+from dermrobust.components.evaluation.thresholds import CLEAN, canonical_epsilon
 from dermrobust.components.examples import Split, read_images, shard_name
+from dermrobust.models.task import Task
 
-FLIPS_SCHEMA = pa.schema(
-    [
-        ("model", pa.string()),
-        ("attack", pa.string()),
-        ("epsilon", pa.float64()),
-        ("image_id", pa.string()),
-        ("dx", pa.string()),
-        ("predicted_before", pa.string()),
-        ("predicted_after", pa.string()),
-        ("p_before", pa.float64()),
-        ("p_after", pa.float64()),
-        ("danger", pa.int64()),
-        ("clean", pa.binary()),
-        ("adversarial", pa.binary()),
-    ]
-)
-STORED_SCHEMA = pa.schema(
-    [
-        ("model", pa.string()),
-        ("attack", pa.string()),
-        ("epsilon", pa.float64()),
-        ("shard", pa.int64()),
-        ("images", pa.int64()),
-        ("outside", pa.int64()),
-        ("farthest", pa.float64()),
-    ]
-)
-"""`outside`: images that are out of their budget, or not those that should be there; `farthest` in 1/255."""
 WORST_FIRST = ("-danger", "epsilon", "-p_after", "image_id", "model", "attack")
 """How flips are ordered: by what they mean, then by how little it took, then by how sure the model is."""
 FLIPS = "flips"
-MELANOMA_MISSED, MALIGNANCY_MISSED, FALSE_ALARM, OTHER = 3, 2, 1, 0
+CRITICAL_MISSED, MALIGNANCY_MISSED, FALSE_ALARM, OTHER = 3, 2, 1, 0
 
 
 _Predicted = Mapping[tuple[str, float, str], tuple[int, Sequence[float]]]
 Flip = Mapping[str, Any]
-"""An image that was right and is wrong under attack: a row of FLIPS_SCHEMA."""
+"""An image that was right and is wrong under attack: a row of `schemas.FLIPS_SCHEMA`."""
 
 
 @dataclass(frozen=True)
@@ -66,26 +38,22 @@ class Reader:
         predictions: for each model the URIs of its Parquet shards.
         folders: for each model the URI of its predictions artifact.
         attempts: what was stored for each model: (attack, threat).
-        class_names: in the order of the labels.
-        malignant: classes that must not be taken for others.
-        melanoma: the class whose miss is worst.
-        flips: how many are wanted of each model.
+        task: the classification problem.
+        flips: number of flips that are wanted of each model.
     """
 
     examples: Sequence[str]
     predictions: Mapping[str, Sequence[str]]
     folders: Mapping[str, str]
     attempts: Sequence[tuple[str, ThreatModel]]
-    class_names: Sequence[str]
-    malignant: frozenset[str]
-    melanoma: str
+    task: Task
     flips: int
 
 
 class ReadStored(beam.DoFn):
-    """Reads a model's adversarial images of one shard again, as a stranger would.
+    """Reads a model's adversarial images of one shard again, independently of what wrote them.
 
-    Yields rows of STORED_SCHEMA, and under the tag FLIPS (model, flip) for the worst flips of the shard.
+    Yields rows of `schemas.STORED_SCHEMA`, and under the tag FLIPS (model, flip) for the worst flips of the shard.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -108,7 +76,7 @@ class ReadStored(beam.DoFn):
             if found == ids:
                 flips += [
                     {**place, **flip, "clean": encoded[at], "adversarial": stored[at]}
-                    for at, flip in self._flips(attack, round(threat.epsilon, 4), ids, rows)
+                    for at, flip in self._flips(attack, canonical_epsilon(threat.epsilon), ids, rows)
                 ]
         for flip in worst(flips, reader.flips):
             yield beam.pvalue.TaggedOutput(FLIPS, (model, flip))
@@ -117,7 +85,7 @@ class ReadStored(beam.DoFn):
         self, attack: str, epsilon: float, ids: Sequence[str], rows: _Predicted
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield (place, what is known of it) for each image that was right and is wrong."""
-        names = self._reader.class_names
+        names = self._reader.task.class_names
         for place, image in enumerate(ids):
             label, before = rows[CLEAN, 0.0, image]
             _, after = rows[attack, epsilon, image]
@@ -126,7 +94,7 @@ class ReadStored(beam.DoFn):
                 yield (
                     place,
                     {
-                        **{"image_id": image, "dx": names[label]},
+                        **{"image_id": image, "truth": names[label]},
                         **{"predicted_before": names[first], "predicted_after": names[second]},
                         **{"p_before": float(before[first]), "p_after": float(after[second])},
                         "danger": self._danger(names[label], names[second]),
@@ -134,9 +102,10 @@ class ReadStored(beam.DoFn):
                 )
 
     def _danger(self, truth: str, taken_for: str) -> int:
-        malignant = self._reader.malignant
+        task = self._reader.task
+        malignant = task.malignant
         if truth in malignant and taken_for not in malignant:
-            return MELANOMA_MISSED if truth == self._reader.melanoma else MALIGNANCY_MISSED
+            return CRITICAL_MISSED if truth in task.critical else MALIGNANCY_MISSED
         return FALSE_ALARM if truth not in malignant and taken_for in malignant else OTHER
 
 
@@ -190,6 +159,6 @@ def _predicted(uri: str) -> _Predicted:
     """Return (label, probabilities) by attack, epsilon and image."""
     table = read_columns(uri, ["attack", "epsilon", "image_id", "label", "probabilities"]).to_pydict()
     return {
-        (attack, round(epsilon, 4), image): (label, scores)
+        (attack, canonical_epsilon(epsilon), image): (label, scores)
         for attack, epsilon, image, label, scores in zip(*table.values(), strict=True)
     }

@@ -13,11 +13,10 @@ from dermrobust.pipeline.cli.options import config_from, config_option, json_opt
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from dermrobust.components.evaluation.rows import Figure
     from dermrobust.pipeline.report.comparing import Compared
-    from dermrobust.pipeline.report.evaluation import Figure
 
 _output = click.Path(path_type=Path, dir_okay=False)
-_SHOWN = ("accuracy", "balanced_accuracy")
 
 
 @click.command()
@@ -71,7 +70,9 @@ def compare(
     for difference in compared.differences:
         console.print(f"not comparable: {difference}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"first:  {compared.first.name}\nsecond: {compared.second.name}", markup=False, highlight=False)
-    for metric in _SHOWN:
+    from dermrobust.pipeline.report import wording
+
+    for metric in wording.metrics_for("terminal", compared.first.evaluation.metrics):
         console.print(_table(compared, metric))
     if output is not None:
         click.echo(output)

@@ -1,4 +1,4 @@
-"""What commands print of a run's results."""
+"""Terminal output of a run's results."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dermrobust.pipeline.metrics_table import adaptive_rows, check_rows, metric_rows
+from dermrobust.components.evaluation.metrics.registry import METRICS
+from dermrobust.components.evaluation.reading import metric_rows, read_evaluation
+from dermrobust.components.evaluation.schemas import OVERALL
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dermrobust.components.evaluation.adaptive import AdaptiveLoss
     from dermrobust.components.evaluation.checks import Check
+    from dermrobust.components.evaluation.metrics.metric import Metric
     from dermrobust.pipeline.config import PipelineConfig
     from dermrobust.pipeline.runner import RunResult
 
 _Place = tuple[str, str, float]
-_SHOWN = ("accuracy", "balanced_accuracy")
 
 
 def print_summary(result: RunResult) -> None:
@@ -30,13 +32,14 @@ def print_summary(result: RunResult) -> None:
     evaluation = result.output("evaluate", "evaluation")
     if evaluation is None:
         return
-    rows = [row for row in metric_rows(evaluation.uri) if row["slice"] == "overall" and row["metric"] in _SHOWN]
+    shown = {metric.name for metric in METRICS.resolve_all() if "terminal" in metric.places}
+    rows = [row for row in metric_rows(evaluation.uri) if row["slice"] == OVERALL and row["metric"] in shown]
+    found = read_evaluation(evaluation.uri)
     console = Console()
     console.print(summary_table(rows))
-    losses = adaptive_rows(evaluation.uri)
-    if losses:
-        console.print(adaptive_table(losses))
-    console.print(checks_table(check_rows(evaluation.uri)))
+    if found.adaptive:
+        console.print(adaptive_table(found.adaptive))
+    console.print(checks_table(found.checks or ()))
 
 
 def summary_table(rows: list[dict[str, Any]]) -> Table:
@@ -44,24 +47,25 @@ def summary_table(rows: list[dict[str, Any]]) -> Table:
     table = Table(title="Test images; each model attacked through its own gradients", box=box.SIMPLE_HEAD)
     for name in ("model", "attack"):
         table.add_column(name, no_wrap=True)
-    for name in ("epsilon", "accuracy (95 %)", "balanced acc.", "n"):
+    shown = [metric for metric in METRICS.resolve_all() if "terminal" in metric.places]
+    for name in ("epsilon", *_columns(shown), "n"):
         table.add_column(name, justify="right", no_wrap=True)
     previous = None
     for (model, attack, epsilon), cells in _clean_first(_grouped(rows)).items():
         if previous not in (None, model):
             table.add_section()
         previous = model
-        accuracy, balanced = cells.get("accuracy", {}), cells.get("balanced_accuracy", {})
-        shown = "" if attack == "none" else f"{epsilon:g}/255"
-        table.add_row(
-            model,
-            attack,
-            shown,
-            escape(_with_interval(accuracy)),
-            _number(balanced.get("value")),
-            str(accuracy.get("n", "")),
-        )
+        first, *others = (cells.get(metric.name, {}) for metric in shown)
+        budget = "" if attack == "none" else f"{epsilon:g}/255"
+        figures = (escape(_with_interval(first)), *(_number(each.get("value")) for each in others))
+        table.add_row(model, attack, budget, *figures, str(first.get("n", "")))
     return table
+
+
+def _columns(metrics: list[Metric]) -> tuple[str, ...]:
+    """Return headings: the first metric is shown with its interval."""
+    first, *others = (metric.label().lower() for metric in metrics)
+    return (f"{first} (95 %)", *(name.replace("accuracy", "acc.") for name in others))
 
 
 def adaptive_table(losses: tuple[AdaptiveLoss, ...]) -> Table:

@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from dermrobust.components.evaluation.reading import Evaluation
+from dermrobust.components.evaluation.rows import Figure
 from dermrobust.pipeline.report import wording
-from dermrobust.pipeline.report.evaluation import Evaluation, Figure
 
 
 @dataclass(frozen=True)
@@ -100,14 +101,14 @@ def choice(
     return Choice(name, label, tuple(Option(value, text(value)) for value in values), chosen)
 
 
-def metric_choice(names: Sequence[str], first: str = "accuracy") -> Choice:
+def metric_choice(evaluation: Evaluation, names: Sequence[str], first: str = "accuracy") -> Choice:
     """Return the control for a metric."""
-    return choice("metric", "Metric", names, lambda name: wording.metric(name).label, first)
+    return choice("metric", "Metric", names, lambda name: wording.metric(name, evaluation.about.task).label, first)
 
 
 def model_choice(evaluation: Evaluation) -> Choice:
     """Return the control for a model; the candidate is chosen at first."""
-    return choice("model", "Model", evaluation.about.models, str, evaluation.about.candidate)
+    return choice("model", "Model", evaluation.about.models, str, evaluation.candidate)
 
 
 def epsilon_choice(evaluation: Evaluation) -> Choice:

@@ -13,14 +13,14 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from dermrobust.components.evaluation.reading import Evaluation
+from dermrobust.components.evaluation.rows import Figure
+from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
 from dermrobust.pipeline.report import fairness, wording
-from dermrobust.pipeline.report.evaluation import CLEAN, WORST_CASE, Evaluation, Figure
 from dermrobust.pipeline.report.headline import headline
 from dermrobust.pipeline.report.lineage import Lineage, ModelRecord
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_METRICS = ("accuracy", "balanced_accuracy", "macro_auc")
-_CLINICAL = ("melanoma_sensitivity", "malignant_to_benign", "benign_to_malignant", "ece")
 _Line = tuple[str, ...]
 
 
@@ -88,17 +88,17 @@ def _conditions(evaluation: Evaluation) -> list[tuple[str, str, float]]:
 
 
 def _overall(evaluation: Evaluation, model: str) -> list[_Line]:
-    return _lines(evaluation, model, [name for name in _METRICS if name in evaluation.metrics])
+    return _lines(evaluation, model, wording.metrics_for("card", evaluation.metrics))
 
 
 def _clinical(evaluation: Evaluation, model: str) -> list[_Line]:
-    return _lines(evaluation, model, [name for name in _CLINICAL if name in evaluation.metrics])
+    return _lines(evaluation, model, wording.metrics_for("clinical", evaluation.metrics))
 
 
 def _lines(evaluation: Evaluation, model: str, metrics: Sequence[str]) -> list[_Line]:
     return [
         (
-            wording.metric(metric).label,
+            wording.metric(metric, evaluation.about.task).label,
             label,
             figure(evaluation.figure(model, attack, epsilon, metric)),
         )
@@ -109,7 +109,8 @@ def _lines(evaluation: Evaluation, model: str, metrics: Sequence[str]) -> list[_
 
 
 def _by_class(evaluation: Evaluation, model: str) -> list[_Line]:
-    return [_slice_line(evaluation, model, f"dx={name}", name) for name in evaluation.about.class_names]
+    task = evaluation.about.task
+    return [_slice_line(evaluation, model, f"{task.class_key}={name}", name) for name in task.class_names]
 
 
 def _groups(evaluation: Evaluation, model: str, crossed: bool) -> list[_Line]:

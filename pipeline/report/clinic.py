@@ -1,7 +1,9 @@
-"""What a clinic asks: melanomas found, dangerous confusions, and whether probabilities mean what they say."""
+"""Clinical figures: sensitivity to critical classes, dangerous confusions, calibration."""
 
 from __future__ import annotations
 
+from dermrobust.components.evaluation.reading import Evaluation
+from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
 from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.report.boards import (
     Board,
@@ -14,14 +16,11 @@ from dermrobust.pipeline.report.boards import (
     key,
     model_choice,
 )
-from dermrobust.pipeline.report.evaluation import CLEAN, WORST_CASE, Evaluation
-
-METRICS = ("melanoma_sensitivity", "malignant_to_benign", "benign_to_malignant", "ece")
 
 
 def clinic(evaluation: Evaluation) -> Board:
     """Return the clinical metrics of each model, clean and at each budget, for the worst case and each attack."""
-    known = [name for name in METRICS if name in evaluation.metrics]
+    known = wording.metrics_for("clinical", evaluation.metrics)
     measured = {place.attack for place in evaluation.figures if place.metric in known}
     attacks = [name for name in (WORST_CASE, *evaluation.attacks) if name in measured]
     options = tuple(Option(name, wording.condition(name)) for name in attacks)
@@ -46,8 +45,8 @@ def _panel(evaluation: Evaluation, metrics: list[str], keys: dict[str, str]) -> 
 
 
 def _heading(evaluation: Evaluation, metric: str) -> Heading:
-    shown = wording.metric(metric)
-    note = "more is better" if shown.more_is_better else "less is better"
-    if metric == "melanoma_sensitivity" and evaluation.about.specificity is not None:
+    shown = wording.metric(metric, evaluation.about.task)
+    note = shown.direction
+    if metric == "critical_sensitivity":
         note = f"at specificity {evaluation.about.specificity:g}; {note}"
     return Heading(metric, shown.label, note)

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from dermrobust.components.evaluation.reading import Evaluation
+from dermrobust.components.evaluation.rows import Figure, Place
+from dermrobust.components.evaluation.schemas import OVERALL
 from dermrobust.pipeline.report import wording
-from dermrobust.pipeline.report.evaluation import OVERALL, Evaluation, Figure, Place
 from dermrobust.pipeline.report.html import render
 from dermrobust.pipeline.report.lineage import Lineage
 
@@ -74,7 +76,11 @@ def compare(first: Side, second: Side, where: str = OVERALL) -> Compared:
 def render_comparison(compared: Compared) -> str:
     """Return a comparison as an HTML page."""
     shown = {pair.place.metric: None for pair in compared.pairs}
-    return render("compare.html", compared=compared, metrics=[(name, wording.metric(name).label) for name in shown])
+    return render(
+        "compare.html",
+        compared=compared,
+        metrics=[(name, wording.metric(name, compared.first.evaluation.about.task).label) for name in shown],
+    )
 
 
 def _pairs(first: Side, second: Side, where: str) -> Iterator[Pair]:

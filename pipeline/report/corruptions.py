@@ -1,4 +1,4 @@
-"""What ordinary faults of images do: noise, blur, compression and their like, in five severities.
+"""Metrics under natural corruptions: noise, blur, compression and others, in five severities.
 
 The scheme is that of Hendrycks and Dietterich 2019 (arXiv 1903.12261).
 """
@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
+from dermrobust.components.evaluation.reading import Evaluation
+from dermrobust.components.evaluation.rows import Corruption, Figure
+from dermrobust.components.evaluation.thresholds import CLEAN
 from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.report.boards import (
     Board,
@@ -21,7 +24,6 @@ from dermrobust.pipeline.report.boards import (
     model_choice,
 )
 from dermrobust.pipeline.report.charts import LineChart, Point, Series, line_chart
-from dermrobust.pipeline.report.evaluation import CLEAN, Corruption, Evaluation, Figure
 
 MEAN = "mean"
 _Found = dict[tuple[str, str, int, str], Figure]
@@ -31,7 +33,7 @@ def corruption_board(evaluation: Evaluation) -> Board:
     """Return every corruption by severity, for each model and metric, and the mean over corruptions."""
     found, names = _found(evaluation), _names(evaluation)
     metrics = _metrics(evaluation)
-    choices: tuple[Choice, ...] = (model_choice(evaluation), metric_choice(metrics))
+    choices: tuple[Choice, ...] = (model_choice(evaluation), metric_choice(evaluation, metrics))
     severities = sorted({severity for _, _, severity, _ in found})
     columns = (
         Heading("0", "Clean"),
@@ -47,8 +49,10 @@ def corruption_board(evaluation: Evaluation) -> Board:
             clean = evaluation.figure(model, CLEAN, 0.0, metric)
             text = "mean over corruptions" if name == MEAN else name.replace("_", " ")
             rows.append(Row(Heading(name, text), (clean, *cells, _mean(cells))))
-        caption = f"{wording.metric(metric).label} under corruptions, model {model}"
-        panels.append(Panel(keys, caption, columns, tuple(rows), wording.metric(metric).more_is_better))
+        caption = f"{wording.metric(metric, evaluation.about.task).label} under corruptions, model {model}"
+        panels.append(
+            Panel(keys, caption, columns, tuple(rows), wording.metric(metric, evaluation.about.task).more_is_better)
+        )
     return Board("corruption-table", "Corruption", "heat", choices, tuple(panels))
 
 
@@ -60,12 +64,13 @@ def corruption_charts(evaluation: Evaluation) -> list[tuple[str, list[LineChart]
     charts = []
     for metric in _metrics(evaluation):
         drawn = []
+        label = wording.metric(metric, evaluation.about.task).label
         for name in (MEAN, *names):
             series = [
                 _series(evaluation, found, model, name, metric, severities, names) for model in evaluation.about.models
             ]
             title = "Mean over corruptions" if name == MEAN else name.replace("_", " ")
-            drawn.append(line_chart(title, wording.metric(metric).label, "severity", series, ticks, small=name != MEAN))
+            drawn.append(line_chart(title, label, "severity", series, ticks, small=name != MEAN))
         charts.append((metric, drawn))
     return charts
 
@@ -73,7 +78,7 @@ def corruption_charts(evaluation: Evaluation) -> list[tuple[str, list[LineChart]
 def severity_choice(evaluation: Evaluation) -> Choice:
     """Return the control for the metric of the charts."""
     names = _metrics(evaluation)
-    options = tuple(Option(name, wording.metric(name).label) for name in names)
+    options = tuple(Option(name, wording.metric(name, evaluation.about.task).label) for name in names)
     return Choice("metric", "Metric", options, names[0] if names else "")
 
 

@@ -1,7 +1,10 @@
-"""How groups of patients fare: by sex, age, localization and skin tone, clean and in the worst case."""
+"""Metrics by group of patients, clean and in the worst case."""
 
 from __future__ import annotations
 
+from dermrobust.components.evaluation.reading import Evaluation
+from dermrobust.components.evaluation.schemas import OVERALL
+from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
 from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.report.boards import (
     Board,
@@ -13,23 +16,23 @@ from dermrobust.pipeline.report.boards import (
     metric_choice,
     model_choice,
 )
-from dermrobust.pipeline.report.evaluation import CLEAN, OVERALL, WORST_CASE, Evaluation
-
-_METRICS = ("accuracy", "balanced_accuracy", "macro_auc", "melanoma_sensitivity")
 
 
 def fairness(evaluation: Evaluation) -> Board:
     """Return the groups of patients, for each model and metric."""
     groups = patient_slices(evaluation)
     known = {place.metric for place in evaluation.figures if place.slice in groups}
-    choices = (model_choice(evaluation), metric_choice([name for name in _METRICS if name in known]))
+    choices = (model_choice(evaluation), metric_choice(evaluation, wording.metrics_for("groups", known)))
     panels = tuple(_panel(evaluation, groups, keys) for keys in combinations(choices))
     return Board("fairness", "Group", "bars", choices, panels)
 
 
 def patient_slices(evaluation: Evaluation) -> tuple[str, ...]:
     """Return the slices that are groups of patients, feature by feature; those that cross features come last."""
-    groups = [name for name in evaluation.slices if name != OVERALL and (not name.startswith("dx=") or "," in name)]
+    class_key = evaluation.about.task.class_key
+    groups = [
+        name for name in evaluation.slices if name != OVERALL and (not name.startswith(f"{class_key}=") or "," in name)
+    ]
     return tuple(sorted(groups, key=lambda name: ("," in name, name.split("=")[0] if "," not in name else "", name)))
 
 
@@ -49,24 +52,24 @@ def _panel(evaluation: Evaluation, groups: tuple[str, ...], keys: dict[str, str]
     measured = columns(evaluation)
     rows = tuple(
         Row(
-            group_heading(name),
+            group_heading(evaluation, name),
             tuple(evaluation.figure(model, attack, epsilon, metric, name) for _, attack, epsilon in measured),
         )
         for name in (OVERALL, *groups)
     )
-    shown = wording.metric(metric)
+    shown = wording.metric(metric, evaluation.about.task)
     filled = tuple(row for row in rows if any(row.cells))
     caption = f"{shown.label} by group of patients, model {model}"
     return Panel(keys, caption, tuple(heading for heading, _, _ in measured), filled, shown.more_is_better)
 
 
-def group_heading(name: str) -> Heading:
+def group_heading(evaluation: Evaluation, name: str) -> Heading:
     """Return a slice as a reader knows it: "female", of the feature "Sex"."""
     if name == OVERALL:
         return Heading(OVERALL, "All images")
     parts = [part.partition("=") for part in name.split(",")]
     label = ", ".join(value for _, _, value in parts)
-    return Heading(name, label, " × ".join(wording.feature(feature) for feature, _, _ in parts))
+    return Heading(name, label, " × ".join(evaluation.about.task.slice_title(feature) for feature, _, _ in parts))
 
 
 def gaps(evaluation: Evaluation, model: str, metric: str = "accuracy") -> list[tuple[str, str, float, str, str]]:
@@ -87,5 +90,7 @@ def gaps(evaluation: Evaluation, model: str, metric: str = "accuracy") -> list[t
             }
             if len(named) > 1:
                 worst, best = min(named, key=named.__getitem__), max(named, key=named.__getitem__)
-                found.append((wording.feature(feature), heading.label, named[best] - named[worst], worst, best))
+                found.append(
+                    (evaluation.about.task.slice_title(feature), heading.label, named[best] - named[worst], worst, best)
+                )
     return found

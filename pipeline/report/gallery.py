@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dermrobust.components.evaluation.reading import Evaluation
+from dermrobust.components.evaluation.rows import Flip
 from dermrobust.pipeline.report.boards import Choice, Option
-from dermrobust.pipeline.report.evaluation import Evaluation, Flip
 from dermrobust.pipeline.report.images import Triptych, triptych
 
 BUDGET = 3_000_000
@@ -53,25 +54,32 @@ def gallery(evaluation: Evaluation) -> Gallery:
         if used > BUDGET:
             break
         kind = _kind(evaluation, flip)
-        melanoma = flip.dx == "mel" and kind == "missed"
-        exhibits.append(Exhibit(flip, images, kind, "Melanoma called benign" if melanoma else _KINDS[kind]))
-    return Gallery(tuple(exhibits), _filters(exhibits), len(flips))
+        exhibits.append(Exhibit(flip, images, kind, _headline(evaluation, flip, kind)))
+    return Gallery(tuple(exhibits), _filters(evaluation, exhibits), len(flips))
+
+
+def _headline(evaluation: Evaluation, flip: Flip, kind: str) -> str:
+    task = evaluation.about.task
+    if kind == "missed" and flip.truth in task.critical:
+        return f"{task.critical_title or flip.truth} called benign".capitalize()
+    return _KINDS[kind]
 
 
 def _kind(evaluation: Evaluation, flip: Flip) -> str:
-    malignant = evaluation.about.malignant
-    was, is_called = flip.dx in malignant, flip.predicted_after in malignant
+    malignant = evaluation.about.task.malignant
+    was, is_called = flip.truth in malignant, flip.predicted_after in malignant
     if was == is_called:
         return "confused"
     return "missed" if was else "alarm"
 
 
-def _filters(exhibits: list[Exhibit]) -> tuple[Choice, ...]:
+def _filters(evaluation: Evaluation, exhibits: list[Exhibit]) -> tuple[Choice, ...]:
+    task = evaluation.about.task
     flips = [exhibit.flip for exhibit in exhibits]
     columns = (
         ("model", "Model", [flip.model for flip in flips]),
         ("attack", "Attack", [flip.attack for flip in flips]),
-        ("dx", "Lesion class", [flip.dx for flip in flips]),
+        ("truth", task.slice_title(task.class_key), [flip.truth for flip in flips]),
     )
     kinds = tuple(Option(kind, _KINDS[kind]) for kind in _KINDS if any(each.kind == kind for each in exhibits))
     named = tuple(

@@ -1,11 +1,15 @@
-"""What a reader must know first: the verdict, the few figures that it is about, and checks that speak against them."""
+"""Headline of a report: the verdict, its key figures, and checks that fail."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dermrobust.components.evaluation.checks import Check
+from dermrobust.components.evaluation.metrics.registry import METRICS
+from dermrobust.components.evaluation.reading import Evaluation
+from dermrobust.components.evaluation.rows import Figure
+from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
 from dermrobust.pipeline.report import wording
-from dermrobust.pipeline.report.evaluation import CLEAN, WORST_CASE, Check, Evaluation, Figure
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,7 @@ class Headline:
 
 def headline(evaluation: Evaluation) -> Headline:
     """Return the verdict on the candidate."""
-    blessing = evaluation.blessing
-    model = (blessing.candidate if blessing else evaluation.about.candidate) or evaluation.about.models[0]
+    model = evaluation.candidate
     failing = tuple(c for c in evaluation.checks or () if c.status == "fail" and c.model in (None, model))
     state, title, sentence = _verdict(evaluation, model)
     return Headline(state, title, sentence, model, _key_figures(evaluation, model), failing)
@@ -62,15 +65,21 @@ def _verdict(evaluation: Evaluation, model: str) -> tuple[str, str, str]:
 
 
 def _key_figures(evaluation: Evaluation, model: str) -> tuple[KeyFigure, ...]:
-    norm, budgets = evaluation.about.norm, evaluation.about.epsilons
-    wanted = [("balanced_accuracy", CLEAN, 0.0), ("accuracy", CLEAN, 0.0)]
-    wanted += [("accuracy", WORST_CASE, epsilon) for epsilon in sorted({min(budgets), max(budgets)})] if budgets else []
-    wanted += [("malignant_to_benign", WORST_CASE, epsilon) for epsilon in budgets[:1]]
-    wanted += [("melanoma_sensitivity", CLEAN, 0.0)]
+    about, budgets = evaluation.about, evaluation.about.epsilons
+    conditions: dict[str, tuple[str, float]] = {"clean": (CLEAN, 0.0)}
+    if budgets:
+        conditions |= {"smallest": (WORST_CASE, budgets[0]), "largest": (WORST_CASE, budgets[-1])}
+    # With one budget the smallest is the largest: shown once.
+    wanted = dict.fromkeys(
+        (metric.name, *place)
+        for name, place in conditions.items()
+        for metric in METRICS.resolve_all()
+        if name in metric.headline
+    )
     found = (
         KeyFigure(
-            wording.metric(metric).label,
-            "clean images" if attack == CLEAN else f"worst case, ε {wording.budget(epsilon, norm)}",
+            wording.metric(metric, about.task).label,
+            "clean images" if attack == CLEAN else f"worst case, ε {wording.budget(epsilon, about.norm)}",
             evaluation.figure(model, attack, epsilon, metric),
         )
         for metric, attack, epsilon in wanted

@@ -10,10 +10,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from dermrobust.components.evaluation.checks import Check
+from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.pipeline.report import boards, charts, colors, wording
 from dermrobust.pipeline.report.clinic import clinic
 from dermrobust.pipeline.report.corruptions import corruption_board, corruption_charts, severity_choice
-from dermrobust.pipeline.report.evaluation import Check, Evaluation
 from dermrobust.pipeline.report.fairness import fairness, gaps
 from dermrobust.pipeline.report.gallery import gallery
 from dermrobust.pipeline.report.headline import headline
@@ -40,7 +41,7 @@ def render_page(evaluation: Evaluation, lineage: Lineage) -> str:
         curves=_curves(evaluation),
         gallery=gallery(evaluation),
         fairness=fairness(evaluation),
-        gaps=gaps(evaluation, evaluation.about.candidate or evaluation.about.models[0]),
+        gaps=gaps(evaluation, evaluation.candidate),
         clinic=clinic(evaluation),
         corruptions=corruption_board(evaluation) if evaluation.corruptions else None,
         corruption_charts=corruption_charts(evaluation),

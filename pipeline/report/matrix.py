@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dermrobust.components.evaluation.reading import Evaluation
+from dermrobust.components.evaluation.schemas import OVERALL
 from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.report.boards import Board, Heading, Panel, Row, combinations, epsilon_choice, metric_choice
-from dermrobust.pipeline.report.evaluation import OVERALL, Evaluation
 
 
 def matrix(evaluation: Evaluation) -> Board:
     """Return all models under all attacks, for each metric and budget."""
     overall = dict.fromkeys(place.metric for place in evaluation.figures if place.slice == OVERALL)
-    choices = (metric_choice(list(overall)), epsilon_choice(evaluation))
+    choices = (metric_choice(evaluation, list(overall)), epsilon_choice(evaluation))
     panels = tuple(_panel(evaluation, keys) for keys in combinations(choices))
     return Board("matrix", "Model", "bars", choices, panels)
 
@@ -22,8 +23,7 @@ def attack_columns(evaluation: Evaluation) -> tuple[Heading, ...]:
 
 def _panel(evaluation: Evaluation, keys: dict[str, str]) -> Panel:
     metric, epsilon = keys["metric"], float(keys["epsilon"])
-    shown = wording.metric(metric)
-    better = "more is better" if shown.more_is_better else "less is better"
+    shown = wording.metric(metric, evaluation.about.task)
     rows = tuple(
         Row(
             Heading(model, model, _role(evaluation, model)),
@@ -31,10 +31,11 @@ def _panel(evaluation: Evaluation, keys: dict[str, str]) -> Panel:
         )
         for model in evaluation.about.models
     )
-    caption = f"{shown.label} at ε {wording.budget(epsilon, evaluation.about.norm)}, all test images; {better}"
+    caption = f"{shown.label} at ε {wording.budget(epsilon, evaluation.about.norm)}, all test images; {shown.direction}"
     return Panel(keys, caption, attack_columns(evaluation), rows, shown.more_is_better)
 
 
 def _role(evaluation: Evaluation, model: str) -> str:
-    roles = {evaluation.about.baseline: "baseline", evaluation.about.candidate: "candidate"}
+    gated = None if evaluation.blessing is None else evaluation.candidate
+    roles = {evaluation.about.baseline: "baseline", gated: "candidate"}
     return roles.get(model, "")

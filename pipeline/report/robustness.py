@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dermrobust.components.evaluation.reading import Evaluation
+from dermrobust.components.evaluation.rows import Figure
+from dermrobust.components.evaluation.schemas import OVERALL
+from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
 from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.report.boards import Board, Choice, Heading, Option, Panel, Row, key, metric_choice
 from dermrobust.pipeline.report.charts import LineChart, Point, Series, line_chart
-from dermrobust.pipeline.report.evaluation import CLEAN, OVERALL, WORST_CASE, Evaluation, Figure
 
 
 def robustness_choices(evaluation: Evaluation) -> tuple[Choice, ...]:
@@ -15,7 +18,7 @@ def robustness_choices(evaluation: Evaluation) -> tuple[Choice, ...]:
     known = {place.attack for place in attacked}
     attacks = [name for name in (WORST_CASE, *evaluation.attacks) if name in known]
     options = tuple(Option(name, wording.condition(name)) for name in attacks)
-    return metric_choice(metrics), Choice("attack", "Attack", options, attacks[0] if attacks else "")
+    return metric_choice(evaluation, metrics), Choice("attack", "Attack", options, attacks[0] if attacks else "")
 
 
 def robustness_chart(evaluation: Evaluation, metric: str, attack: str) -> LineChart:
@@ -23,7 +26,7 @@ def robustness_chart(evaluation: Evaluation, metric: str, attack: str) -> LineCh
     norm = evaluation.about.norm
     series = [Series(row.heading.label, _points(evaluation, row.cells)) for row in _rows(evaluation, metric, attack)]
     ticks = [(epsilon, wording.budget(epsilon, norm)) for epsilon in (0.0, *evaluation.about.epsilons)]
-    label = wording.metric(metric).label
+    label = wording.metric(metric, evaluation.about.task).label
     return line_chart(f"{label} over the budget, {wording.condition(attack).lower()}", label, "ε", series, ticks)
 
 
@@ -31,7 +34,7 @@ def robustness_table(evaluation: Evaluation, metric: str, attack: str) -> Board:
     """Return the figures of a curve as a table."""
     norm = evaluation.about.norm
     columns = [Heading(key(epsilon), f"ε {wording.budget(epsilon, norm)}") for epsilon in evaluation.about.epsilons]
-    shown = wording.metric(metric)
+    shown = wording.metric(metric, evaluation.about.task)
     caption = f"{shown.label} over the budget, {wording.condition(attack).lower()}"
     headings = (Heading("0", "Clean"), *columns)
     rows = tuple(_rows(evaluation, metric, attack))

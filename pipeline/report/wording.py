@@ -1,78 +1,50 @@
-"""How numbers, names and budgets are written, in one place for page, card and terminal."""
+"""Text of numbers, names and budgets, in one place for page, card and terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dermrobust.pipeline.report.evaluation import CLEAN, WORST_CASE, Figure
+from dermrobust.components.evaluation.metrics.registry import METRICS
+from dermrobust.components.evaluation.rows import Figure
+from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
+from dermrobust.models.task import Task
 
 
 @dataclass(frozen=True)
-class Metric:
-    """How a metric is shown: its name, what it says, and whether more of it is better."""
+class ShownMetric:
+    """A metric for readers: its name, its name within a class, its meaning and its direction."""
 
     label: str
+    class_label: str
     meaning: str
     more_is_better: bool = True
 
-
-METRICS: dict[str, Metric] = {
-    "accuracy": Metric("Accuracy", "share of images whose class is right"),
-    "balanced_accuracy": Metric("Balanced accuracy", "mean of the recalls of all lesion classes"),
-    "macro_auc": Metric("Macro AUC", "area under the ROC curve, one class against the others, mean over classes"),
-    "attack_success_rate": Metric(
-        "Attack success", "share of images classified rightly when clean whose class the attack changes", False
-    ),
-    "melanoma_sensitivity": Metric(
-        "Melanoma sensitivity", "share of melanomas found when the threshold gives the stated specificity"
-    ),
-    "malignant_to_benign": Metric(
-        "Malignant to benign", "share of malignant lesions, found when clean, that are called benign", False
-    ),
-    "benign_to_malignant": Metric(
-        "Benign to malignant", "share of benign lesions, recognised when clean, that are called malignant", False
-    ),
-    "ece": Metric("Calibration error", "expected difference between confidence and accuracy (ECE)", False),
-}
-
-_LESIONS = {
-    "akiec": "actinic keratosis / intraepithelial carcinoma",
-    "bcc": "basal cell carcinoma",
-    "bkl": "benign keratosis",
-    "df": "dermatofibroma",
-    "mel": "melanoma",
-    "nv": "melanocytic nevus",
-    "vasc": "vascular lesion",
-}
-_FEATURES = {
-    "dx": "Lesion class",
-    "sex": "Sex",
-    "age_group": "Age group",
-    "localization": "Localization",
-    "skin_tone": "Skin tone",
-}
+    @property
+    def direction(self) -> str:
+        """Direction in words."""
+        return "more is better" if self.more_is_better else "less is better"
 
 
-def metric(name: str) -> Metric:
-    """Return how a metric is shown; one that is not known here is shown by its name."""
-    return METRICS.get(name) or Metric(name.replace("_", " ").capitalize(), "")
+def metric(name: str, task: Task | None = None) -> ShownMetric:
+    """Return a metric for readers; one that is not registered here is shown by its name."""
+    if name not in METRICS.names:
+        label = name.replace("_", " ").capitalize()
+        return ShownMetric(label, label, "")
+    found = METRICS.resolve(name)
+    label = found.label(task)
+    return ShownMetric(label, found.class_title or label, found.meaning, found.higher_is_better)
+
+
+def metrics_for(place: str, measured: Container[str]) -> list[str]:
+    """Return the names of measured metrics that a panel or table shows; see `Metric.places`."""
+    return [metric.name for metric in METRICS.resolve_all() if place in metric.places and metric.name in measured]
 
 
 def condition(name: str) -> str:
     """Return the name of an attack as a reader knows it."""
     return {CLEAN: "Clean", WORST_CASE: "Worst case"}.get(name, name)
-
-
-def lesion(name: str) -> str:
-    """Return what the code of a lesion class stands for, or nothing."""
-    return _LESIONS.get(name, "")
-
-
-def feature(name: str) -> str:
-    """Return the name of a feature that slices go by."""
-    return _FEATURES.get(name) or name.replace("_", " ").capitalize()
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 from selenium.webdriver.common.by import By
 
+from dermrobust.components.evaluation.rows import Figure, Place
 from dermrobust.pipeline.cli.main import main
 from dermrobust.pipeline.report.comparing import Pair
-from dermrobust.pipeline.report.evaluation import Figure, Place
 from tests.pipeline.report.browser import chromium, set_width
 from tests.pipeline.report.evaluations import ATTACKS, DrawnRoot
 

@@ -1,4 +1,4 @@
-"""What the self-checks look at."""
+"""Inputs of the self-checks."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 import pyarrow as pa
 
 from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.kinds import Kind, named
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.artifacts import Manifest
 from dermrobust.components.evaluation.adaptive import AdaptiveLoss
-from dermrobust.components.evaluation.attack_kinds import Kind, named
 from dermrobust.components.evaluation.leakage import Leakage
-from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
-from dermrobust.components.measure.table import OVERALL
+from dermrobust.components.evaluation.schemas import OVERALL
+from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE, canonical_epsilon
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """An evaluation before it is believed.
+    """Inputs of the self-checks.
 
     Attributes:
         models: names of the models.
@@ -30,9 +30,9 @@ class Evidence:
         attacks: what the models were put through, by name.
         epsilons: the budgets.
         rows: of the table of metrics.
-        probes: for each model what was tried beyond the attacks; see `probe.PROBES_SCHEMA`.
-        health: for each model what its network returns; see `probe.HEALTH_SCHEMA`.
-        stored: what was found when the adversarial images were read again; see `stored.STORED_SCHEMA`.
+        probes: for each model what was tried beyond the attacks; see `probes.PROBES_SCHEMA`.
+        health: for each model what its network returns; see `probes.HEALTH_SCHEMA`.
+        stored: what was found when the adversarial images were read again; see `schemas.STORED_SCHEMA`.
         manifests: for each model that of its predictions.
         leakage: between the splits.
         losses: what adaptive attacks remove of robustness to transferred examples.
@@ -54,7 +54,7 @@ class Evidence:
     @property
     def budgets(self) -> list[float]:
         """The budgets in 1/255, from small to large."""
-        return sorted(round(threat.epsilon, 6) for threat in self.epsilons)
+        return sorted(canonical_epsilon(threat.epsilon) for threat in self.epsilons)
 
     @property
     def chance(self) -> float:
@@ -90,7 +90,7 @@ class Evidence:
         table = self.probes[model].select(columns).to_pydict()
         for probe, attack, epsilon, label, stood, predicted in zip(*table.values(), strict=True):
             if probe in probes:
-                grouped.setdefault((probe, attack, round(epsilon, 4)), []).append((label, stood, predicted))
+                grouped.setdefault((probe, attack, canonical_epsilon(epsilon)), []).append((label, stood, predicted))
         for (probe, attack, epsilon), found in grouped.items():
             fell = sum(stood and predicted != label for label, stood, predicted in found)
             yield Tried(probe, attack, epsilon, len(found), sum(stood for _, stood, _ in found), fell)
@@ -105,7 +105,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Tried:
-    """What became of a probe.
+    """Result of a probe.
 
     Attributes:
         probe: its kind.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from dermrobust.components.evaluation.attack_kinds import WHITE_BOX, Kind, named
-from dermrobust.components.evaluation.checks import Check, Figure, Status
+from dermrobust.attacks.kinds import WHITE_BOX, Kind, named
+from dermrobust.components.evaluation.checks import Check, Shown, Status
 from dermrobust.components.evaluation.intervals import wilson_interval
 from dermrobust.components.evaluation.probes import LARGE, MORE_RESTARTS, MORE_STEPS
 from dermrobust.components.measure.checks.evidence import Evidence, Tried
@@ -172,7 +172,7 @@ def noise_is_weakest(evidence: Evidence) -> Iterator[Check]:
             sentence=(
                 "Random noise of the same size breaks nothing that attacks leave standing."
                 if status is Status.PASS
-                else f"Random noise takes {_points(worst)} more than the attacks: they follow gradients to nowhere."
+                else f"Random noise takes {_points(worst)} more than the attacks: gradients are probably masked."
             ),
             figures=_fallen(found),
         )
@@ -233,7 +233,7 @@ def adaptive_robustness(evidence: Evidence) -> Iterator[Check]:
         )
 
 
-def _fallen(found: list[Tried]) -> dict[str, Figure]:
+def _fallen(found: list[Tried]) -> dict[str, Shown]:
     return {
         "images tried": max((tried.images for tried in found), default=0),
         **{

@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from dermrobust.components.evaluation.thresholds import Gate
+from dermrobust.models.tasks.ham10000 import lesion_task
 
 CLASS_NAMES = ("bkl", "mel", "nv", "vasc")
+TASK = lesion_task(CLASS_NAMES)
 CONDITIONS = (("none", 0.0), ("fgsm", 0.3), ("pgd", 0.3), ("fgsm", 4.0), ("pgd", 4.0))
 
 Shards = Mapping[str, Sequence[str]]
@@ -89,16 +90,16 @@ def make_shards() -> Callable[..., Shards]:
 
 
 @pytest.fixture(scope="session")
-def evaluate(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str, float], Gate | None], Evaluated]:
-    """A function that predicts with models of given skill and runs TFMA with a gate."""
+def evaluate(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str, float]], Evaluated]:
+    """A function that predicts with models of given skill and runs TFMA."""
     from dermrobust.components.measure import tfma_run
 
-    def run(skill: Mapping[str, float], gate: Gate | None) -> Evaluated:
+    def run(skill: Mapping[str, float]) -> Evaluated:
         root = tmp_path_factory.mktemp("evaluation")
         tables = predictions(skill)
-        eval_config = tfma_run.build_eval_config(list(skill), CLASS_NAMES, gate, malignant=["mel"])
+        eval_config = tfma_run.build_eval_config(list(skill), TASK)
         pipeline = beam.Pipeline(runner=FnApiRunner())
-        batches = tfma_run.joined_batches(pipeline, write_shards(root, tables))
+        batches = tfma_run.joined_batches(pipeline, write_shards(root, tables), TASK)
         tfma_run.run_tfma(batches, eval_config, str(root / "tfma"))
         pipeline.run().wait_until_finish()
         return Evaluated(tables, str(root / "tfma"))

@@ -6,11 +6,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from dermrobust.attacks.kinds import Kind
 from dermrobust.attacks.selection import read_attack
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.artifacts import ArtifactType, Manifest
 from dermrobust.components.evaluation.adaptive import AdaptiveLoss
-from dermrobust.components.evaluation.attack_kinds import Kind
 from dermrobust.components.evaluation.checks import Check
 from dermrobust.components.evaluation.probes import HEALTH_SCHEMA, LARGE, MORE_RESTARTS, MORE_STEPS, PROBES_SCHEMA
 from dermrobust.components.examples import Split

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from dermrobust.components.measure.comparisons import Outcomes, comparisons_table, holm, mcnemar
+from dermrobust.models.task import Task
 
 
 def outcomes(right: dict[str, Any], classes: int = 3, seed: int = 0) -> Outcomes:
@@ -20,7 +21,9 @@ def outcomes(right: dict[str, Any], classes: int = 3, seed: int = 0) -> Outcomes
 
 
 def compared(found: dict[tuple[str, float], Outcomes], models: tuple[str, ...] = ("a", "b")) -> list[dict[str, Any]]:
-    return comparisons_table(found, models, "a", ("x", "y", "z")).to_pylist()
+    return comparisons_table(
+        found, models, "a", Task(name="letters", class_names=("x", "y", "z"), class_key="dx")
+    ).to_pylist()
 
 
 def overall(rows: list[dict[str, Any]], metric: str = "accuracy") -> dict[str, Any]:

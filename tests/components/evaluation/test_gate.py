@@ -1,25 +1,33 @@
 import subprocess
 import sys
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-import tensorflow_model_analysis as tfma
 from pydantic import ValidationError
-from tensorflow_model_analysis.evaluators import metrics_validator
-from tensorflow_model_analysis.metrics import metric_types
 
 from dermrobust.attacks.errors import UserError
-from dermrobust.components.evaluation.checks import Check, Status
+from dermrobust.components.evaluation import files
+from dermrobust.components.evaluation.blessing import Blessing, Verdict
+from dermrobust.components.evaluation.checks import Check, Checks, Status
+from dermrobust.components.evaluation.description import Description
+from dermrobust.components.evaluation.reading import Evaluation, read_evaluation
+from dermrobust.components.evaluation.rows import Figure, Place
+from dermrobust.components.evaluation.schemas import COMPARISONS_SCHEMA
 from dermrobust.components.evaluation.thresholds import Gate, Threshold
-from dermrobust.components.measure import comparisons
-from dermrobust.components.measure.gate import Blessing, Verdict, bless, judge
+from dermrobust.components.gate import registry
+from dermrobust.components.gate.judging import bless
+from dermrobust.components.gate.ruling import Ruling
 from dermrobust.components.measure.table import metrics_table
-from dermrobust.components.measure.tfma_run import build_eval_config
+from dermrobust.models.task import Task
+from dermrobust.models.tasks.ham10000 import lesion_task
 
+TASK = lesion_task(("bkl", "mel", "nv", "vasc"))
 SKILL = {"vanilla": 1.0, "robust": 1.5, "same": 1.5}
-NO_COMPARISONS = comparisons.SCHEMA.empty_table()
 PGD: dict[str, Any] = {"attack": "pgd", "epsilon": 4}
 
 HOLD = {
@@ -49,37 +57,65 @@ FAIL = {
 
 
 class Run:
-    """A gate with what TFMA found."""
+    """An evaluation, as TFMA measured it, with a gate."""
 
-    def __init__(self, evaluate: Callable[..., Any], thresholds: list[Threshold]) -> None:
-        self.gate = Gate(candidate="robust", baseline="vanilla", thresholds=thresholds)
-        self.output_uri = evaluate(SKILL, self.gate).output_uri
-        self.table = metrics_table(self.output_uri, list(SKILL), "linf", 1)
-        self.validation = tfma.load_validation_result(self.output_uri)
-        self.blessing = judge(self.gate, self.output_uri, self.table, NO_COMPARISONS, [])
+    def __init__(self, folder: Path, output_uri: str, thresholds: list[Threshold], models: Sequence[str]) -> None:
+        self.folder, self.output_uri, self.models = folder, output_uri, models
+        baseline = "vanilla" if "vanilla" in models else None
+        candidate = "robust" if "robust" in models else models[0]
+        self.gate = Gate(candidate=candidate, baseline=baseline, thresholds=thresholds)
+        self.table = metrics_table(output_uri, models, "linf", 1)
+        self.blessing = self.bless()
+
+    def bless(
+        self,
+        comparisons: Sequence[dict[str, Any]] = (),
+        checks: Sequence[Check] = (),
+        size: int = 1,
+        asked: str = "no_failure",
+        rules: tuple[str, ...] = (),
+    ) -> Blessing:
+        folder = self.folder / uuid.uuid4().hex
+        folder.mkdir()
+        pq.write_table(metrics_table(self.output_uri, self.models, "linf", size), folder / files.METRICS)
+        pq.write_table(pa.Table.from_pylist(list(comparisons), schema=COMPARISONS_SCHEMA), folder / files.COMPARISONS)
+        (folder / files.CHECKS).write_text(Checks(checks=tuple(checks)).model_dump_json())
+        about = description(TASK, tuple(self.models), size)
+        (folder / files.DESCRIPTION).write_text(about.model_dump_json())
+        return bless(self.gate.model_copy(update={"checks": asked, "rules": rules}), read_evaluation(str(folder)))
 
     def verdict(self, threshold: Threshold) -> Verdict:
         return self.blessing.thresholds[self.gate.thresholds.index(threshold)]
 
 
-@pytest.fixture(scope="module")
-def passing(evaluate: Callable[..., Any]) -> Run:
-    return Run(evaluate, list(HOLD.values()))
+def description(task: Task, models: tuple[str, ...], size: int = 1) -> Description:
+    known: dict[str, Any] = {"norm": "linf", "epsilons": (0.3, 4.0), "attacks": {}, "seed": 0, "specificity": 0.9}
+    counts: dict[str, Any] = {"min_slice_size": size, "images": 60, "groups": 30, "notes": (), "versions": {}}
+    return Description(task=task, models=models, baseline=None, **known, **counts)
 
 
 @pytest.fixture(scope="module")
-def mixed(evaluate: Callable[..., Any]) -> Run:
-    return Run(evaluate, [*HOLD.values(), *FAIL.values()])
+def make_run(evaluate: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
+    output_uri = evaluate(SKILL).output_uri
+    return lambda thresholds: Run(tmp_path_factory.mktemp("gate"), output_uri, thresholds, list(SKILL))
+
+
+@pytest.fixture(scope="module")
+def passing(make_run: Callable[..., Run]) -> Run:
+    return make_run(list(HOLD.values()))
+
+
+@pytest.fixture(scope="module")
+def mixed(make_run: Callable[..., Run]) -> Run:
+    return make_run([*HOLD.values(), *FAIL.values()])
 
 
 def test_a_candidate_that_holds_every_threshold_is_blessed(passing: Run) -> None:
-    assert passing.validation.validation_ok
     assert passing.blessing.blessed
     assert all(verdict.passed for verdict in passing.blessing.thresholds)
 
 
 def test_one_failed_threshold_is_enough_to_refuse(mixed: Run) -> None:
-    assert not mixed.validation.validation_ok
     assert not mixed.blessing.blessed
 
 
@@ -117,47 +153,21 @@ def test_a_slice_that_no_image_is_in_does_not_pass(mixed: Run) -> None:
     assert verdict.value is verdict.baseline_value is verdict.change is verdict.n is None
 
 
-def test_the_verdict_is_tfmas_own(passing: Run) -> None:
-    def blessing(change: Callable[[Any], Any]) -> Blessing:
-        changed = tfma.ValidationResult()
-        changed.CopyFrom(passing.validation)
-        change(changed)
-        return bless(passing.gate, changed, passing.table, NO_COMPARISONS, [])
-
-    def fail(result: Any) -> None:
-        in_slice = result.metric_validations_per_slice.add()
-        for column, kind in (("attack", {"bytes_value": b"pgd"}), ("epsilon", {"float_value": 4.0})):
-            in_slice.slice_key.single_slice_keys.add(column=column, **kind)
-        failure = in_slice.failures.add()
-        failure.metric_key.name, failure.metric_key.model_name = "attack_success_rate", "robust"
-        failure.metric_threshold.value_threshold.upper_bound.value = 0.99 + 1e-9
-
-    def not_checked(result: Any) -> None:
-        del result.validation_details.slicing_details[:]
-
-    assert blessing(lambda result: None).blessed
-    refused = blessing(fail)
-    assert not refused.blessed
-    assert [verdict.threshold for verdict in refused.thresholds if not verdict.passed] == [HOLD["max"]]
-    assert not any(verdict.passed for verdict in blessing(not_checked).thresholds)
-
-
 @pytest.mark.parametrize(("candidate", "holds"), [(0.70, True), (0.69, False)])
 def test_a_change_of_exactly_the_bound_holds(candidate: float, holds: bool) -> None:
     assert 0.70 - 0.75 < -0.05  # in floating point
     gate = Gate(candidate="a", baseline="b", thresholds=[Threshold(metric="accuracy", min_change=-0.05)])
-    key = metric_types.MetricKey("accuracy", model_name="a", example_weighted=None)
-    metrics = {key: candidate, key.make_baseline_key("b"): 0.75, key.make_diff_key(): candidate - 0.75}
-    clean = (("attack", "none"), ("epsilon", 0.0))
-    result = metrics_validator.validate_metrics((clean, metrics), build_eval_config(["a", "b"], ["mel"], gate))
-    assert result.validation_ok is holds
+    figures = {
+        Place(model, "none", 0.0, "overall", "accuracy"): Figure(value, 100, value, value)
+        for model, value in (("a", candidate), ("b", 0.75))
+    }
+    evaluation = Evaluation("", description(TASK, ("a", "b")), figures, None, None, None, None, None, None)
+    assert bless(gate, evaluation).blessed is holds
 
 
-def test_an_undefined_metric_does_not_pass(evaluate: Callable[..., Any]) -> None:
+def test_an_undefined_metric_does_not_pass(evaluate: Callable[..., Any], tmp_path: Path) -> None:
     threshold = Threshold(metric="attack_success_rate", **PGD, max=1)
-    gate = Gate(candidate="hopeless", thresholds=[threshold])
-    output_uri = evaluate({"hopeless": -50.0}, gate).output_uri
-    blessing = judge(gate, output_uri, metrics_table(output_uri, ["hopeless"], "linf", 1), NO_COMPARISONS, [])
+    blessing = Run(tmp_path, evaluate({"hopeless": -50.0}).output_uri, [threshold], ["hopeless"]).blessing
     assert not blessing.blessed
     assert blessing.thresholds[0].reason == (
         "attack_success_rate under pgd at epsilon 4: the metric is undefined for the candidate in this slice."
@@ -178,15 +188,15 @@ def test_a_blessing_survives_json(mixed: Run) -> None:
         ({"min": 0.5, "epsilon": 4}, "epsilon must be 0, not 4"),
         ({"min": 0.5, "attack": "pgd"}, "needs an epsilon above 0"),
         ({"min": 0.5, "metric": "attack_success_rate"}, "nothing succeeds on clean images"),
-        ({"min": 0.5, "metric": "macro_auc", "lesion": "mel"}, "undefined within one lesion class"),
+        ({"min": 0.5, "metric": "macro_auc", "lesion": "mel"}, "undefined within one class"),
         ({"min": 0.5, "metric": "recall"}, "accuracy.*balanced_accuracy"),
         ({"min": 0.5, "minimum": 1}, "Extra inputs"),
         ({"min": float("nan")}, "finite"),
         ({"min": 0.5, "metric": "malignant_to_benign"}, "nothing succeeds on clean images"),
-        ({"min": 0.5, "slice": "hair=red"}, "String should match pattern"),
+        ({"min": 0.5, "slice": "hair is red"}, "String should match pattern"),
         ({"min": 0.5, "slice": "sex=male", "lesion": "mel"}, "give a lesion or a slice, not both"),
         ({"min_change": 0, "metric": "macro_auc", "on": "interval"}, "a change of macro_auc has no interval"),
-        ({"min_change": 0, "slice": "sex=male", "on": "interval"}, "over all images and by lesion class"),
+        ({"min_change": 0, "slice": "sex=male", "on": "interval"}, "over all images and by class"),
     ],
 )
 def test_thresholds_without_sense_are_refused(values: dict[str, Any], message: str) -> None:
@@ -204,15 +214,33 @@ def test_gates_without_sense_are_refused() -> None:
         Gate(candidate="a", checks="ignored")
 
 
-def test_names_are_checked_before_anything_runs() -> None:
-    plain = Threshold(metric="accuracy", min=0)
-    with pytest.raises(UserError, match="the candidate 'c' is not among the models: a, b"):
-        build_eval_config(["a", "b"], ["mel"], Gate(candidate="c", thresholds=[plain]))
-    with pytest.raises(UserError, match="the baseline 'c' is not among the models"):
-        build_eval_config(["a", "b"], ["mel"], Gate(candidate="a", baseline="c", thresholds=[plain]))
-    lesion = Threshold(metric="accuracy", lesion="nv", min=0)
-    with pytest.raises(UserError, match="'nv' is not a lesion class: mel"):
-        build_eval_config(["a"], ["mel"], Gate(candidate="a", thresholds=[lesion]))
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"candidate": "c"}, "the candidate 'c' is not among the models: a, b"),
+        ({"baseline": "c"}, "the baseline 'c' is not among the models"),
+        ({"thresholds": [Threshold(metric="accuracy", lesion="df", min=0)]}, "'df' is no class; these are: bkl, mel"),
+        ({"thresholds": [Threshold(metric="accuracy", slice="hair=red", min=0)]}, "no slices by 'hair'.*sex"),
+        ({"rules": ["nonesuch"]}, "no gate rule 'nonesuch'; there are: thresholds, checks"),
+    ],
+)
+def test_names_are_checked_before_anything_is_judged(values: dict[str, Any], message: str) -> None:
+    plain = [Threshold(metric="accuracy", min=0)]
+    gate = Gate.model_validate({"candidate": "a", "thresholds": plain, **values})
+    evaluation = Evaluation("", description(TASK, ("a", "b")), {}, None, None, None, None, None, None)
+    with pytest.raises(UserError, match=message):
+        bless(gate, evaluation)
+
+
+def test_a_further_rule_can_object(passing: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.RULES.entries, "no", f"{__name__}:no")
+    blessing = passing.bless(rules=("no",))
+    assert not blessing.blessed
+    assert blessing.checks == ("No.",)
+
+
+def no(gate: Gate, evaluation: Evaluation) -> Ruling:
+    return Ruling(objections=("No.",))
 
 
 def test_reading_a_configuration_does_not_load_tensorflow() -> None:
@@ -239,8 +267,8 @@ INTERVALS = {
 
 
 @pytest.fixture(scope="module")
-def intervals(evaluate: Callable[..., Any]) -> Run:
-    return Run(evaluate, list(INTERVALS.values()))
+def intervals(make_run: Callable[..., Run]) -> Run:
+    return make_run(list(INTERVALS.values()))
 
 
 def change(lower: float, upper: float, **place: Any) -> dict[str, Any]:
@@ -268,8 +296,7 @@ def test_a_threshold_on_the_interval_is_held_to_its_end(intervals: Run) -> None:
 
 def test_a_change_on_the_interval_is_judged_by_paired_differences(intervals: Run) -> None:
     def verdicts(*rows: dict[str, Any]) -> dict[str, Verdict]:
-        table = pa.Table.from_pylist(list(rows), schema=comparisons.SCHEMA)
-        blessing = bless(intervals.gate, intervals.validation, intervals.table, table, [])
+        blessing = intervals.bless(comparisons=rows)
         return dict(zip(INTERVALS, blessing.thresholds, strict=True))
 
     melanoma = change(-0.5, 0.5, slice="dx=mel")
@@ -284,16 +311,12 @@ def test_a_change_on_the_interval_is_judged_by_paired_differences(intervals: Run
 
 
 def test_a_slice_with_too_few_images_neither_passes_nor_fails(mixed: Run, passing: Run) -> None:
-    def judged(run: Run, size: int) -> Blessing:
-        table = metrics_table(run.output_uri, list(SKILL), "linf", size)
-        return judge(run.gate, run.output_uri, table, NO_COMPARISONS, [])
-
-    by_lesion = [verdict for verdict in judged(mixed, 30).thresholds if verdict.threshold.lesion]
+    by_lesion = [verdict for verdict in mixed.bless(size=30).thresholds if verdict.threshold.lesion]
     assert by_lesion
     assert not any(verdict.judged or verdict.passed for verdict in by_lesion)
     assert all("Too few images" in verdict.reason for verdict in by_lesion)
-    assert judged(passing, 30).blessed
-    assert not judged(passing, 1000).blessed  # nothing could be judged
+    assert passing.bless(size=30).blessed
+    assert not passing.bless(size=1000).blessed  # nothing could be judged
 
 
 def check(status: Status, model: str | None) -> Check:
@@ -314,7 +337,6 @@ def check(status: Status, model: str | None) -> Check:
 def test_checks_of_the_candidate_and_of_the_whole_can_refuse(
     asked: Any, status: Status, model: str | None, blessed: bool, passing: Run
 ) -> None:
-    gate = passing.gate.model_copy(update={"checks": asked})
-    blessing = bless(gate, passing.validation, passing.table, NO_COMPARISONS, [check(status, model)])
+    blessing = passing.bless(checks=[check(status, model)], asked=asked)
     assert blessing.blessed is blessed
-    assert blessing.checks == ([] if blessed else [f"Noise: {status}. Why."])
+    assert blessing.checks == (() if blessed else (f"Noise: {status}. Why.",))

@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from dermrobust.components.evaluation import weighted
 from dermrobust.components.evaluation.intervals import (
     SAMPLES,
-    lesion_weights,
+    group_weights,
     mean_of_rates_interval,
     percentile_interval,
     resampled,
     wilson_interval,
 )
+from dermrobust.components.evaluation.metrics.balanced_accuracy import balanced_accuracy
+from dermrobust.components.evaluation.metrics.ece import calibration_error
+from dermrobust.components.evaluation.metrics.macro_auc import macro_auc
 
 
 def lesions(count: int, first: int = 0) -> npt.NDArray[np.uint64]:
@@ -25,7 +28,7 @@ def lesions(count: int, first: int = 0) -> npt.NDArray[np.uint64]:
 
 def test_weights_are_poisson_with_mean_one_and_the_same_for_images_of_a_lesion() -> None:
     clusters = lesions(4000)
-    weights = lesion_weights(np.concatenate([clusters, clusters[:10]]), range(50))
+    weights = group_weights(np.concatenate([clusters, clusters[:10]]), range(50))
     np.testing.assert_array_equal(weights[:10], weights[4000:])
     shares = [float((weights[:4000] == count).mean()) for count in range(4)]
     assert shares == pytest.approx([0.3679, 0.3679, 0.1839, 0.0613], abs=0.005)
@@ -35,14 +38,14 @@ def test_weights_are_poisson_with_mean_one_and_the_same_for_images_of_a_lesion()
 @given(st.permutations(list(range(12))), st.integers(1, 11))
 def test_weights_do_not_depend_on_what_stands_beside_a_row(order: list[int], cut: int) -> None:
     clusters = lesions(12)
-    whole = lesion_weights(clusters, range(20))
-    np.testing.assert_array_equal(lesion_weights(clusters[order], range(20)), whole[order])
-    np.testing.assert_array_equal(lesion_weights(clusters[:cut], range(20)), whole[:cut])
-    np.testing.assert_array_equal(lesion_weights(clusters, range(7, 20)), whole[:, 7:])
+    whole = group_weights(clusters, range(20))
+    np.testing.assert_array_equal(group_weights(clusters[order], range(20)), whole[order])
+    np.testing.assert_array_equal(group_weights(clusters[:cut], range(20)), whole[:cut])
+    np.testing.assert_array_equal(group_weights(clusters, range(7, 20)), whole[:, 7:])
 
 
 def balanced(labels: Any, scores: Any, clusters: Any) -> Any:
-    return resampled({"balanced": weighted.balanced_accuracy}, labels, scores, clusters)["balanced"]
+    return resampled({"balanced": balanced_accuracy}, labels, scores, clusters)["balanced"]
 
 
 def covered(interval: Any, truth: float) -> bool:
@@ -58,7 +61,7 @@ def test_the_bootstrap_covers_balanced_accuracy_about_95_times_in_100() -> None:
         right = random.random(240) < recalls[labels]
         predicted = np.where(right, labels, (labels + 1) % 3)
         scores = np.eye(3, dtype=np.float32)[predicted]
-        estimate = float(weighted.balanced_accuracy(labels, scores, weighted.once(240))[0])
+        estimate = float(balanced_accuracy(labels, scores, weighted.once(240))[0])
         samples = balanced(labels, scores, lesions(240, trial))
         hits += covered(percentile_interval(samples, estimate), float(recalls.mean()))
     assert 0.90 <= hits / 200 <= 0.99
@@ -79,7 +82,7 @@ def test_images_of_a_lesion_widen_the_interval() -> None:
 def test_many_rows_are_resampled_in_blocks_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = np.random.default_rng(0).integers(0, 3, 100)
     scores = np.random.default_rng(1).dirichlet(np.ones(3), 100).astype(np.float32)
-    metrics = {"auc": weighted.macro_auc, "error": weighted.calibration_error}
+    metrics = {"auc": macro_auc, "error": calibration_error}
     whole = resampled(metrics, labels, scores, lesions(100))
     monkeypatch.setattr("dermrobust.components.evaluation.intervals._BLOCK", 1000)
     blocks = resampled(metrics, labels, scores, lesions(100))

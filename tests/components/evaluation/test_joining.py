@@ -12,7 +12,9 @@ from hypothesis.extra.numpy import arrays
 
 from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
 from dermrobust.components.measure import joining
+from dermrobust.models.tasks.ham10000 import lesion_task
 
+TASK = lesion_task(("bkl", "mel", "nv"))
 SKILL = {"vanilla": 1.5, "robust": 1.0}
 IMAGES, CLASSES = 6, 3
 CONDITIONS = [(CLEAN, 0.0), ("fgsm", 4.0), ("pgd", 4.0), ("pgd", 8.0)]
@@ -33,7 +35,7 @@ def table_of(labels: Any, probabilities: Any) -> pa.Table:
             "epsilon": pa.array([epsilon for _, epsilon in CONDITIONS for _ in names], pa.float32()),
             "label": np.tile(np.asarray(labels, dtype=np.int64), len(CONDITIONS)),
             "lesion_id": [""] * len(names) * len(CONDITIONS),
-            **{name: ["x"] * len(names) * len(CONDITIONS) for name in joining.GROUPS},
+            **{name: ["x"] * len(names) * len(CONDITIONS) for name in TASK.slices},
             "probabilities": pa.array(
                 np.asarray(probabilities, dtype=np.float32).reshape(-1, CLASSES).tolist(), pa.list_(pa.float32())
             ),
@@ -56,7 +58,7 @@ def margins(probabilities: Any, labels: Any) -> Any:
 
 def test_rows_meet_by_image_attack_and_epsilon_whatever_their_order(tables: dict[str, pa.Table]) -> None:
     backwards = tables["robust"].take(pa.array(np.arange(tables["robust"].num_rows)[::-1]))
-    joined = joining.join_models({"vanilla": tables["vanilla"], "robust": backwards})
+    joined = joining.join_models({"vanilla": tables["vanilla"], "robust": backwards}, TASK)
 
     keys = list(zip(*(joined.rows[name].to_pylist() for name in joining.ROW_KEY), strict=True))
     for model in SKILL:
@@ -69,19 +71,19 @@ def test_rows_meet_by_image_attack_and_epsilon_whatever_their_order(tables: dict
 
 def test_missing_rows_are_refused(tables: dict[str, pa.Table]) -> None:
     with pytest.raises(ValueError, match=r"'vanilla' \(100 rows\) and 'robust' \(99 rows\) differ"):
-        joining.join_models({**tables, "robust": tables["robust"].slice(1)})
+        joining.join_models({**tables, "robust": tables["robust"].slice(1)}, TASK)
 
 
 def test_repeated_rows_are_refused(tables: dict[str, pa.Table]) -> None:
     repeated = {model: pa.concat_tables([table, table.slice(0, 1)]) for model, table in tables.items()}
     with pytest.raises(ValueError, match="several predictions for the same image"):
-        joining.join_models(repeated)
+        joining.join_models(repeated, TASK)
 
 
 def test_other_labels_are_refused(tables: dict[str, pa.Table]) -> None:
     other = tables["robust"].set_column(2, "label", pa.array([0] * tables["robust"].num_rows))
     with pytest.raises(ValueError, match="differ in images, attacks, epsilons or labels"):
-        joining.join_models({**tables, "robust": other})
+        joining.join_models({**tables, "robust": other}, TASK)
 
 
 def test_labels_outside_the_classes_are_refused(tables: dict[str, pa.Table]) -> None:
@@ -90,7 +92,7 @@ def test_labels_outside_the_classes_are_refused(tables: dict[str, pa.Table]) -> 
         for model, table in tables.items()
     }
     with pytest.raises(ValueError, match="has label 4, not 0 to 3"):
-        joining.join_models(wrong)
+        joining.join_models(wrong, TASK)
 
 
 def test_probabilities_that_are_not_finite_are_refused(tables: dict[str, pa.Table]) -> None:
@@ -99,20 +101,20 @@ def test_probabilities_that_are_not_finite_are_refused(tables: dict[str, pa.Tabl
     values[0][1] = float("nan")
     broken = tables["robust"].set_column(place, "probabilities", pa.array(values, pa.list_(pa.float32())))
     with pytest.raises(ValueError, match=r"'robust' gives probabilities that are not finite \(image 'ISIC_0000'\)"):
-        joining.join_models({**tables, "robust": broken})
+        joining.join_models({**tables, "robust": broken}, TASK)
 
 
 def test_models_of_different_classes_are_refused(tables: dict[str, pa.Table]) -> None:
     place = tables["robust"].column_names.index("probabilities")
     fewer = pa.array([row[:3] for row in tables["robust"]["probabilities"].to_pylist()], pa.list_(pa.float32()))
     with pytest.raises(ValueError, match=r"number of classes: \{'vanilla': 4, 'robust': 3\}"):
-        joining.join_models({**tables, "robust": tables["robust"].set_column(place, "probabilities", fewer)})
+        joining.join_models({**tables, "robust": tables["robust"].set_column(place, "probabilities", fewer)}, TASK)
 
 
 def test_an_image_without_clean_prediction_is_refused(tables: dict[str, pa.Table]) -> None:
     attacked = {model: table.filter(pa.array(table["attack"].to_numpy() != CLEAN)) for model, table in tables.items()}
     with pytest.raises(ValueError, match="image 'ISIC_0000' has no clean prediction"):
-        joining.with_worst_case(joining.join_models(attacked))
+        joining.with_worst_case(joining.join_models(attacked, TASK))
 
 
 # Few levels, so that ties between classes and between attacks are common.
@@ -126,7 +128,7 @@ levels = st.sampled_from([0.0, 0.25, 0.5, 1.0])
 )
 def test_worst_case_is_the_smallest_margin_of_each_image_and_model(labels: Any, probabilities: Any) -> None:
     models = {"a": probabilities[0], "b": probabilities[1]}
-    joined = joining.join_models({model: table_of(labels, values) for model, values in models.items()})
+    joined = joining.join_models({model: table_of(labels, values) for model, values in models.items()}, TASK)
     shard = joining.with_worst_case(joined)
 
     for model, values in models.items():
@@ -144,7 +146,7 @@ def test_worst_case_is_the_smallest_margin_of_each_image_and_model(labels: Any, 
 def test_worst_case_counts_only_images_that_were_attacked() -> None:
     table = table_of(np.zeros(IMAGES), np.full((len(CONDITIONS), IMAGES, CLASSES), 0.5))
     spared = (table["image_id"].to_numpy() == "ISIC_2") & (table["epsilon"].to_numpy() == 8)
-    shard = joining.with_worst_case(joining.join_models({"a": table.filter(pa.array(~spared))}))
+    shard = joining.with_worst_case(joining.join_models({"a": table.filter(pa.array(~spared))}, TASK))
     assert "ISIC_2" in selected(shard, "a", WORST_CASE, 4)[0]
     assert "ISIC_2" not in selected(shard, "a", WORST_CASE, 8)[0]
 
@@ -152,15 +154,15 @@ def test_worst_case_counts_only_images_that_were_attacked() -> None:
 def test_attacked_rows_carry_what_the_model_says_of_the_clean_image() -> None:
     probabilities = np.zeros((len(CONDITIONS), 2, CLASSES))
     probabilities[0, :, 1], probabilities[1:, :, 2] = 1, 1
-    shard = joining.join_models({"a": table_of([1, 2], probabilities)})
-    (batch,) = joining.wide_batches(shard)
+    shard = joining.join_models({"a": table_of([1, 2], probabilities)}, TASK)
+    (batch,) = joining.wide_batches(shard, TASK)
     clean = {(row["attack"][0], row["label"][0]): row[joining.clean_feature("a")][0] for row in batch.to_pylist()}
     assert clean == {(attack, label): -1 if attack == CLEAN else 1 for attack, label in clean}
 
 
 def test_images_of_a_lesion_are_one_cluster_and_an_image_without_one_is_its_own() -> None:
     rows = pa.table({"image_id": ["a", "b", "c", "d"], "lesion_id": ["x", "x", "", ""]})
-    first, second, third, fourth = joining.clusters(rows)
+    first, second, third, fourth = joining.clusters(rows, TASK)
     assert first == second
     assert len({first, third, fourth}) == 3
 
@@ -168,7 +170,7 @@ def test_images_of_a_lesion_are_one_cluster_and_an_image_without_one_is_its_own(
 def test_what_a_probe_broke_counts_in_the_worst_case() -> None:
     probabilities = np.zeros((len(CONDITIONS), IMAGES, CLASSES))
     probabilities[..., 0] = 1
-    shard = joining.join_models({"a": table_of(np.zeros(IMAGES), probabilities)})
+    shard = joining.join_models({"a": table_of(np.zeros(IMAGES), probabilities)}, TASK)
     probes = pa.table(
         {
             "image_id": ["ISIC_1", "ISIC_2", "ISIC_3", "ISIC_4"],
@@ -185,8 +187,8 @@ def test_what_a_probe_broke_counts_in_the_worst_case() -> None:
 
 
 def test_batches_hold_every_row_once_as_lists(tables: dict[str, pa.Table]) -> None:
-    shard = joining.with_worst_case(joining.join_models(tables))
-    batches = list(joining.wide_batches(shard, max_rows=32))
+    shard = joining.with_worst_case(joining.join_models(tables, TASK))
+    batches = list(joining.wide_batches(shard, TASK, max_rows=32))
     assert max(batch.num_rows for batch in batches) == 32
     wide = pa.Table.from_batches(batches)
     assert all(pa.types.is_list(field.type) for field in wide.schema)
@@ -199,7 +201,7 @@ def test_a_worker_reads_only_its_shard(
     tables: dict[str, pa.Table], make_shards: Callable[..., Any], tmp_path: Path
 ) -> None:
     shards = make_shards(tmp_path, tables, shard_count=4)
-    join = pickler.loads(pickler.dumps(joining.JoinShards(shards)))
+    join = pickler.loads(pickler.dumps(joining.JoinShards(shards, TASK)))
     for uris in shards.values():
         Path(uris[0]).unlink()
     rows = [batch.num_rows for index in (1, 2, 3) for batch in join.process(index)]
@@ -208,7 +210,7 @@ def test_a_worker_reads_only_its_shard(
 
 def test_unequal_shards_are_refused() -> None:
     with pytest.raises(ValueError, match=r"equal numbers of prediction shards, found \{'a': 2, 'b': 1\}"):
-        joining.JoinShards({"a": ["x", "y"], "b": ["x"]})
+        joining.JoinShards({"a": ["x", "y"], "b": ["x"]}, TASK)
 
 
 def test_a_missing_column_is_named(
@@ -216,4 +218,4 @@ def test_a_missing_column_is_named(
 ) -> None:
     shards = make_shards(tmp_path, {"a": tables["vanilla"].drop_columns(["label"])}, shard_count=1)
     with pytest.raises(ValueError, match=r"has no column label \(found: image_id, lesion_id, dx"):
-        list(joining.JoinShards(shards).process(0))
+        list(joining.JoinShards(shards, TASK).process(0))

@@ -17,8 +17,15 @@ from tensorflow_model_analysis.metrics import metric_specs, metric_types
 from tensorflow_model_analysis.proto import config_pb2
 
 from dermrobust.components.evaluation import weighted
+from dermrobust.components.evaluation.metrics.balanced_accuracy import balanced_accuracy
+from dermrobust.components.evaluation.metrics.critical_sensitivity import sensitivity as sensitivity_at
+from dermrobust.components.evaluation.metrics.ece import calibration_error
+from dermrobust.components.evaluation.metrics.macro_auc import macro_auc
+from dermrobust.components.evaluation.metrics.metric import Problem
+from dermrobust.components.evaluation.metrics.registry import METRICS
+from dermrobust.components.evaluation.schemas import CLUSTER
 from dermrobust.components.measure import metrics
-from dermrobust.components.measure.joining import CLUSTER, clean_feature
+from dermrobust.components.measure.joining import clean_feature
 
 CLASSES = 4
 MALIGNANT, MELANOMA = [1, 2], 1
@@ -49,7 +56,7 @@ def computation() -> metric_types.MetricComputation:
     config = config_pb2.MetricConfig(
         class_name="RobustnessMetrics",
         module="dermrobust.components.measure.metrics",
-        config=json.dumps({"class_count": CLASSES, "malignant": MALIGNANT, "melanoma": MELANOMA, "specificity": 0.8}),
+        config=json.dumps({"class_count": CLASSES, "malignant": MALIGNANT, "critical": [MELANOMA], "specificity": 0.8}),
     )
     rebuilt = metric_specs.metric_instance(config)
     (only,) = rebuilt.computations(model_names=["vanilla"])
@@ -81,7 +88,7 @@ def test_balanced_accuracy_equals_scikit_learn(data: tuple[Any, Any, Any]) -> No
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn warns of predicted classes that have no example
         expected = reference.balanced_accuracy_score(labels, scores.argmax(axis=1))
-    assert value(weighted.balanced_accuracy, labels, scores) == pytest.approx(expected)
+    assert value(balanced_accuracy, labels, scores) == pytest.approx(expected)
 
 
 @settings(max_examples=200, deadline=None)
@@ -93,7 +100,7 @@ def test_macro_auc_is_the_mean_over_classes_with_positives_and_negatives(data: t
         for index in range(CLASSES)
         if 0 < (labels == index).sum() < len(labels)
     ]
-    found = value(weighted.macro_auc, labels, scores)
+    found = value(macro_auc, labels, scores)
     assert math.isnan(found) if not areas else found == pytest.approx(np.mean(areas))
 
 
@@ -102,7 +109,7 @@ def test_macro_auc_equals_scikit_learn_multi_class_when_all_classes_are_there() 
     scores = random.dirichlet(np.ones(CLASSES), size=200)
     labels = random.integers(0, CLASSES, 200)
     expected = reference.roc_auc_score(labels, scores, multi_class="ovr", average="macro")
-    assert value(weighted.macro_auc, labels, scores.astype(np.float32)) == pytest.approx(expected, abs=1e-6)
+    assert value(macro_auc, labels, scores.astype(np.float32)) == pytest.approx(expected, abs=1e-6)
 
 
 @settings(max_examples=200, deadline=None)
@@ -110,8 +117,11 @@ def test_macro_auc_equals_scikit_learn_multi_class_when_all_classes_are_there() 
 def test_sensitivity_is_the_highest_that_the_roc_curve_allows(data: tuple[Any, Any, Any], specificity: float) -> None:
     labels, scores, _ = data
     found = float(
-        weighted.sensitivity_at(
-            labels, scores, weighted.once(len(labels)), positive_class=MELANOMA, specificity=specificity
+        sensitivity_at(
+            labels,
+            scores,
+            weighted.once(len(labels)),
+            Problem(np.zeros(CLASSES, np.bool_), (MELANOMA,), specificity),
         )[0]
     )
     if not 0 < (labels == MELANOMA).sum() < len(labels):
@@ -124,7 +134,7 @@ def test_sensitivity_is_the_highest_that_the_roc_curve_allows(data: tuple[Any, A
 def test_calibration_error_is_the_mean_gap_between_confidence_and_accuracy() -> None:
     confident, unsure = [0.9, 0.1, 0, 0], [0.55, 0.45, 0, 0]
     scores = np.asarray([confident, confident, unsure, unsure], np.float32)
-    found = value(weighted.calibration_error, np.asarray([0, 1, 0, 0]), scores)
+    found = value(calibration_error, np.asarray([0, 1, 0, 0]), scores)
     assert found == pytest.approx((2 * abs(0.9 - 0.5) + 2 * abs(0.55 - 1.0)) / 4)
 
 
@@ -133,7 +143,7 @@ def test_calibration_error_is_the_mean_gap_between_confidence_and_accuracy() -> 
 def test_a_row_of_weight_two_is_two_rows(data: tuple[Any, Any, Any], draw: st.DataObject) -> None:
     labels, scores, _ = data
     times = draw.draw(arrays(np.int64, len(labels), elements=st.integers(0, 3)))
-    for metric in (weighted.balanced_accuracy, weighted.macro_auc, weighted.calibration_error):
+    for metric in (balanced_accuracy, macro_auc, calibration_error):
         found = metric(labels, scores, times.astype(np.float32)[:, None])[0]
         if times.any():
             expected = value(metric, np.repeat(labels, times), np.repeat(scores, times, axis=0))
@@ -167,7 +177,7 @@ def test_attack_success_is_undefined_where_nothing_was_at_risk() -> None:
 
 def test_everything_is_undefined_without_examples() -> None:
     found = computed([])
-    assert {found.pop(name) for name in set(metrics.DENOMINATORS.values())} == {0}
+    assert {found.pop(name) for name in set(map(metrics.count_of, METRICS.names))} == {0}
     assert all(math.isnan(value) for value in found.values())
 
 
@@ -199,7 +209,7 @@ def test_batching_and_merging_do_not_change_the_metrics(data: tuple[Any, Any, An
 @given(predictions())
 def test_every_interval_holds_its_estimate(data: tuple[Any, Any, Any]) -> None:
     found = computed([element(*data)])
-    for name in metrics.DENOMINATORS:
+    for name in METRICS.names:
         bounds = (found[metrics.lower_bound(name)], found[metrics.upper_bound(name)])
         if math.isnan(found[name]):
             assert all(map(math.isnan, bounds))
@@ -208,14 +218,14 @@ def test_every_interval_holds_its_estimate(data: tuple[Any, Any, Any]) -> None:
 
 
 def test_the_wrong_number_of_classes_is_refused() -> None:
-    with pytest.raises(ValueError, match="'vanilla' has 3 probabilities per image for 4 lesion classes"):
+    with pytest.raises(ValueError, match="'vanilla' has 3 probabilities per image for 4 classes"):
         computed([element(np.array([0]), np.zeros((1, 3)), np.array([0]))])
 
 
 def test_every_metric_is_present_in_every_slice() -> None:
     # TFMA fails a threshold on a metric for every slice that lacks it.
     names = {key.name for key in computation().keys}
-    assert names == set(computed([])) >= set(metrics.DENOMINATORS) | set(metrics.DENOMINATORS.values())
+    assert names == set(computed([])) >= set(METRICS.names) | set(map(metrics.count_of, METRICS.names))
 
 
 def test_balanced_accuracy_is_that_of_the_isic_challenges_own_scorer() -> None:
@@ -227,4 +237,4 @@ def test_balanced_accuracy_is_that_of_the_isic_challenges_own_scorer() -> None:
     truth = pd.DataFrame(np.eye(7)[labels], images, names)
     predicted = pd.DataFrame(scores.astype(np.float64), images, names)
     expected = balanced_multiclass_accuracy(truth, predicted, pd.Series(1.0, images))
-    assert value(weighted.balanced_accuracy, labels, scores) == pytest.approx(expected)
+    assert value(balanced_accuracy, labels, scores) == pytest.approx(expected)

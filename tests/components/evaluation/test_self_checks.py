@@ -19,6 +19,7 @@ from dermrobust.components.augment.component import AUGMENT, AugmentParams
 from dermrobust.components.evaluation.params import EvaluateParams, PredictParams, ProbeParams
 from dermrobust.components.evaluation.thresholds import Gate
 from dermrobust.components.examples import encode_pixels
+from dermrobust.components.gate.component import GATE, GateParams
 from dermrobust.components.ingest.component import INGEST, IngestParams
 from dermrobust.components.ingest.datasets.synthetic.source import SyntheticSource
 from dermrobust.components.measure.component import EVALUATE
@@ -100,13 +101,13 @@ def evaluated(
     params = EvaluateParams(
         **shared,
         models=tuple(models),
-        class_names=TASK.class_names,
         control=next(iter(models)),
-        gate=Gate(candidate=tuple(models)[-1]),
     )
-    return workshop.make(
+    made = workshop.make(
         EVALUATE, params, name, examples=examples, predictions=tuple(predictions), probes=tuple(probes)
     )
+    gate = GateParams(gate=Gate(candidate=tuple(models)[-1]))
+    return {**made, **workshop.make(GATE, gate, f"{name}-gate", evaluation=made["evaluation"])}
 
 
 def statuses(evaluation: Artifact, model: str | None) -> dict[str, str]:

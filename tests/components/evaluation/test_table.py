@@ -10,8 +10,9 @@ from scipy import stats
 from sklearn import metrics as reference
 
 from dermrobust.components.evaluation.intervals import wilson_interval
-from dermrobust.components.measure.metrics import DENOMINATORS
-from dermrobust.components.measure.table import METRICS_SCHEMA, metrics_table
+from dermrobust.components.evaluation.metrics.registry import METRICS
+from dermrobust.components.evaluation.schemas import METRICS_SCHEMA
+from dermrobust.components.measure.table import metrics_table
 
 SKILL = {"vanilla": 1.0, "robust": 1.5}
 MIN_SLICE = 10
@@ -20,7 +21,7 @@ COMPARED = ("accuracy", "balanced_accuracy", "macro_auc", "attack_success_rate")
 
 @pytest.fixture(scope="module")
 def evaluated(evaluate: Callable[..., Any]) -> Any:
-    return evaluate(SKILL, None)
+    return evaluate(SKILL)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +121,7 @@ def test_every_figure_has_an_interval_and_small_ones_are_marked(table: pa.Table)
         assert row["small"] == (row["n"] < MIN_SLICE)
         if row["metric"] in ("accuracy", "attack_success_rate", "malignant_to_benign"):
             assert (row["lower"], row["upper"]) == wilson_interval(row["value"], row["n"])
-    assert {row["metric"] for row in rows} == set(DENOMINATORS)
+    assert {row["metric"] for row in rows} == set(METRICS.names)
     assert {row["small"] for row in rows} == {True, False}
 
 
@@ -146,5 +147,5 @@ def test_a_model_without_results_is_named(evaluated: Any) -> None:
 
 
 def test_one_model_alone_can_be_evaluated(evaluate: Callable[..., Any], table: pa.Table) -> None:
-    alone = metrics_table(evaluate({"vanilla": SKILL["vanilla"]}, None).output_uri, ["vanilla"], "linf", MIN_SLICE)
+    alone = metrics_table(evaluate({"vanilla": SKILL["vanilla"]}).output_uri, ["vanilla"], "linf", MIN_SLICE)
     assert alone.equals(table.filter(pa.array([model == "vanilla" for model in table["model"].to_pylist()])))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 
-from dermrobust.pipeline.report.evaluation import Evaluation, read_evaluation
+from dermrobust.components.evaluation.reading import Evaluation, read_evaluation
 from dermrobust.pipeline.report.lineage import ArtifactRecord, DataRecord, Lineage, ModelRecord, NodeRecord
 from tests.pipeline.report.browser import chromium
 from tests.pipeline.report.evaluations import ATTACKS, CLASSES, IMAGES, MODELS, blessing, write_evaluation

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType, Provenance
+from dermrobust.models.tasks.ham10000 import TASK
 from dermrobust.pipeline.config import PipelineConfig, dump
 from dermrobust.pipeline.ledger import Ledger
 
@@ -48,7 +49,7 @@ IMAGES, LESIONS, SMALLEST = 1930, 1494, 30
 _STRENGTH = {"fgsm": 0.7, "pgd": 1.0, "auto": 1.08, "transfer": 0.3, "worst_case": 1.12}
 _HARDNESS = {"vanilla": 1.9, "fgsm": 0.9, "trades": 0.19}
 _CLEAN = {"vanilla": 0.84, "fgsm": 0.79, "trades": 0.73}
-_RATES = ("accuracy", "balanced_accuracy", "macro_auc", "melanoma_sensitivity")
+_RATES = ("accuracy", "balanced_accuracy", "macro_auc", "critical_sensitivity")
 _DANGERS = ("attack_success_rate", "malignant_to_benign", "benign_to_malignant", "ece")
 
 
@@ -69,7 +70,7 @@ def _model_rows(model: str, attacks: Sequence[str]) -> Iterator[dict[str, Any]]:
             left = math.exp(-_HARDNESS.get(model, 0.5) * _STRENGTH.get(attack, 1.0) * epsilon) if epsilon else 1.0
             base = _CLEAN.get(model, 0.8) * left * (1 - 0.03 * (index % 5))
             for metric in _metrics(where, attack):
-                shift = {"balanced_accuracy": 0.82, "macro_auc": 1.1, "melanoma_sensitivity": 0.9}.get(metric, 1.0)
+                shift = {"balanced_accuracy": 0.82, "macro_auc": 1.1, "critical_sensitivity": 0.9}.get(metric, 1.0)
                 value = min(1.0, base * shift) if metric in _RATES else (1 - left) * 0.9 + 0.03
                 low, high = interval(value, n) if metric != "macro_auc" else (None, None)
                 norm = "linf" if epsilon else None
@@ -83,7 +84,7 @@ def _model_rows(model: str, attacks: Sequence[str]) -> Iterator[dict[str, Any]]:
 def _metrics(where: str, attack: str) -> tuple[str, ...]:
     if where.startswith("dx="):
         return ("accuracy",) if attack == "none" else ("accuracy", "attack_success_rate")
-    rates = _RATES if attack != "worst_case" else ("accuracy", "balanced_accuracy", "melanoma_sensitivity")
+    rates = _RATES if attack != "worst_case" else ("accuracy", "balanced_accuracy", "critical_sensitivity")
     return (*rates, "ece") if attack == "none" else (*rates, *_DANGERS)
 
 
@@ -137,7 +138,7 @@ def gallery_rows(models: Sequence[str] = MODELS, each: int = 6, side: int = 64) 
         for index in range(each):
             dx, after, danger = turns[index % len(turns)]
             seed = 100 * at + index
-            row = {"model": model, "attack": ("pgd", "auto")[index % 2], "epsilon": 4.0, "dx": dx, "danger": danger}
+            row = {"model": model, "attack": ("pgd", "auto")[index % 2], "epsilon": 4.0, "truth": dx, "danger": danger}
             row |= {"image_id": f"ISIC_{24000 + seed:07d}", "predicted_before": dx, "predicted_after": after}
             row |= {"p_before": 0.91 - 0.01 * index, "p_after": 0.88, "clean": png(seed, side)}
             rows.append({**row, "adversarial": png(seed, side, 4)})
@@ -168,11 +169,9 @@ def check_rows(models: Sequence[str] = MODELS) -> list[dict[str, Any]]:
 
 def about(models: Sequence[str] = MODELS, **changes: Any) -> dict[str, Any]:
     return {
+        "task": TASK.model_dump(mode="json"),
         "models": list(models),
         "baseline": models[0],
-        "candidate": models[-1],
-        "class_names": list(CLASSES),
-        "malignant": ["akiec", "bcc", "mel"],
         "norm": "linf",
         "epsilons": list(EPSILONS),
         "attacks": ATTACKS,
@@ -180,7 +179,7 @@ def about(models: Sequence[str] = MODELS, **changes: Any) -> dict[str, Any]:
         "min_slice_size": SMALLEST,
         "specificity": 0.9,
         "images": IMAGES,
-        "lesions": LESIONS,
+        "groups": LESIONS,
         "notes": ["Skin tone is estimated from the images; nobody recorded it."],
         "versions": {"tensorflow": "2.21.0"},
         **changes,
@@ -191,9 +190,10 @@ def blessing(model: str, blessed: bool) -> dict[str, Any]:
     def verdict(metric: str, value: float, n: int, passed: bool, judged: bool, **threshold: Any) -> dict[str, Any]:
         low, high = interval(value, n)
         asked = {"metric": metric, "attack": "none", "epsilon": 0.0, "lesion": None, "min": 0.3, **threshold}
+        differences = {"change_lower": None, "change_upper": None}
         return {
             **{"threshold": asked, "value": value, "baseline_value": 0.6, "change": value - 0.6, "n": n},
-            **{"lower": low, "upper": high, "passed": passed, "judged": judged},
+            **{"lower": low, "upper": high, "passed": passed, "judged": judged, **differences},
             "reason": f"{metric} is {value:.4g} on {n} images; the gate asks for at least {asked['min']}.",
         }
 
@@ -262,7 +262,7 @@ class DrawnRoot:
     ) -> Path:
         """Note a run that evaluated; return the folder of its evaluation."""
         counts = {"train": 6964, "validation": 1121, "test": IMAGES}
-        listed = {"task": {"class_names": list(CLASSES)}, "counts": counts}
+        listed: dict[str, Any] = {"task": TASK.model_dump(mode="json"), "counts": counts}
         listed["class_counts"] = {split: [n // 7] * 6 + [n - 6 * (n // 7)] for split, n in counts.items()}
         data = self.publish(
             ArtifactType.DATASET,
@@ -304,7 +304,8 @@ class DrawnRoot:
         made = {"dataset": data}
         self.node(run, "ingest", "ingest", made)
         self.node(run, "preprocess", "preprocess", {"examples": examples})
-        self.node(run, "evaluate", "evaluate", {"evaluation": evaluation, "blessing": verdict})
+        self.node(run, "evaluate", "evaluate", {"evaluation": evaluation})
+        self.node(run, "gate", "evaluate", {"blessing": verdict})
         self.ledger.end_run(run, "succeeded")
         return Path(evaluation.uri)
 

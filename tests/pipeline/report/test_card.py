@@ -6,8 +6,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from dermrobust.components.evaluation.reading import Evaluation, read_evaluation
 from dermrobust.pipeline.report.card import render_card
-from dermrobust.pipeline.report.evaluation import Evaluation, read_evaluation
 from dermrobust.pipeline.report.lineage import Lineage
 from tests.pipeline.report.evaluations import MODELS, write_evaluation
 

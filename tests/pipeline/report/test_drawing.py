@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.pipeline.report import colors
 from dermrobust.pipeline.report.charts import COLORS, Point, Series, line_chart, look
-from dermrobust.pipeline.report.evaluation import Evaluation
 from dermrobust.pipeline.report.images import triptych
 from dermrobust.pipeline.report.robustness import robustness_chart
 from tests.pipeline.report.evaluations import png

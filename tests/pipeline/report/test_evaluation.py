@@ -6,24 +6,15 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from dermrobust.attacks.errors import UserError
-from dermrobust.pipeline.report.evaluation import Evaluation, read_evaluation
+from dermrobust.components.evaluation.reading import Evaluation, read_evaluation
 from dermrobust.pipeline.report.headline import headline
 from dermrobust.pipeline.report.html import ordered, render_page
 from dermrobust.pipeline.report.lineage import Lineage
-from tests.pipeline.report.evaluations import EPSILONS, MODELS, blessing, metric_rows, write_evaluation
-
-
-def earlier(folder: Path) -> Path:
-    """Write the only file that the first evaluations had, without the column `small`."""
-    folder.mkdir(exist_ok=True)
-    rows = [{k: v for k, v in row.items() if k != "small"} for row in metric_rows()]
-    pq.write_table(pa.Table.from_pylist(rows), folder / "metrics.parquet")
-    return folder
+from tests.pipeline.report.evaluations import MODELS, blessing, check_rows, write_evaluation
 
 
 def gated(tmp_path: Path, **changes: object) -> Evaluation:
@@ -46,23 +37,28 @@ def test_what_is_measured_over_all_attacks_is_left_out(evaluation: Evaluation) -
     assert {place.attack for place in evaluation.figures} == set(evaluation.conditions)
 
 
-def test_an_earlier_evaluation_is_shown_and_says_what_it_lacks(tmp_path: Path, lineage: Lineage) -> None:
-    evaluation = read_evaluation(str(earlier(tmp_path)))
-    assert evaluation.about.models == MODELS
-    assert evaluation.about.epsilons == EPSILONS
-    assert evaluation.about.malignant == ("akiec", "bcc", "mel")
-    page = render_page(evaluation, lineage)
+def test_parts_that_are_missing_are_named_on_the_page(tmp_path: Path, lineage: Lineage) -> None:
+    write_evaluation(tmp_path)
+    files = ("gallery.parquet", "comparisons.parquet", "corruptions.parquet", "checks.json")
+    for file in files:
+        (tmp_path / file).unlink()
+    page = render_page(read_evaluation(str(tmp_path)), lineage)
     assert "Not gated" in page
-    for file in ("gallery.parquet", "comparisons.parquet", "corruptions.parquet", "checks.json"):
+    for file in files:
         assert f"({file})" in page
 
 
-def test_slices_are_small_by_the_size_where_the_table_does_not_say(tmp_path: Path) -> None:
-    (earlier(tmp_path) / "evaluation.json").write_text(json.dumps({"min_slice_size": 100, "malignant": []}))
-    evaluation = read_evaluation(str(tmp_path))
-    small = {place.slice for place, figure in evaluation.figures.items() if figure.small}
-    assert {"dx=bcc", "dx=df"} <= small and "dx=mel" not in small
-    assert evaluation.about.malignant == ()
+def test_tables_are_returned_as_arrow_and_pandas(evaluation: Evaluation) -> None:
+    assert evaluation.table().num_rows == len(evaluation.frame())
+    with pytest.raises(UserError, match=r"there is no 'nonesuch\.parquet'"):
+        evaluation.table("nonesuch.parquet")
+
+
+def test_a_column_that_is_missing_is_named(tmp_path: Path) -> None:
+    write_evaluation(tmp_path)
+    pq.write_table(pq.read_table(tmp_path / "gallery.parquet").drop_columns(["truth"]), tmp_path / "gallery.parquet")
+    with pytest.raises(UserError, match=r"gallery.parquet.*has no column truth"):
+        read_evaluation(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["metrics.parquet", "checks.json", "evaluation.json"])
@@ -104,7 +100,7 @@ def test_a_gate_that_asks_nothing_gates_nothing(tmp_path: Path) -> None:
 def test_a_failing_check_of_the_candidate_is_said_beside_the_verdict(tmp_path: Path) -> None:
     assert headline(gated(tmp_path)).failing == ()
     (tmp_path / "checks.json").write_text(
-        json.dumps({"checks": [{"name": "gradients", "model": "trades", "status": "fail", "sentence": "Masked."}]})
+        json.dumps({"checks": [{**check_rows()[0], "model": "trades", "status": "fail", "sentence": "Masked."}]})
     )
     evaluation = read_evaluation(str(tmp_path), str(tmp_path))
     assert [check.sentence for check in headline(evaluation).failing] == ["Masked."]

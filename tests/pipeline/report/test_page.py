@@ -15,7 +15,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from dermrobust.pipeline.report.evaluation import Evaluation, read_evaluation
+from dermrobust.components.evaluation.reading import Evaluation, read_evaluation
 from dermrobust.pipeline.report.html import render_page
 from dermrobust.pipeline.report.lineage import Lineage
 from tests.pipeline.report.browser import set_width
@@ -220,7 +220,7 @@ def test_the_gallery_begins_with_missed_melanomas_and_filters(page: webdriver.Ch
     assert len(first.find_elements(By.TAG_NAME, "img")) == 3
     assert page.execute_script("return [...document.images].every(i => i.naturalWidth === 64 && i.alt)")
     choose(page, "exhibits", "model", "trades")
-    choose(page, "exhibits", "dx", "nv")
+    choose(page, "exhibits", "truth", "nv")
     (left,) = (e for e in page.find_elements(By.CSS_SELECTOR, "#exhibits .exhibit") if e.is_displayed())
     assert left.get_attribute("data-model") == "trades"
     assert "nv 0.90" in left.text and "mel 0.88" in left.text

@@ -1,0 +1,21 @@
+"""Registry of metrics, in the order in which tables show them."""
+
+from __future__ import annotations
+
+from dermrobust.attacks.plugins import Registry
+
+_HERE = "dermrobust.components.evaluation.metrics"
+
+METRICS = Registry(
+    "metric",
+    {
+        "accuracy": f"{_HERE}.accuracy:METRIC",
+        "balanced_accuracy": f"{_HERE}.balanced_accuracy:METRIC",
+        "macro_auc": f"{_HERE}.macro_auc:METRIC",
+        "attack_success_rate": f"{_HERE}.attack_success_rate:METRIC",
+        "critical_sensitivity": f"{_HERE}.critical_sensitivity:METRIC",
+        "malignant_to_benign": f"{_HERE}.malignant_to_benign:METRIC",
+        "benign_to_malignant": f"{_HERE}.benign_to_malignant:METRIC",
+        "ece": f"{_HERE}.ece:METRIC",
+    },
+)

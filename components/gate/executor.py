@@ -1,0 +1,25 @@
+"""Executor of gate: reads an evaluation, judges it, and writes the blessing."""
+
+from __future__ import annotations
+
+from dermrobust.components import storage
+from dermrobust.components.component import Context
+from dermrobust.components.evaluation import files
+from dermrobust.components.evaluation.reading import read_evaluation
+from dermrobust.components.gate.component import GateParams
+from dermrobust.components.gate.judging import bless
+
+
+def run(context: Context) -> None:
+    """Write `blessing.json`; a refused candidate is a result, not an error.
+
+    Raises:
+        UserError: the gate names a model, a class, a slice or a rule that does not exist.
+    """
+    params = context.params
+    assert isinstance(params, GateParams)
+    blessing = bless(params.gate, read_evaluation(context.input("evaluation").uri))
+    content = blessing.model_dump_json(indent=1).encode()
+    storage.write_bytes(storage.join(context.outputs["blessing"], files.BLESSING), content)
+    verdict = "meets" if blessing.blessed else "does not meet"
+    context.progress.line(f"gate: '{blessing.candidate}' {verdict} what the gate asks for")

@@ -1,0 +1,138 @@
+"""Rule on thresholds: bounds on a metric in a slice, or on its change from the baseline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from dermrobust.components.evaluation.blessing import Verdict
+from dermrobust.components.evaluation.reading import Evaluation
+from dermrobust.components.evaluation.rows import Comparison, Figure
+from dermrobust.components.evaluation.schemas import OVERALL
+from dermrobust.components.evaluation.thresholds import Gate, Threshold, canonical_epsilon
+from dermrobust.components.gate.ruling import Ruling
+
+TOLERANCE = 1e-9
+"""Bounds include their value; without it 0.70 - 0.75 fails a `min_change` of -0.05 by rounding."""
+
+
+def judge(gate: Gate, evaluation: Evaluation) -> Ruling:
+    """Return a verdict for each threshold of the gate."""
+    return Ruling(verdicts=tuple(_Judged(threshold, gate, evaluation).verdict() for threshold in gate.thresholds))
+
+
+class _Judged:
+    """A threshold with the figures that it is about."""
+
+    def __init__(self, threshold: Threshold, gate: Gate, evaluation: Evaluation) -> None:
+        task = evaluation.about.task
+        self._threshold, self._evaluation = threshold, evaluation
+        self._where = threshold.images(task.class_key) or OVERALL
+        self._text = threshold.text(task.class_key)
+        self._epsilon = canonical_epsilon(threshold.epsilon)
+        self._candidate = self._figure(gate.candidate)
+        self._baseline = self._figure(gate.baseline)
+        self._difference = self._compared(gate.candidate)
+        self._exists = any(
+            place[:4] == (gate.candidate, threshold.attack, self._epsilon, self._where) for place in evaluation.figures
+        )
+
+    def verdict(self) -> Verdict:
+        """Return the verdict."""
+        candidate, baseline, difference = self._candidate, self._baseline, self._difference
+        value, before = candidate and candidate.value, baseline and baseline.value
+        change = None if value is None or before is None else value - before
+        defined = value is not None and (change is not None or not self._threshold.compares)
+        judged = not (defined and candidate is not None and candidate.small)
+        exists = self._exists if self._bounds_a_figure else difference is not None
+        if not exists:
+            reason = f"{self._text}: the test images have no such slice."
+        elif not defined or candidate is None:
+            whose = "candidate" if value is None else "baseline"
+            reason = f"{self._text}: the metric is undefined for the {whose} in this slice."
+        else:
+            reason = self._sentence(candidate, change)
+            if not judged:
+                reason += " Too few images to conclude anything: this does not count."
+        return Verdict(
+            threshold=self._threshold,
+            value=value,
+            lower=candidate and candidate.lower,
+            upper=candidate and candidate.upper,
+            baseline_value=before,
+            change=change,
+            change_lower=difference and difference.lower,
+            change_upper=difference and difference.upper,
+            n=candidate and candidate.n,
+            judged=judged,
+            passed=judged and exists and defined and all(self._bounds_hold(change)),
+            reason=reason,
+        )
+
+    @property
+    def _on_interval(self) -> bool:
+        return self._threshold.on == "interval"
+
+    @property
+    def _bounds_a_figure(self) -> bool:
+        """Whether a bound is on something else than the interval of a paired difference."""
+        bounded = self._threshold.min is not None or self._threshold.max is not None
+        return bounded or not self._on_interval
+
+    def _bounds_hold(self, change: float | None) -> Iterator[bool]:
+        """Yield for each bound whether it holds; a bound on what is not known does not."""
+        threshold, figure, difference = self._threshold, self._candidate, self._difference
+        low, high = figure and figure.value, figure and figure.value
+        change_low, change_high = change, change
+        if self._on_interval:
+            low, high = figure and figure.lower, figure and figure.upper
+            change_low, change_high = difference and difference.lower, difference and difference.upper
+        for bound, found in ((threshold.min, low), (threshold.min_change, change_low)):
+            if bound is not None:
+                yield found is not None and found >= bound - TOLERANCE
+        for bound, found in ((threshold.max, high), (threshold.max_change, change_high)):
+            if bound is not None:
+                yield found is not None and found <= bound + TOLERANCE
+
+    def _figure(self, model: str | None) -> Figure | None:
+        if model is None:
+            return None
+        threshold = self._threshold
+        return self._evaluation.figure(model, threshold.attack, self._epsilon, threshold.metric, self._where)
+
+    def _compared(self, model: str) -> Comparison | None:
+        wanted = (model, self._threshold.attack, self._epsilon, self._where)
+        found = {
+            row.metric: row
+            for row in self._evaluation.comparisons or ()
+            if (row.model, row.attack, canonical_epsilon(row.epsilon), row.slice) == wanted
+        }
+        if self._threshold.lesion is not None and self._threshold.metric == "balanced_accuracy":
+            # Within one class it is the class's recall, as accuracy is; differences are listed under that name.
+            return found.get("balanced_accuracy") or found.get("accuracy")
+        return found.get(self._threshold.metric)
+
+    def _sentence(self, candidate: Figure, change: float | None) -> str:
+        threshold, difference = self._threshold, self._difference
+        asked = (
+            (threshold.min, "at least {:.4g}"),
+            (threshold.max, "at most {:.4g}"),
+            (threshold.min_change, "at least {:+.4g} from the baseline"),
+            (threshold.max_change, "at most {:+.4g} from the baseline"),
+        )
+        wanted = " and ".join(text.format(bound) for bound, text in asked if bound is not None)
+        whole = ", for the whole interval" if self._on_interval else ""
+        changed = ""
+        if threshold.compares and change is not None:
+            interval = "" if difference is None else f" {_interval(difference.lower, difference.upper, '+')}"
+            changed = f" ({change:+.4g}{interval} from the baseline)"
+        value = f"{candidate.value:.4g} {_interval(candidate.lower, candidate.upper)}"
+        return f"{self._text} is {value}{changed} on {candidate.n} images; the gate asks for {wanted}{whole}."
+
+
+def _interval(lower: float | None, upper: float | None, sign: str = "") -> str:
+    return f"[{_number(lower, sign)}, {_number(upper, sign)}]"
+
+
+def _number(value: float | None, sign: str) -> str:
+    return format(math.nan if value is None else value, f"{sign}.4g")
