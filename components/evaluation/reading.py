@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,9 +22,6 @@ from dermrobust.components.evaluation.description import Description
 from dermrobust.components.evaluation.rows import Comparison, Corruption, Figure, Flip, Place
 from dermrobust.components.evaluation.schemas import METRICS_SCHEMA, OVERALL
 from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE, canonical_epsilon
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _AGAIN = "evaluate again with: dermrobust evaluate --force"
 _Row = TypeVar("_Row", Corruption, Comparison, Flip)
@@ -72,8 +69,8 @@ class Evaluation:
             raise UserError(f"there is no '{name}' in '{self.uri}'")
         return found
 
-    def frame(self, name: str = files.METRICS) -> pd.DataFrame:
-        """Return one of the Parquet files as a pandas data frame; see `table`."""
+    def frame(self, name: str = files.METRICS) -> Any:
+        """Return one of the Parquet files as a `pandas.DataFrame`; see `table`."""
         return self.table(name).to_pandas()
 
     @cached_property

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterable
 
 import numpy as np
 
 from dermrobust.components.evaluation import weighted
-from dermrobust.components.evaluation.intervals import Interval, percentile_interval, resampled, wilson_interval
+from dermrobust.components.evaluation.intervals import (
+    Interval,
+    Weighted,
+    percentile_interval,
+    resampled,
+    wilson_interval,
+)
 from dermrobust.components.evaluation.metrics.metric import Estimate, Metric, Problem, Rate, Rows
 from dermrobust.components.evaluation.rows import Figure
 
@@ -29,7 +34,7 @@ def figures_of(rows: Rows, metrics: Iterable[Metric], problem: Problem) -> dict[
             if not math.isnan(value):
                 estimates[metric.name] = (metric.formula, value)
     # All metrics see the same bootstrap samples: the weights are what costs.
-    functions = {name: functools.partial(formula.value, problem=problem) for name, (formula, _) in estimates.items()}
+    functions = {name: _weighted(formula, problem) for name, (formula, _) in estimates.items()}
     for name, samples in resampled(functions, rows.labels, rows.scores, rows.clusters).items():
         formula, value = estimates[name]
         lower, upper = percentile_interval(samples, value)
@@ -37,6 +42,10 @@ def figures_of(rows: Rows, metrics: Iterable[Metric], problem: Problem) -> dict[
             lower, upper = _wider((lower, upper), formula.analytic(rows.labels, rows.scores))
         found[name] = Figure(value, found[name].n, lower, upper)
     return found
+
+
+def _weighted(formula: Estimate, problem: Problem) -> Weighted:
+    return lambda labels, scores, weights: formula.value(labels, scores, weights, problem)
 
 
 def _rate(formula: Rate, rows: Rows, problem: Problem, n: int) -> Figure:

@@ -40,7 +40,7 @@ class _Judged:
     def verdict(self) -> Verdict:
         """Return the verdict."""
         candidate, baseline, difference = self._candidate, self._baseline, self._difference
-        value, before = candidate and candidate.value, baseline and baseline.value
+        value, before = _value(candidate), _value(baseline)
         change = None if value is None or before is None else value - before
         defined = value is not None and (change is not None or not self._threshold.compares)
         judged = not (defined and candidate is not None and candidate.small)
@@ -57,13 +57,13 @@ class _Judged:
         return Verdict(
             threshold=self._threshold,
             value=value,
-            lower=candidate and candidate.lower,
-            upper=candidate and candidate.upper,
+            lower=_lower(candidate),
+            upper=_upper(candidate),
             baseline_value=before,
             change=change,
-            change_lower=difference and difference.lower,
-            change_upper=difference and difference.upper,
-            n=candidate and candidate.n,
+            change_lower=_lower(difference),
+            change_upper=_upper(difference),
+            n=None if candidate is None else candidate.n,
             judged=judged,
             passed=judged and exists and defined and all(self._bounds_hold(change)),
             reason=reason,
@@ -82,11 +82,11 @@ class _Judged:
     def _bounds_hold(self, change: float | None) -> Iterator[bool]:
         """Yield for each bound whether it holds; a bound on what is not known does not."""
         threshold, figure, difference = self._threshold, self._candidate, self._difference
-        low, high = figure and figure.value, figure and figure.value
-        change_low, change_high = change, change
+        low = high = _value(figure)
+        change_low = change_high = change
         if self._on_interval:
-            low, high = figure and figure.lower, figure and figure.upper
-            change_low, change_high = difference and difference.lower, difference and difference.upper
+            low, high = _lower(figure), _upper(figure)
+            change_low, change_high = _lower(difference), _upper(difference)
         for bound, found in ((threshold.min, low), (threshold.min_change, change_low)):
             if bound is not None:
                 yield found is not None and found >= bound - TOLERANCE
@@ -128,6 +128,18 @@ class _Judged:
             changed = f" ({change:+.4g}{interval} from the baseline)"
         value = f"{candidate.value:.4g} {_interval(candidate.lower, candidate.upper)}"
         return f"{self._text} is {value}{changed} on {candidate.n} images; the gate asks for {wanted}{whole}."
+
+
+def _value(figure: Figure | None) -> float | None:
+    return None if figure is None else figure.value
+
+
+def _lower(row: Figure | Comparison | None) -> float | None:
+    return None if row is None else row.lower
+
+
+def _upper(row: Figure | Comparison | None) -> float | None:
+    return None if row is None else row.upper
 
 
 def _interval(lower: float | None, upper: float | None, sign: str = "") -> str:
