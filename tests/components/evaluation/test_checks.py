@@ -12,9 +12,9 @@ from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.artifacts import ArtifactType, Manifest
 from dermrobust.components.evaluation.adaptive import AdaptiveLoss
 from dermrobust.components.evaluation.checks import Check
+from dermrobust.components.evaluation.leakage import Leakage, NearDuplicate
 from dermrobust.components.evaluation.probes import HEALTH_SCHEMA, LARGE, MORE_RESTARTS, MORE_STEPS, PROBES_SCHEMA
 from dermrobust.components.examples import Split
-from dermrobust.components.leakage.splits import Leakage, NearDuplicate
 from dermrobust.components.measure.checks.evidence import Evidence
 from dermrobust.components.measure.checks.running import run_checks
 
@@ -78,7 +78,7 @@ SOUND = Evidence(
     health={"a": health()},
     stored=[{"model": "a", "attack": "pgd", "epsilon": 1.0, "images": IMAGES, "outside": 0, "farthest": 1.0}],
     manifests={"a": MANIFEST},
-    leakage=Leakage(shared_lesions=(), near_duplicates=(), images={Split.TRAIN: 900, Split.TEST: 100}),
+    leakage=Leakage(shared_groups=(), near_duplicates=(), images={Split.TRAIN: 900, Split.TEST: 100}),
     losses=(),
 )
 
@@ -111,7 +111,7 @@ def copies(count: int, split: Split = Split.TEST) -> Leakage:
         )
         for index in range(count)
     ]
-    return Leakage(shared_lesions=(), near_duplicates=tuple(found), images={Split.TRAIN: 900, Split.TEST: 100})
+    return Leakage(shared_groups=(), near_duplicates=tuple(found), images={Split.TRAIN: 900, Split.TEST: 100})
 
 
 def loss(transferred: float, adaptive: float, epsilon: float = 1.0) -> AdaptiveLoss:
@@ -154,7 +154,7 @@ def test_sound_evidence_passes_every_check() -> None:
         ({"leakage": copies(1)}, {"leakage": "warn"}),
         ({"leakage": copies(2)}, {"leakage": "fail"}),
         ({"leakage": copies(2, Split.VALIDATION)}, {"leakage": "warn"}),
-        ({"leakage": copies(0).model_copy(update={"shared_lesions": ("HAM_1",)})}, {"leakage": "fail"}),
+        ({"leakage": copies(0).model_copy(update={"shared_groups": ("HAM_1",)})}, {"leakage": "fail"}),
         ({"leakage": copies(0).model_copy(update={"images": {Split.TEST: 100}})}, {"leakage": "warn"}),
     ],
 )
