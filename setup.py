@@ -47,7 +47,7 @@ setup(
     license_files=["LICENSE"],
     packages=packages(),
     package_dir={NAME: NAME, **{f"{NAME}.{layer}": layer for layer in LAYERS}},
-    package_data={NAME: ["py.typed"], f"{NAME}.components.report": ["templates/*"]},
+    package_data={NAME: ["py.typed"], f"{NAME}.pipeline.report": ["templates/*", "templates/panels/*"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.21,<2.22",

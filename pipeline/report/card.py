@@ -16,9 +16,10 @@ from markupsafe import Markup, escape
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.rows import Figure
 from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
-from dermrobust.pipeline.report import fairness, wording
+from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.report.headline import headline
 from dermrobust.pipeline.report.lineage import Lineage, ModelRecord
+from dermrobust.pipeline.report.panels import groups
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _Line = tuple[str, ...]
@@ -84,7 +85,7 @@ def figure(found: Figure | None) -> str:
 
 
 def _conditions(evaluation: Evaluation) -> list[tuple[str, str, float]]:
-    return [(heading.label, attack, epsilon) for heading, attack, epsilon in fairness.columns(evaluation)]
+    return [(heading.label, attack, epsilon) for heading, attack, epsilon in groups.columns(evaluation)]
 
 
 def _overall(evaluation: Evaluation, model: str) -> list[_Line]:
@@ -114,7 +115,7 @@ def _by_class(evaluation: Evaluation, model: str) -> list[_Line]:
 
 
 def _groups(evaluation: Evaluation, model: str, crossed: bool) -> list[_Line]:
-    names = [name for name in fairness.patient_slices(evaluation) if ("," in name) == crossed]
+    names = [name for name in groups.patient_slices(evaluation) if ("," in name) == crossed]
     return [_slice_line(evaluation, model, name, name.replace("=", ": ")) for name in names]
 
 

@@ -1,58 +1,50 @@
-"""The page: one HTML file that needs no network."""
+"""Report as one HTML file that needs no network."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from dermrobust.components.evaluation.checks import Check
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.pipeline.report import boards, charts, colors, wording
-from dermrobust.pipeline.report.clinic import clinic
-from dermrobust.pipeline.report.corruptions import corruption_board, corruption_charts, severity_choice
-from dermrobust.pipeline.report.fairness import fairness, gaps
-from dermrobust.pipeline.report.gallery import gallery
 from dermrobust.pipeline.report.headline import headline
-from dermrobust.pipeline.report.heatmap import heatmap
 from dermrobust.pipeline.report.lineage import Lineage
-from dermrobust.pipeline.report.matrix import matrix
-from dermrobust.pipeline.report.robustness import robustness_chart, robustness_choices, robustness_table
+from dermrobust.pipeline.report.panel import ReportPanel
+from dermrobust.pipeline.report.registry import PANELS
 
 TEMPLATES = Path(__file__).parent / "templates"
-_ORDER = {"fail": 0, "warn": 1, "pass": 2}
 
 
 def render_page(evaluation: Evaluation, lineage: Lineage) -> str:
-    """Return the report of an evaluation as an HTML page."""
-    return render(
-        "report.html",
-        evaluation=evaluation,
-        about=evaluation.about,
-        lineage=lineage,
-        headline=headline(evaluation),
-        matrix=matrix(evaluation),
-        heatmap=heatmap(evaluation),
-        curve_choices=robustness_choices(evaluation),
-        curves=_curves(evaluation),
-        gallery=gallery(evaluation),
-        fairness=fairness(evaluation),
-        gaps=gaps(evaluation, evaluation.candidate),
-        clinic=clinic(evaluation),
-        corruptions=corruption_board(evaluation) if evaluation.corruptions else None,
-        corruption_charts=corruption_charts(evaluation),
-        severity_choice=severity_choice(evaluation),
-        checks=ordered(evaluation.checks),
-    )
+    """Return the report of an evaluation as an HTML page: every registered panel, in the order of the registry."""
+    about = evaluation.about
+    shared = {
+        "evaluation": evaluation,
+        "about": about,
+        "lineage": lineage,
+        "headline": headline(evaluation),
+        "norm": about.norm,
+        "smallest": about.min_slice_size,
+    }
+    panels = []
+    for name in PANELS.names:
+        panel: ReportPanel = PANELS.resolve(name)
+        content = _template(panel.template).render(**shared, **panel.values(evaluation, lineage))
+        title = panel.title.format(subject=about.task.subject.capitalize())
+        # The template has escaped its values; escaping the section again would show its tags.
+        panels.append({"id": name, "title": title, "content": Markup(content)})
+    return render("report.html", panels=panels, **shared)
 
 
-def ordered(checks: tuple[Check, ...] | None) -> tuple[Check, ...]:
-    """Return checks with those that failed first."""
-    return tuple(sorted(checks or (), key=lambda check: (_ORDER[check.status], check.name, check.model or "")))
+def _template(source: str) -> Template:
+    """Return the template of a panel: a file, or Jinja source."""
+    if "{" in source or "<" in source:
+        return _environment().from_string(source)
+    return _environment().get_template(f"panels/{source}")
 
 
 def render(template: str, **values: Any) -> str:
@@ -87,16 +79,3 @@ def _environment() -> Environment:
 def _asset(name: str) -> Markup:
     """Return a file of ours as it is: style and script hold no value of an evaluation."""
     return Markup((TEMPLATES / name).read_text(encoding="utf-8"))
-
-
-def _curves(evaluation: Evaluation) -> list[Mapping[str, Any]]:
-    choices = robustness_choices(evaluation)
-    return [
-        {
-            "keys": keys,
-            "chart": robustness_chart(evaluation, keys["metric"], keys["attack"]),
-            "table": robustness_table(evaluation, keys["metric"], keys["attack"]),
-            "first": all(keys[choice.name] == choice.first for choice in choices),
-        }
-        for keys in boards.combinations(choices)
-    ]

@@ -14,7 +14,7 @@ from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.pipeline.report import colors
 from dermrobust.pipeline.report.charts import COLORS, Point, Series, line_chart, look
 from dermrobust.pipeline.report.images import triptych
-from dermrobust.pipeline.report.robustness import robustness_chart
+from dermrobust.pipeline.report.panels.curve import robustness_chart
 from tests.pipeline.report.evaluations import png
 
 

@@ -12,8 +12,11 @@ import pytest
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.evaluation.reading import Evaluation, read_evaluation
 from dermrobust.pipeline.report.headline import headline
-from dermrobust.pipeline.report.html import ordered, render_page
+from dermrobust.pipeline.report.html import render_page
 from dermrobust.pipeline.report.lineage import Lineage
+from dermrobust.pipeline.report.panel import ReportPanel
+from dermrobust.pipeline.report.panels.checks import ordered
+from dermrobust.pipeline.report.registry import PANELS
 from tests.pipeline.report.evaluations import MODELS, blessing, check_rows, write_evaluation
 
 
@@ -118,3 +121,16 @@ def test_a_refusal_counts_the_thresholds_that_were_missed(evaluation: Evaluation
     held, missed, small = evaluation.blessing.thresholds
     worse = evaluation.blessing.model_copy(update={"thresholds": (missed, missed, held, small)})
     assert "misses 2 of 3 thresholds" in headline(replace(evaluation, blessing=worse)).sentence
+
+
+NEW = ReportPanel("Number of {subject}s", "<p>{{ about.groups }} of them</p>")
+
+
+def test_a_new_panel_is_one_registered_object(
+    evaluation: Evaluation, lineage: Lineage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(PANELS.entries, dict)
+    monkeypatch.setitem(PANELS.entries, "number", f"{__name__}:NEW")
+    page = render_page(evaluation, lineage)
+    assert '<a href="#number">Number of Lesions</a>' in page
+    assert "<p>1494 of them</p>" in page

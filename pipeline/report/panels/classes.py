@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.report.boards import (
@@ -15,7 +18,9 @@ from dermrobust.pipeline.report.boards import (
     epsilon_choice,
     model_choice,
 )
-from dermrobust.pipeline.report.matrix import attack_columns
+from dermrobust.pipeline.report.lineage import Lineage
+from dermrobust.pipeline.report.panel import ReportPanel
+from dermrobust.pipeline.report.panels.attacks import attack_columns
 
 
 def heatmap(evaluation: Evaluation) -> Board:
@@ -54,3 +59,10 @@ def _class_heading(evaluation: Evaluation, name: str) -> Heading:
     task = evaluation.about.task
     remarks = (task.class_title(name), "malignant" if name in task.malignant else "")
     return Heading(name, name, ", ".join(remark for remark in remarks if remark))
+
+
+def _values(evaluation: Evaluation, lineage: Lineage) -> Mapping[str, Any]:
+    return {"heatmap": heatmap(evaluation)}
+
+
+PANEL = ReportPanel("{subject} classes", "classes.html", _values)

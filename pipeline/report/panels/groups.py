@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.schemas import OVERALL
 from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
@@ -16,6 +19,8 @@ from dermrobust.pipeline.report.boards import (
     metric_choice,
     model_choice,
 )
+from dermrobust.pipeline.report.lineage import Lineage
+from dermrobust.pipeline.report.panel import ReportPanel
 
 
 def fairness(evaluation: Evaluation) -> Board:
@@ -94,3 +99,10 @@ def gaps(evaluation: Evaluation, model: str, metric: str = "accuracy") -> list[t
                     (evaluation.about.task.slice_title(feature), heading.label, named[best] - named[worst], worst, best)
                 )
     return found
+
+
+def _values(evaluation: Evaluation, lineage: Lineage) -> Mapping[str, Any]:
+    return {"fairness": fairness(evaluation), "gaps": gaps(evaluation, evaluation.candidate)}
+
+
+PANEL = ReportPanel("Groups of patients", "groups.html", _values)

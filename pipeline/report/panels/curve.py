@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.rows import Figure
 from dermrobust.components.evaluation.schemas import OVERALL
 from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
 from dermrobust.pipeline.report import wording
-from dermrobust.pipeline.report.boards import Board, Choice, Heading, Option, Panel, Row, key, metric_choice
+from dermrobust.pipeline.report.boards import (
+    Board,
+    Choice,
+    Heading,
+    Option,
+    Panel,
+    Row,
+    combinations,
+    key,
+    metric_choice,
+)
 from dermrobust.pipeline.report.charts import LineChart, Point, Series, line_chart
+from dermrobust.pipeline.report.lineage import Lineage
+from dermrobust.pipeline.report.panel import ReportPanel
 
 
 def robustness_choices(evaluation: Evaluation) -> tuple[Choice, ...]:
@@ -57,3 +72,23 @@ def _points(evaluation: Evaluation, cells: tuple[Figure | None, ...]) -> tuple[P
         for x, cell in zip(budgets, cells, strict=True)
         if cell
     )
+
+
+def _curves(evaluation: Evaluation) -> list[Mapping[str, Any]]:
+    choices = robustness_choices(evaluation)
+    return [
+        {
+            "keys": keys,
+            "chart": robustness_chart(evaluation, keys["metric"], keys["attack"]),
+            "table": robustness_table(evaluation, keys["metric"], keys["attack"]),
+            "first": all(keys[choice.name] == choice.first for choice in choices),
+        }
+        for keys in combinations(choices)
+    ]
+
+
+def _values(evaluation: Evaluation, lineage: Lineage) -> Mapping[str, Any]:
+    return {"curves": _curves(evaluation), "curve_choices": robustness_choices(evaluation)}
+
+
+PANEL = ReportPanel("Robustness curve", "curve.html", _values)

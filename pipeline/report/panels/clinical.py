@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
 from dermrobust.pipeline.report import wording
@@ -16,6 +19,8 @@ from dermrobust.pipeline.report.boards import (
     key,
     model_choice,
 )
+from dermrobust.pipeline.report.lineage import Lineage
+from dermrobust.pipeline.report.panel import ReportPanel
 
 
 def clinic(evaluation: Evaluation) -> Board:
@@ -50,3 +55,10 @@ def _heading(evaluation: Evaluation, metric: str) -> Heading:
     if metric == "critical_sensitivity":
         note = f"at specificity {evaluation.about.specificity:g}; {note}"
     return Heading(metric, shown.label, note)
+
+
+def _values(evaluation: Evaluation, lineage: Lineage) -> Mapping[str, Any]:
+    return {"clinic": clinic(evaluation)}
+
+
+PANEL = ReportPanel("Clinical figures", "clinical.html", _values)

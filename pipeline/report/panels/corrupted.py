@@ -5,8 +5,9 @@ The scheme is that of Hendrycks and Dietterich 2019 (arXiv 1903.12261).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.rows import Corruption, Figure
@@ -24,6 +25,8 @@ from dermrobust.pipeline.report.boards import (
     model_choice,
 )
 from dermrobust.pipeline.report.charts import LineChart, Point, Series, line_chart
+from dermrobust.pipeline.report.lineage import Lineage
+from dermrobust.pipeline.report.panel import ReportPanel
 
 MEAN = "mean"
 _Found = dict[tuple[str, str, int, str], Figure]
@@ -129,3 +132,14 @@ def _names(evaluation: Evaluation) -> list[str]:
 
 def _metrics(evaluation: Evaluation) -> list[str]:
     return list(dict.fromkeys(row.metric for row in _rows(evaluation)))
+
+
+def _values(evaluation: Evaluation, lineage: Lineage) -> Mapping[str, Any]:
+    return {
+        "corruptions": corruption_board(evaluation) if evaluation.corruptions else None,
+        "corruption_charts": corruption_charts(evaluation),
+        "severity_choice": severity_choice(evaluation),
+    }
+
+
+PANEL = ReportPanel("Image corruptions", "corrupted.html", _values)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.rows import Flip
 from dermrobust.pipeline.report.boards import Choice, Option
 from dermrobust.pipeline.report.images import Triptych, triptych
+from dermrobust.pipeline.report.lineage import Lineage
+from dermrobust.pipeline.report.panel import ReportPanel
 
 BUDGET = 3_000_000
 """Characters that all images of a page may take; a report is to stay below 5 MB."""
@@ -87,3 +91,10 @@ def _filters(evaluation: Evaluation, exhibits: list[Exhibit]) -> tuple[Choice, .
         for name, label, values in columns
     )
     return (*named, Choice("kind", "What happened", (Option("", "all"), *kinds), ""))
+
+
+def _values(evaluation: Evaluation, lineage: Lineage) -> Mapping[str, Any]:
+    return {"gallery": gallery(evaluation)}
+
+
+PANEL = ReportPanel("Gallery of flips", "flips.html", _values)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.schemas import OVERALL
 from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.report.boards import Board, Heading, Panel, Row, combinations, epsilon_choice, metric_choice
+from dermrobust.pipeline.report.lineage import Lineage
+from dermrobust.pipeline.report.panel import ReportPanel
 
 
 def matrix(evaluation: Evaluation) -> Board:
@@ -39,3 +44,10 @@ def _role(evaluation: Evaluation, model: str) -> str:
     gated = None if evaluation.blessing is None else evaluation.candidate
     roles = {evaluation.about.baseline: "baseline", gated: "candidate"}
     return roles.get(model, "")
+
+
+def _values(evaluation: Evaluation, lineage: Lineage) -> Mapping[str, Any]:
+    return {"matrix": matrix(evaluation)}
+
+
+PANEL = ReportPanel("Models under attack", "attacks.html", _values)

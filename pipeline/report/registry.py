@@ -1,0 +1,25 @@
+"""Registry of the report's panels, in the order of the page."""
+
+from __future__ import annotations
+
+from dermrobust.attacks.plugins import Registry
+
+_HERE = "dermrobust.pipeline.report.panels"
+
+PANELS = Registry(
+    "panel",
+    {
+        "verdict": f"{_HERE}.verdict:PANEL",
+        "attacks": f"{_HERE}.attacks:PANEL",
+        "classes": f"{_HERE}.classes:PANEL",
+        "curve": f"{_HERE}.curve:PANEL",
+        "flips": f"{_HERE}.flips:PANEL",
+        "groups": f"{_HERE}.groups:PANEL",
+        "clinical": f"{_HERE}.clinical:PANEL",
+        "compared": f"{_HERE}.compared:PANEL",
+        "corrupted": f"{_HERE}.corrupted:PANEL",
+        "checks": f"{_HERE}.checks:PANEL",
+        "lineage": f"{_HERE}.lineage:PANEL",
+        "signed": f"{_HERE}.signed:PANEL",
+    },
+)
