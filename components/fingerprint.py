@@ -60,17 +60,12 @@ def source_digest(module: str) -> str:
         name = waiting.pop()
         if name in sources or name.rpartition(".")[2] == _REGISTRY:
             continue
-        source = _source(name)
-        if source is not None:
+        path = _source_path(name)
+        if path is not None:
+            source = _read(path)
             sources[name] = source.digest
             waiting.extend(source.imports)
     return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
-
-
-def forget_sources() -> None:
-    """Drop the digests that this process has computed, so that edited files are read again."""
-    source_digest.cache_clear()
-    _source.cache_clear()
 
 
 @dataclass(frozen=True)
@@ -81,12 +76,9 @@ class _Source:
     imports: tuple[str, ...]
 
 
-# Most modules belong to the closure of several components; parsing dominates, so each is parsed once.
+# Most modules are used by several components, and parsing takes most of the time, so each is parsed once.
 @functools.cache
-def _source(module: str) -> _Source | None:
-    path = _source_path(module)
-    if path is None:
-        return None
+def _read(path: Path) -> _Source:
     tree = _without_docstrings(ast.parse(path.read_bytes()))
     return _Source(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(_project_imports(tree)))
 

@@ -2,8 +2,6 @@
 
 import ast
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from pydantic import Field
@@ -19,8 +17,8 @@ from dermrobust.components.measure.component import EVALUATE
 from dermrobust.components.predict.component import PREDICT
 from dermrobust.components.preprocess.component import PREPROCESS
 from dermrobust.components.train.component import TRAIN, TrainParams
+from tests.conftest import Edit
 
-Edit = Callable[[str, str, str], None]
 REAL = (INGEST, PREPROCESS, TRAIN, AUGMENT, PREDICT, EVALUATE, EXPORT)
 
 
@@ -37,34 +35,6 @@ def component(name: str = "sample", executor: str = "dermrobust.components.stora
 
 def artifact(digest: str, fingerprint_: str = "f", uri: str = "/u") -> Artifact:
     return Artifact(ArtifactType.MODEL, fingerprint_, digest, uri)
-
-
-@pytest.fixture
-def fresh() -> Iterator[None]:
-    """Digests of sources and versions are remembered for a process; tests change what they are made from."""
-    fingerprints.forget_sources()
-    fingerprints.library_versions.cache_clear()
-    yield
-    fingerprints.forget_sources()
-    fingerprints.library_versions.cache_clear()
-
-
-@pytest.fixture
-def edit(fresh: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Edit:
-    """A function that gives a module of the project another source, as far as fingerprints see."""
-    real = fingerprints._source_path
-
-    def edit(module: str, change: str, replacement: str) -> None:
-        path = real(module)
-        assert path is not None
-        source = path.read_text()
-        assert re.search(change, source)
-        edited = tmp_path / f"{module}.py"
-        edited.write_text(re.sub(change, replacement, source, count=1))
-        monkeypatch.setattr(fingerprints, "_source_path", lambda name: edited if name == module else real(name))
-        fingerprints.forget_sources()
-
-    return edit
 
 
 def test_it_is_the_same_for_the_same() -> None:
