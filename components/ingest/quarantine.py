@@ -1,4 +1,4 @@
-"""Records that cannot be used: kept with their reason, counted, and tolerated up to a share."""
+"""Quarantine: a table of the records that cannot be used, with their reasons, and the limit on their number."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SCHEMA = pa.schema([("id", pa.string()), ("reason", pa.string()), ("detail", pa
 
 @dataclass(frozen=True)
 class QuarantinedRecord:
-    """A record's id, why it cannot be used, and what exactly was found."""
+    """Id of a record that cannot be used, kind of the problem, and what exactly was found."""
 
     id: str
     reason: Reason
@@ -41,19 +41,19 @@ def check(records: Sequence[QuarantinedRecord], total: int, max_bad_fraction: fl
     """Refuse a data set of which too much is unusable.
 
     Raises:
-        UserError: more than `max_bad_fraction` of all records are bad; it tells the five commonest reasons.
+        UserError: more than `max_bad_fraction` of all records are bad; the message lists the five commonest reasons.
     """
     if total == 0:
         raise UserError("ingest: the metadata has no rows; there is nothing to ingest")
-    share = len(records) / total
-    if share <= max_bad_fraction:
+    fraction = len(records) / total
+    if fraction <= max_bad_fraction:
         return
     lines = [f"  {count:6d}  {text}" for text, count in _commonest(records)]
     raise UserError(
-        f"ingest: {len(records)} of {total} records ({share:.1%}) cannot be used; at most "
+        f"ingest: {len(records)} of {total} records ({fraction:.1%}) cannot be used; at most "
         f"max_bad_fraction = {max_bad_fraction:.1%} may be. The commonest reasons:\n"
         + "\n".join(lines)
-        + "\nMend the data, or raise ingest.max_bad_fraction."
+        + "\nCorrect the data, or raise ingest.max_bad_fraction."
     )
 
 

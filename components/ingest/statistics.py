@@ -202,9 +202,9 @@ def _differences(
 ) -> Iterable[tuple[str, str]]:
     numeric = feature.WhichOneof("stats") == "num_stats"
     stats = feature.num_stats if numeric else feature.string_stats
-    share = stats.common_stats.num_non_missing / total
-    if share < wanted.presence.min_fraction:
-        yield "missing_values", f"present in {share:.1%} of the images, {wanted.presence.min_fraction:.0%} are needed"
+    present = stats.common_stats.num_non_missing / total
+    if present < wanted.presence.min_fraction:
+        yield "missing_values", f"present in {present:.1%} of the images, {wanted.presence.min_fraction:.0%} are needed"
     if numeric and stats.common_stats.num_non_missing:
         domain = wanted.float_domain
         if feature.num_stats.min < domain.min:

@@ -33,7 +33,7 @@ def number(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def directions(rng: np.random.Generator, count: int) -> tuple[Field, Field]:
-    """Cosines and sines [count] of random angles, by the rational parametrisation of the circle."""
+    """Cosines and sines [count] of random angles, by the rational parametrization of the circle."""
     t = uniform(rng, -1.0, 1.0, count)
     sign = np.sign(uniform(rng, -1.0, 1.0, count))
     return sign * (1.0 - t * t) / (1.0 + t * t), sign * 2.0 * t / (1.0 + t * t)
@@ -41,7 +41,7 @@ def directions(rng: np.random.Generator, count: int) -> tuple[Field, Field]:
 
 @lru_cache(maxsize=8)
 def image_grid(height: int, width: int) -> tuple[Field, Field]:
-    """Pixel centres x, y [height, width]; y runs over (-1, 1) whatever the size, pixels are square."""
+    """Pixel centers x, y [height, width]; y runs over (-1, 1) whatever the size, pixels are square."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     x = (2.0 * x + np.float32(1 - width)) / np.float32(height)
     y = (2.0 * y + np.float32(1 - height)) / np.float32(height)
@@ -55,9 +55,9 @@ def smoothstep(x: Field, low: float, high: float) -> Field:
     return t * t * (np.float32(3.0) - 2.0 * t)
 
 
-def blend(canvas: Field, colour: Field | tuple[float, float, float], alpha: Field) -> None:
-    """Lay `colour` ([3] or [3, height, width]) over `canvas` [3, height, width] in place, `alpha` [height, width]."""
-    paint = np.asarray(colour, dtype=np.float32)
+def blend(canvas: Field, color: Field | tuple[float, float, float], alpha: Field) -> None:
+    """Lay `color` ([3] or [3, height, width]) over `canvas` [3, height, width] in place, `alpha` [height, width]."""
+    paint = np.asarray(color, dtype=np.float32)
     if paint.ndim == 1:
         paint = paint[:, None, None]
     canvas += alpha * (paint - canvas)
@@ -86,13 +86,13 @@ def _cells(t: Field) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Field]
     return cell, (cell + 1) % _LATTICE, fraction * fraction * (np.float32(3.0) - 2.0 * fraction)
 
 
-def spots(u: Field, v: Field, centres: tuple[Field, Field], radii: Field, hardness: float) -> Field:
+def spots(u: Field, v: Field, centers: tuple[Field, Field], radii: Field, hardness: float) -> Field:
     """Union [height, width] in [0, 1] of round spots; `hardness` 1 is a soft bump, more is flatter with a firm rim.
 
-    `centres` is two arrays [n], `radii` is [n], all in the units of `u` and `v`.
+    `centers` is two arrays [n], `radii` is [n], all in the units of `u` and `v`.
     """
-    du = u - centres[0][:, None, None]
-    dv = v - centres[1][:, None, None]
+    du = u - centers[0][:, None, None]
+    dv = v - centers[1][:, None, None]
     inverse = (1.0 / (radii * radii))[:, None, None]
     nearness = np.float32(1.0) - np.min((du * du + dv * dv) * inverse, axis=0)
     union: Field = np.clip(nearness * np.float32(hardness), 0.0, 1.0)

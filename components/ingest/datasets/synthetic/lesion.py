@@ -1,4 +1,4 @@
-"""The body of a lesion: its place in the photograph, its outline and its colours."""
+"""The body of a lesion: its place in the photograph, its outline and its colors."""
 
 from __future__ import annotations
 
@@ -98,27 +98,27 @@ def _depth(traits: Traits, rng: np.random.Generator, u: Field, v: Field, broad: 
     return distance
 
 
-def body_colour(traits: Traits, rng: np.random.Generator, view: LesionView) -> Field:
-    """Colour [3, height, width] of the lesion without structures, in [0, 1]."""
+def body_color(traits: Traits, rng: np.random.Generator, view: LesionView) -> Field:
+    """Color [3, height, width] of the lesion without structures, in [0, 1]."""
     cosine, sine = directions(rng, 2)
     tilt = view.u * cosine[0] + view.v * sine[0]
     pigment = np.float32(traits.darkness) + np.float32(0.35 * traits.asymmetry) * tilt
     pigment += np.float32(0.55 * traits.variegation) * view.broad[0] + np.float32(0.1) * view.fine[0]
-    colour = _ramp(_BROWNS, pigment)
+    color = _ramp(_BROWNS, pigment)
     red_tilt = np.float32(0.4 * traits.asymmetry) * (view.u * cosine[1] + view.v * sine[1])
     blood = np.float32(traits.redness) + np.float32(0.6 * traits.variegation) * view.broad[1] + red_tilt
     blood = np.clip(blood, 0.0, 1.0) if traits.redness < 0.85 else np.clip(blood, 0.85, 1.0)
-    colour += blood * (_ramp(_REDS, pigment) - colour)
+    color += blood * (_ramp(_REDS, pigment) - color)
     wax = np.clip(np.float32(traits.waxiness) * (np.float32(0.55) + np.float32(0.5) * view.broad[2]), 0.0, 1.0)
-    colour += wax * (_WAX - colour)
-    return colour
+    color += wax * (_WAX - color)
+    return color
 
 
 def _ramp(stops: tuple[tuple[float, float, float], ...], position: Field) -> Field:
-    """Piecewise linear colours [3, height, width]; `position` 0 is the first stop, 1 the last."""
+    """Piecewise linear colors [3, height, width]; `position` 0 is the first stop, 1 the last."""
     scaled = position * np.float32(len(stops) - 1)
     table = np.array(stops, dtype=np.float32)[:, :, None, None]
-    colour = np.broadcast_to(table[0], (3, *position.shape)).copy()
+    color = np.broadcast_to(table[0], (3, *position.shape)).copy()
     for i in range(len(stops) - 1):
-        colour += np.clip(scaled - np.float32(i), 0.0, 1.0) * (table[i + 1] - table[i])
-    return colour
+        color += np.clip(scaled - np.float32(i), 0.0, 1.0) * (table[i + 1] - table[i])
+    return color

@@ -1,4 +1,4 @@
-"""The invented patients: a population of lesions and photographs with the proportions of HAM10000.
+"""Population of drawn lesions and photographs with the proportions of HAM10000.
 
 Counts, repeated photographs and class proportions follow Tschandl et al. 2018 (arXiv 1803.10417): 10,015 images of
 7,470 lesions. Ages, sexes and sites are plausible for the diagnosis, not copied from anyone.
@@ -24,7 +24,7 @@ _SHUFFLE_STREAM = 2**63
 
 @dataclass(frozen=True)
 class SyntheticRecord:
-    """One photograph: who and what it shows, and the two seeds from which it is drawn.
+    """Description of one photograph: patient, lesion, and the two seeds from which it is drawn.
 
     Attributes:
         image_id: unique, `SYN_0000123`.
@@ -33,7 +33,7 @@ class SyntheticRecord:
         age: years, a multiple of 5, or None where unknown.
         sex: male, female or unknown.
         localization: body site in the words of HAM10000.
-        lesion_seed: what belongs to lesion and patient (shape, colours, skin), in [0, 2**63).
+        lesion_seed: what belongs to lesion and patient (shape, colors, skin), in [0, 2**63).
         image_seed: what belongs to the photograph (framing, light, hair, noise), in [0, 2**63).
     """
 
@@ -50,7 +50,7 @@ class SyntheticRecord:
 @dataclass(frozen=True)
 class _ClassProfile:
     images: int  # of the 10,015 of HAM10000
-    repeats: tuple[float, float, float, float]  # share of lesions with 1, 2, 3, 4 images
+    repeats: tuple[float, float, float, float]  # fraction of lesions with 1, 2, 3, 4 images
     age_mean: float
     age_deviation: float
     male_share: float
@@ -120,7 +120,7 @@ _HAM10000_IMAGES = sum(profile.images for profile in _PROFILES.values())
 def sample_population(count: int, seed: int) -> list[SyntheticRecord]:
     """Draw `count` photographs in random order; the same (count, seed) gives the same list.
 
-    A lesion hangs on (seed, class, its number in the class) alone, so a larger population repeats the lesions of a
+    A lesion depends on (seed, class, its number in the class) alone, so a larger population repeats the lesions of a
     smaller one (under other ids) and adds to them.
 
     Raises:

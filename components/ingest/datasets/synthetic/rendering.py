@@ -1,6 +1,6 @@
-"""Procedural dermatoscopic images: a stand-in for HAM10000 that needs no download and harms no one's privacy.
+"""Procedural dermatoscopic images: a substitute for HAM10000 without download and without patients.
 
-They teach nothing about disease. They have what the pipeline must cope with: seven unequal classes that can be
+They show nothing about disease, but what a pipeline has to handle: seven unequal classes that can be
 mistaken for each other, several photographs of one lesion, hair, ruler marks and uneven light.
 """
 
@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from dermrobust.components.ingest.datasets.synthetic.artefacts import draw_artefacts, sensor_noise
 from dermrobust.components.ingest.datasets.synthetic.fields import Field, blend, generator
-from dermrobust.components.ingest.datasets.synthetic.lesion import body_colour, photograph_coordinates, view_lesion
+from dermrobust.components.ingest.datasets.synthetic.image_artifacts import draw_image_artifacts, sensor_noise
+from dermrobust.components.ingest.datasets.synthetic.lesion import body_color, photograph_coordinates, view_lesion
 from dermrobust.components.ingest.datasets.synthetic.population import SyntheticRecord
 from dermrobust.components.ingest.datasets.synthetic.skin import draw_skin, light
 from dermrobust.components.ingest.datasets.synthetic.structures import draw_structures
@@ -25,14 +25,14 @@ _MIN_SIDE = 8
 
 
 class _Stream(IntEnum):
-    """Random streams: a step that draws more or fewer numbers leaves the other steps as they were."""
+    """Random streams of the steps: one that draws more numbers changes nothing in the others."""
 
     TRAITS = 0
     SHAPE = 1
-    COLOUR = 2
+    COLOR = 2
     SKIN = 3
     CAMERA = 4
-    ARTEFACTS = 5
+    IMAGE_ARTIFACTS = 5
     LIGHT = 6
     SENSOR = 7
 
@@ -40,7 +40,7 @@ class _Stream(IntEnum):
 def render(record: SyntheticRecord, height: int = 75, width: int = 100) -> npt.NDArray[np.uint8]:
     """Draw the photograph of `record`: uint8 [height, width, 3], sRGB.
 
-    The pixels hang on (dx, lesion_seed, image_seed, height, width) alone, and are the same on every processor. Other
+    The pixels depend on (dx, lesion_seed, image_seed, height, width) alone, and are the same on every processor. Other
     sizes show the same scene, but for the noise of the sensor; the height always spans the same piece of skin.
 
     Raises:
@@ -49,7 +49,7 @@ def render(record: SyntheticRecord, height: int = 75, width: int = 100) -> npt.N
     if min(height, width) < _MIN_SIDE:
         raise ValueError(f"synthetic: an image needs at least {_MIN_SIDE} x {_MIN_SIDE} pixels, got {height} x {width}")
     canvas = _scene(record, height, width)
-    draw_artefacts(canvas, record.image_seed, _Stream.ARTEFACTS)
+    draw_image_artifacts(canvas, record.image_seed, _Stream.IMAGE_ARTIFACTS)
     light(canvas, record.image_seed, _Stream.LIGHT)
     sensor_noise(canvas, record.image_seed, _Stream.SENSOR)
     pixels = np.rint(np.clip(canvas, 0.0, 1.0) * np.float32(255.0)).astype(np.uint8)
@@ -70,9 +70,9 @@ def _scene(record: SyntheticRecord, height: int, width: int) -> Field:
     u, v = photograph_coordinates(generator(record.image_seed, _Stream.CAMERA), height, width)
     canvas, skin_darkness = draw_skin(generator(seed, _Stream.SKIN), u, v)
     view = view_lesion(traits, generator(seed, _Stream.SHAPE), u, v)
-    colour = body_colour(traits, generator(seed, _Stream.COLOUR), view)
+    color = body_color(traits, generator(seed, _Stream.COLOR), view)
     # Pigment of the skin darkens the lesion too, but less than the skin.
-    colour *= np.float32(1.0 - 0.3 * skin_darkness)
-    blend(canvas, colour, np.float32(traits.opacity) * view.inside)
+    color *= np.float32(1.0 - 0.3 * skin_darkness)
+    blend(canvas, color, np.float32(traits.opacity) * view.inside)
     draw_structures(canvas, view, seed, traits)
     return canvas

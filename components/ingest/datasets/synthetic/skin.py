@@ -41,7 +41,7 @@ def draw_skin(rng: np.random.Generator, u: Field, v: Field) -> tuple[Field, floa
 
 
 def light(canvas: Field, image_seed: int, stream: int) -> None:
-    """Apply exposure, colour temperature, gradient and vignette of one photograph to `canvas` in place."""
+    """Apply exposure, color temperature, gradient and vignette of one photograph to `canvas` in place."""
     rng = generator(image_seed, stream)
     height, width = canvas.shape[1:]
     x, y = image_grid(height, width)

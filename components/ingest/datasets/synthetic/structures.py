@@ -91,7 +91,7 @@ def _cysts(canvas: Field, view: LesionView, rng: np.random.Generator, traits: Tr
 
 
 def _nests(canvas: Field, view: LesionView, rng: np.random.Generator, traits: Traits) -> None:
-    """Blue-grey ovoid nests and leaf-like areas, mostly in the outer half."""
+    """Blue-gray ovoid nests and leaf-like areas, mostly in the outer half."""
     count = 2 + int(rng.random() * 6)
     warp = np.float32(0.12)
     u, v = view.u + warp * view.broad[2], view.v * np.float32(1.25) + warp * view.broad[3]
@@ -151,8 +151,8 @@ def _lacunae(canvas: Field, view: LesionView, rng: np.random.Generator, traits: 
     blend(canvas, (0.80, 0.52, 0.56), np.float32(0.6 * traits.lacunae) * view.inside)
     lagoons = spots(view.u, view.v, _scatter(rng, count, 0.0, 0.85), uniform(rng, 0.2, 0.34, count), 3.0)
     tone = number(rng, 0.0, 1.0)
-    colour = (0.66 - 0.36 * tone, 0.08, 0.14 + 0.14 * tone)
-    blend(canvas, colour, np.float32(min(0.95, traits.lacunae)) * lagoons * _covered(view))
+    color = (0.66 - 0.36 * tone, 0.08, 0.14 + 0.14 * tone)
+    blend(canvas, color, np.float32(min(0.95, traits.lacunae)) * lagoons * _covered(view))
 
 
 def _patch(canvas: Field, view: LesionView, rng: np.random.Generator, traits: Traits) -> None:

@@ -1,4 +1,4 @@
-"""What a lesion is like: strengths of its dermatoscopic features, drawn from its class with real ambiguity."""
+"""Traits of a lesion: strengths of its dermatoscopic features, drawn from its class with real ambiguity."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ _AMBIGUITY: dict[str, float] = {
     "vasc": 0.42,
     "df": 0.38,
 }
-"""Largest share that the look of another class can have in a lesion: the knob for the difficulty.
+"""Largest fraction of another class's traits in a lesion: the parameter that sets the difficulty.
 
 With these values `small_resnet` at 32 pixels reaches a balanced accuracy of 0.77 to 0.91 (mean 0.85 of
 7 runs: 2,400 images split by lesion, 20 epochs), and PGD-20 at 4/255 leaves less than 0.12 of it. Much of the spread

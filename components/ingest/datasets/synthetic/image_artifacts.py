@@ -1,4 +1,4 @@
-"""What lies between lens and lesion: hairs, ruler marks, air bubbles in the gel and the noise of the sensor."""
+"""Image artifacts between lens and lesion: hairs, ruler marks, air bubbles in the gel, noise of the sensor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dermrobust.components.ingest.datasets.synthetic.fields import (
 )
 
 
-def draw_artefacts(canvas: Field, image_seed: int, stream: int) -> None:
+def draw_image_artifacts(canvas: Field, image_seed: int, stream: int) -> None:
     """Lay hairs (often), bubbles and ruler marks (seldom) over `canvas` [3, height, width] in place."""
     rng = generator(image_seed, stream)
     x, y = image_grid(*canvas.shape[1:])
@@ -39,7 +39,7 @@ def sensor_noise(canvas: Field, image_seed: int, stream: int) -> None:
 
 
 def _coverage(distance: Field, half_width: float, height: int) -> Field:
-    """Share of a pixel that a line covers, [height, width]; thinner than a pixel it fades instead of breaking up."""
+    """Fraction of a pixel that a line covers, [height, width]; thinner than a pixel it fades instead of breaking up."""
     pixel = 2.0 / height
     fade = min(1.0, 2.0 * half_width / pixel)
     half = np.float32(max(half_width, 0.5 * pixel) + 0.5 * pixel)
@@ -65,8 +65,8 @@ def _hairs(canvas: Field, x: Field, y: Field, rng: np.random.Generator) -> None:
     distance /= np.float32(1.0) + np.abs(curvature * s)
     distance += np.maximum(np.abs(s) - length, 0.0)
     shade = number(rng, 0.08, 0.4)
-    colour = (shade + 0.06, shade + 0.02, shade)
-    blend(canvas, colour, np.float32(0.85) * _coverage(np.min(distance, axis=0), number(rng, 0.006, 0.014), x.shape[0]))
+    color = (shade + 0.06, shade + 0.02, shade)
+    blend(canvas, color, np.float32(0.85) * _coverage(np.min(distance, axis=0), number(rng, 0.006, 0.014), x.shape[0]))
 
 
 def _bubbles(canvas: Field, x: Field, y: Field, rng: np.random.Generator) -> None:
@@ -80,7 +80,7 @@ def _bubbles(canvas: Field, x: Field, y: Field, rng: np.random.Generator) -> Non
 
 
 def _ruler(canvas: Field, x: Field, y: Field, rng: np.random.Generator) -> None:
-    """Millimetre marks along one edge, every fifth longer."""
+    """Millimeter marks along one edge, every fifth longer."""
     position, across = (x, y) if rng.random() < 0.6 else (y, x)
     edge = float(np.max(across))
     across = np.float32(edge) - across if rng.random() < 0.5 else across + np.float32(edge)
