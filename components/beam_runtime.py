@@ -27,9 +27,12 @@ class BeamRuntime:
 
     def pipeline_options(self) -> PipelineOptions:
         """Return Beam's options."""
-        from apache_beam.options.pipeline_options import PipelineOptions
+        from apache_beam.options.pipeline_options import PipelineOptions, TypeOptions
 
-        return PipelineOptions(list(self.options))
+        options = PipelineOptions(list(self.options))
+        # Beam takes the annotations of `process` for type hints, and rejects `*side: Any` for side inputs.
+        options.view_as(TypeOptions).pipeline_type_check = False
+        return options
 
     def create_runner(self) -> Any:
         """Return the runner.
