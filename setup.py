@@ -1,4 +1,4 @@
-"""Packaging; also what Beam's `--setup_file` takes to install the project on remote workers."""
+"""Packaging; Beam's `--setup_file` option takes this file to install the project on remote workers."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ HERE = Path(__file__).parent
 CONFIG = "pipeline_config.json"
 NAME = "dermrobust"
 LAYERS = ("attacks", "models", "components", "pipeline")
-"""Folders at the top level that are installed as subpackages of `dermrobust`: their own names are too common."""
+"""Top-level folders that are installed as subpackages of `dermrobust`, since names like `models` collide easily."""
 
 
 class BuildWithConfig(build_py):
-    """Puts the embedded default config, which lies at the top level, into the installed package."""
+    """Copies the embedded default config from the top level into the package."""
 
     def run(self) -> None:
-        """Build as usual, then copy."""
+        """Build the package and copy the config."""
         super().run()
-        shutil.copy(HERE / CONFIG, Path(self.build_lib, NAME, "pipeline", CONFIG))
+        # An editable install finds the config in the checkout.
+        if not self.editable_mode:
+            shutil.copy(HERE / CONFIG, Path(self.build_lib, NAME, "pipeline", CONFIG))
 
 
 def version() -> str:
@@ -32,7 +34,7 @@ def version() -> str:
 
 
 def packages() -> list[str]:
-    """Return every package under the name that it is installed by."""
+    """Return the names of all packages, as they are installed."""
     found = find_packages(include=[pattern for layer in LAYERS for pattern in (layer, f"{layer}.*")])
     return [NAME, *(f"{NAME}.{package}" for package in found)]
 
@@ -47,7 +49,7 @@ setup(
     license_files=["LICENSE"],
     packages=packages(),
     package_dir={NAME: NAME, **{f"{NAME}.{layer}": layer for layer in LAYERS}},
-    package_data={NAME: ["py.typed"], f"{NAME}.pipeline.report": ["templates/*", "templates/panels/*"]},
+    package_data={NAME: ["py.typed"], f"{NAME}.pipeline.report": ["templates/**"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.21,<2.22",
@@ -85,7 +87,7 @@ setup(
             "selenium>=4.30",
             "isic-challenge-scoring>=5.6",
         ],
-        # Other libraries' attacks, to measure against; the product does not use them.
+        # Attacks of other libraries, for comparison only.
         # ART's AutoAttack imports multiprocess without declaring it.
         "benchmarks": ["adversarial-robustness-toolbox==1.20.1", "multiprocess", "foolbox==3.3.4"],
     },

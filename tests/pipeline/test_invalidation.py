@@ -52,6 +52,7 @@ CHANGES = (
     plugin("objective", "dermrobust.models.registry", '"objective",\n    {\n', "models.objectives.another"),
     plugin("network", "dermrobust.models.registry", '"network",\n    {\n', "models.networks.another"),
     plugin("attack", "dermrobust.attacks.registry", '"attack",\n    {\n', "attacks.another"),
+    plugin("data set", "dermrobust.components.ingest.registry", "    {\n", "components.ingest.datasets.another.source"),
     plugin("slice feature", "dermrobust.components.slices.registry", "    {\n", "components.slices.another"),
     plugin("corruption", "dermrobust.components.corruptions.registry", "    {\n", "components.corruptions.another"),
     plugin("runner", "dermrobust.components.runners.registry", "    {\n", "components.runners.another"),
