@@ -66,7 +66,7 @@ CHANGES = (
     Change("changed task", ("ingest",), edits=("dermrobust.models.tasks.ham10000",)),
     Change(
         "changed preprocessing of images",
-        ("*",),
+        ("ingest", "preprocess", "train*", "augment*", "craft*", *ATTACKED, "leakage", "evaluate", "export"),
         edits=("dermrobust.models.preprocessing",),
     ),
     Change("changed training loop", TRAINED, edits=("dermrobust.components.train.loop",)),
@@ -90,9 +90,10 @@ CHANGES = (
     Change("changed metric", ("evaluate",), edits=("dermrobust.components.measure.metrics",)),
     Change(
         "changed gate threshold",
-        ("evaluate",),
+        ("gate",),
         config={"evaluate": {"gate": {"candidate": "vanilla", "thresholds": [{"metric": "accuracy", "min": 0.1}]}}},
     ),
+    Change("changed gate", ("gate",), edits=("dermrobust.components.gate.executor",)),
     Change("changed export", ("export",), edits=("dermrobust.components.export.signatures",)),
 )
 
