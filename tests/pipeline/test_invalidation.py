@@ -11,10 +11,20 @@ from typing import Any
 
 import pytest
 
+from dermrobust.attacks.plugins import Registry
+from dermrobust.attacks.registry import ATTACKS
 from dermrobust.components.artifacts import Artifact, ArtifactType
+from dermrobust.components.corruptions.registry import CORRUPTIONS
+from dermrobust.components.evaluation.metrics.registry import METRICS
 from dermrobust.components.fingerprint import fingerprint
+from dermrobust.components.gate.registry import RULES
+from dermrobust.components.ingest.registry import DATASETS
+from dermrobust.components.runners.registry import RUNNERS
+from dermrobust.components.slices.registry import SLICES
+from dermrobust.models.registry import NETWORKS, OBJECTIVES
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.graph import build_graph
+from dermrobust.pipeline.report.registry import PANELS
 from tests.conftest import Add, Edit
 
 NONE: tuple[str, ...] = ()
@@ -30,7 +40,7 @@ class Change:
         again: patterns of the ids of the nodes that get a new fingerprint.
         edits: modules that get a further statement at their end.
         lines: lines added to registries, by module; each goes after the first match of its pattern.
-        files: new modules.
+        plugins: new plug-ins, each with its registry and its module.
         config: new values in the config.
     """
 
@@ -38,24 +48,34 @@ class Change:
     again: tuple[str, ...]
     edits: tuple[str, ...] = ()
     lines: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    files: tuple[str, ...] = ()
+    plugins: tuple[tuple[Registry, str], ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
-def plugin(kind: str, registry: str, opening: str, module: str) -> Change:
+def plugin(place: str, registry: Registry, module: str, again: tuple[str, ...] = NONE) -> Change:
     """A new plug-in: its file and its line in a registry."""
+    opening = f'Registry\\(\n    "{registry.kind}",\n    {{\n'
     line = f'\\g<0>        "another": "dermrobust.{module}:Another",\n'
-    return Change(f"new {kind}", NONE, lines={registry: (opening, line)}, files=(f"dermrobust.{module}",))
+    return Change(
+        f"new {registry.kind}",
+        again,
+        lines={f"dermrobust.{place}": (opening, line)},
+        plugins=((registry, f"dermrobust.{module}"),),
+    )
 
 
 CHANGES = (
-    plugin("objective", "dermrobust.models.registry", '"objective",\n    {\n', "models.objectives.another"),
-    plugin("network", "dermrobust.models.registry", '"network",\n    {\n', "models.networks.another"),
-    plugin("attack", "dermrobust.attacks.registry", '"attack",\n    {\n', "attacks.another"),
-    plugin("data set", "dermrobust.components.ingest.registry", "    {\n", "components.ingest.datasets.another.source"),
-    plugin("slice feature", "dermrobust.components.slices.registry", "    {\n", "components.slices.another"),
-    plugin("corruption", "dermrobust.components.corruptions.registry", "    {\n", "components.corruptions.another"),
-    plugin("runner", "dermrobust.components.runners.registry", "    {\n", "components.runners.another"),
+    plugin("models.registry", OBJECTIVES, "models.objectives.another"),
+    plugin("models.registry", NETWORKS, "models.networks.another"),
+    plugin("attacks.registry", ATTACKS, "attacks.another"),
+    plugin("components.ingest.registry", DATASETS, "components.ingest.datasets.another.source"),
+    plugin("components.slices.registry", SLICES, "components.slices.another"),
+    plugin("components.corruptions.registry", CORRUPTIONS, "components.corruptions.another"),
+    plugin("components.runners.registry", RUNNERS, "components.runners.another"),
+    # Every metric is measured, so a new one is measured as well; nothing is attacked again.
+    plugin("components.evaluation.metrics.registry", METRICS, "components.evaluation.metrics.another", ("evaluate",)),
+    plugin("components.gate.registry", RULES, "components.gate.rules.another"),
+    plugin("pipeline.report.registry", PANELS, "pipeline.report.panels.another"),
     Change(
         "new artifact type",
         NONE,
@@ -87,7 +107,7 @@ CHANGES = (
     Change("changed corruption", ("probe[[]*]",), edits=("dermrobust.components.corruptions.natural",)),
     Change("changed slice feature", ATTACKED, edits=("dermrobust.components.slices.skin_tone",)),
     Change("changed search for leakage", ("leakage",), edits=("dermrobust.components.leakage.executor",)),
-    Change("changed metric", ("evaluate",), edits=("dermrobust.components.measure.metrics",)),
+    Change("changed metric", ("evaluate",), edits=("dermrobust.components.evaluation.metrics.ece",)),
     Change(
         "changed gate threshold",
         ("gate",),
@@ -121,14 +141,15 @@ def before() -> dict[str, str]:
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)
 def test_only_the_nodes_that_use_what_changed_run_again(
-    change: Change, before: dict[str, str], edit: Edit, add: Add
+    change: Change, before: dict[str, str], edit: Edit, add: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in change.edits:
         edit(module, r"\Z", "\nedited = 1\n")
     for module, (pattern, line) in change.lines.items():
         edit(module, pattern, line)
-    for module in change.files:
+    for registry, module in change.plugins:
         add(module, "class Another: pass\n")
+        monkeypatch.setitem(registry.entries, "another", f"{module}:Another")  # type: ignore[arg-type]
 
     after = fingerprints_of(change.config)
 
