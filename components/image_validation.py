@@ -10,16 +10,13 @@ from dataclasses import dataclass
 import tensorflow as tf
 from PIL import Image
 
+from dermrobust.models.image_formats import ACCEPTED, MAX_PIXELS
 from dermrobust.models.pixels import decode
 
 MAX_FILE_BYTES = 64 << 20
-MAX_PIXELS = 50_000_000
-"""Larger than any dermatoscope's picture; a file of a few kilobytes can claim far more (a decompression bomb)."""
 MIN_SIDE = 8
 """In pixels; a smaller image shows nothing that could be classified."""
 
-# What tf.io.decode_image reads too.
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
 
 
@@ -83,7 +80,7 @@ def open_image(content: bytes) -> Image.Image:
         with warnings.catch_warnings():
             # The size is checked below, before anything is decoded.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content), formats=_FORMATS)
+            image = Image.open(io.BytesIO(content), formats=tuple(ACCEPTED))
     except Image.DecompressionBombError as error:
         raise BadRecord(Reason.DECOMPRESSION_BOMB, str(error)) from error
     except (OSError, SyntaxError, ValueError) as error:

@@ -34,7 +34,7 @@ def ask(saved_model: Path, encoded: Sequence[bytes], folder: Path) -> dict[str, 
     Raises:
         RuntimeError: the SavedModel cannot be loaded or run in one of the ways.
     """
-    requests, answers = folder / "requests.npz", folder / "answers.npz"
+    requests, answers = folder / "requests.npz", folder / "answers.npy"
     lengths = np.asarray([len(image) for image in encoded])
     np.savez(requests, content=np.frombuffer(b"".join(encoded), np.uint8), lengths=lengths)
     command = [sys.executable, "-m", __name__, str(saved_model), str(requests), str(answers)]
@@ -42,8 +42,7 @@ def ask(saved_model: Path, encoded: Sequence[bytes], folder: Path) -> dict[str, 
     if done.returncode != 0:
         reason = done.stdout.strip() or done.stderr[-4000:]
         raise RuntimeError(f"export: a fresh process could not serve the SavedModel. Nothing was exported.\n{reason}")
-    with np.load(answers, allow_pickle=False) as stored:
-        return {loader: np.asarray(stored[loader]) for loader in stored}
+    return dict(zip(_LOADERS, np.load(answers, allow_pickle=False), strict=True))
 
 
 def _load(saved_model: str, images: list[bytes]) -> Floats:
@@ -76,14 +75,14 @@ def _answer(saved_model: str, requests: str, answers: str) -> int:
         content, lengths = stored["content"].tobytes(), stored["lengths"]
     ends = np.cumsum(lengths)
     images = [content[end - length : end] for end, length in zip(ends, lengths, strict=True)]
-    found = {}
+    found = []
     for name, load in _LOADERS.items():
         try:
-            found[name] = load(saved_model, images)
+            found.append(load(saved_model, images))
         except Exception as error:  # TensorFlow raises whatever the file's content leads to.
             print(f"{name}: {type(error).__name__}: {str(error).strip()[:_LONGEST_REASON]}")
             return 1
-    np.savez(answers, **found)  # type: ignore[arg-type]
+    np.save(answers, np.stack(found))
     return 0
 
 

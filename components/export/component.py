@@ -1,4 +1,4 @@
-"""Export: a blessed model as a SavedModel that serves."""
+"""Component that exports a blessed model as a SavedModel."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from dermrobust.components.component import Component, Params
 
 
 class ExportParams(Params):
-    """How a blessed model is exported."""
+    """Parameters of export."""
 
-    warmup_requests: int = Field(8, ge=1, le=1000, description="Requests that TensorFlow Serving replays on loading.")
-    canary_images: int = Field(64, ge=1, le=10_000, description="Test images whose probabilities must be reproduced.")
-    tolerance: float = Field(1e-5, gt=0, le=1e-2, description="Largest difference of a probability that is accepted.")
+    warmup_requests: int = Field(
+        8, ge=1, le=1000, description="Number of requests that TensorFlow Serving replays on loading."
+    )
+    canary_images: int = Field(
+        64, ge=1, le=10_000, description="Number of test images that a fresh process classifies for comparison."
+    )
+    tolerance: float = Field(1e-5, gt=0, le=1e-2, description="Largest accepted difference of a probability.")
 
 
 EXPORT = Component(

@@ -35,7 +35,7 @@ def describe(model: Artifact, spec: ModelSpec, blessing: Mapping[str, Any], sign
         **spec.model_dump(mode="json"),
         "signatures": {
             name: {
-                "inputs": _tensors(function.structured_input_signature[1]),
+                "inputs": _tensors({spec.name: spec for spec in function.structured_input_signature[0]}),
                 "outputs": _tensors(function.structured_outputs),
             }
             for name, function in signatures.items()

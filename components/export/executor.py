@@ -79,7 +79,7 @@ def _labels_file(folder: str, spec: model_files.ModelSpec) -> Path:
 
 
 def _test_images(context: Context, count: int) -> tuple[list[bytes], tf.Tensor]:
-    """Return test photographs as they came, and as preprocess stored them: string [count], float32 images."""
+    """Return images of the test split twice: their files, and as preprocess stored them, float32 in [0, 1]."""
     examples = context.input("examples")
     spec = ExamplesSpec.read(examples)
     source = raw_dataset.folder(context.input("dataset"))

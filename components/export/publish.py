@@ -1,4 +1,4 @@
-"""Publishing an exported model under an integer version, where TensorFlow Serving looks."""
+"""Publication of exported models as numbered versions, the layout that TensorFlow Serving watches."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from dermrobust.components.export.files import ORIGIN, SAVED_MODEL
 def publish(exported: Artifact, directory: str) -> str:
     """Copy a SavedModel to `<directory>/<version>/` and return that URI.
 
-    The version is one more than the highest so far; a model that is already there keeps its version. A server that
-    watches the directory sees the whole version or nothing: the copy has a name that is no number until it is done.
-    Two that publish the same model at once may give it two versions, unless their caller lets one go first.
+    The version is one more than the highest in the directory; a model that is already there keeps its version. A server
+    that watches the directory sees a complete version or none: the copy gets a number as its name when it is complete.
+    If two processes publish the same model at once, it may get two versions, unless the caller holds a lock.
     """
     if (published := _published(exported, directory)) is not None:
         return published
@@ -31,7 +31,7 @@ def publish(exported: Artifact, directory: str) -> str:
                     raise
             else:
                 return final
-            # A run beside this one took that version, perhaps for the same model.
+            # Another process took that version, perhaps for the same model.
             if (published := _published(exported, directory)) is not None:
                 return published
     finally:
@@ -46,7 +46,7 @@ def _copy(exported: Artifact, partial: str) -> None:
 
 
 def _published(exported: Artifact, directory: str) -> str | None:
-    """Return where a model is published already."""
+    """Return the version under which a model is already published, or None."""
     for version in _versions(directory):
         origin = storage.join(directory, str(version), ORIGIN)
         if storage.exists(origin) and storage.read_bytes(origin).decode() == exported.fingerprint:
