@@ -26,21 +26,21 @@ from dermrobust.models.foreign.spec import ForeignSpec, OutputKind
 
 
 def classifier_of(model: Artifact) -> Target:
-    """Return the model exactly as it is, to score images by; once per process and content."""
+    """Return the target that scores images: the exact model, loaded once per process and content."""
     if _is_network(model.uri, model.digest):
         return load_classifier(model.uri, model.digest)
     return _saved_model(model.uri, model.digest)
 
 
 def has_only_probabilities(model: Artifact) -> bool:
-    """Whether the logits of a model had to be made of its probabilities, where they may have been rounded away."""
+    """Return whether the logits of a model are computed from its probabilities, which may have lost small ones."""
     if not storage.exists(model.path(FOREIGN)):
         return False
     return _foreign(model.uri).outputs is OutputKind.PROBABILITIES
 
 
 def target_of(model: Artifact, precision: Precision) -> Target:
-    """Return what attacks see of a model; a SavedModel computes in whatever precision it was saved in."""
+    """Return the target of attacks on a model; a SavedModel computes in the precision that it was saved in."""
     if _is_network(model.uri, model.digest):
         return load_target(model.uri, model.digest, precision)
     return _saved_model(model.uri, model.digest)
@@ -79,7 +79,7 @@ def _load_saved_model(uri: str) -> Target:
 
 @dataclass(frozen=True)
 class Attacked:
-    """The model under attack, and those that an attacker has beside it.
+    """The model under attack, and the surrogates of the attacker.
 
     Attributes:
         model: the model artifact.
@@ -95,12 +95,12 @@ class Attacked:
 
     @classmethod
     def of(cls, context: Context, params: PredictParams) -> Attacked:
-        """Return the model that a component is given, and the surrogates that its parameters name."""
+        """Return the model of a component's inputs with the surrogates that its parameters name."""
         surrogates = dict(zip(params.surrogates, context.inputs["surrogates"], strict=True))
         return cls(context.input("model"), surrogates, params.gradient_precision, params.batch_size)
 
     def target(self) -> Target:
-        """Return what attacks see; models are loaded once per process."""
+        """Return the target with its surrogates; models are loaded once per process."""
         return dataclasses.replace(
             target_of(self.model, self.precision),
             surrogates={name: target_of(other, self.precision) for name, other in self.surrogates.items()},

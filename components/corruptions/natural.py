@@ -1,14 +1,13 @@
 """Natural corruptions of dermatoscopic images, from hardly visible (severity 1) to heavy (severity 5).
 
-Nobody means these: the light, the lens, the file format, ink on the skin, bubbles in the gel. The idea of common
-corruptions in five severities is that of Hendrycks and Dietterich (2019, arXiv 1903.12261); Di Salvo, Doerrich and
-Ledig (2024, arXiv 2406.17536) carried it to medical images, with corruptions that fit how each kind is taken. Drawing
-and severities here are this project's own, so that results do not compare with published tables of either.
+They model light, focus, compression, sensor noise, ink on the skin and bubbles in the gel. Common corruptions in five
+severities go back to Hendrycks and Dietterich (2019, arXiv 1903.12261), and to Di Salvo, Doerrich and Ledig (2024,
+arXiv 2406.17536) for medical images. Implementation and severities are this project's own, so results cannot be
+compared with the published tables.
 
-Every length is a share of the image's side (of the shorter one for blur, of the longer one for marks), so that a
-severity means the same at 28 and at 224 pixels. What is random
-(noise, where marks lie) comes from the image's id and the corruption's name alone: it is the same in any batch, and a
-higher severity adds to what the lower ones did.
+Every length is a fraction of the image's side (the shorter one for blur, the longer one for marks), so that a severity
+means the same at 28 and at 224 pixels. Random numbers (noise, positions of marks) depend on the image's id and the
+corruption's name only: they are the same in any batch, and a higher severity adds to the lower ones.
 """
 
 from __future__ import annotations
@@ -47,16 +46,16 @@ _OVERSAMPLING = 4  # masks are drawn larger and averaged, which smooths their ed
 
 
 def corrupt(name: str, severity: int, pixels: Pixels, image_ids: Sequence[str]) -> Pixels:
-    """Return corrupted images: uint8 [count, size, size, 3].
+    """Return corrupted images: uint8 [count, height, width, 3].
 
     Args:
         name: an entry of the registry of corruptions.
         severity: 1 to 5.
-        pixels: uint8 [count, size, size, 3].
-        image_ids: of each image [count]; an image's result depends on its own pixels and id only.
+        pixels: uint8 [count, height, width, 3].
+        image_ids: ids [count]; the result for an image depends on its own pixels and id only.
 
     Raises:
-        ValueError: if there is no such corruption or severity, or images and ids do not fit.
+        ValueError: there is no such corruption or severity, or images and ids do not match.
     """
     corruption: Corruption = CORRUPTIONS.resolve(name)
     if severity not in SEVERITIES:
@@ -87,6 +86,7 @@ def defocus_blur(image: Pixels, severity: int, random: np.random.Generator) -> P
     """Return an image out of focus: each point becomes an even disc, of 2 % to 6.4 % of the side in radius."""
     del random
     height, width = image.shape[:2]
+    # Fourier transforms are periodic: without a margin the opposite edge would bleed in.
     margin = _disc_margin(min(height, width), severity)
     padded = np.pad(image.astype(np.float32), ((margin, margin), (margin, margin), (0, 0)), mode="symmetric")
     spectrum = np.fft.rfft2(padded, axes=(0, 1)) * _disc_spectrum(height, width, severity)[..., np.newaxis]
@@ -95,7 +95,7 @@ def defocus_blur(image: Pixels, severity: int, random: np.random.Generator) -> P
 
 
 def jpeg(image: Pixels, severity: int, random: np.random.Generator) -> Pixels:
-    """Return an image after JPEG at quality 50 to 6, colour at half the resolution."""
+    """Return an image after JPEG at quality 50 to 6, color at half the resolution."""
     del random
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=_JPEG_QUALITIES[severity - 1], subsampling="4:2:0")
@@ -104,6 +104,7 @@ def jpeg(image: Pixels, severity: int, random: np.random.Generator) -> Pixels:
 
 def gaussian_noise(image: Pixels, severity: int, random: np.random.Generator) -> Pixels:
     """Return an image with independent noise on each value, its standard deviation 5 to 38 of 255."""
+    # Drawn before it is scaled, so that severities differ in strength only.
     noise = random.standard_normal(image.shape, dtype=np.float32)
     return _to_pixels(image + np.float32(_NOISE_LEVELS[severity - 1]) * noise)
 
@@ -111,6 +112,7 @@ def gaussian_noise(image: Pixels, severity: int, random: np.random.Generator) ->
 def marker(image: Pixels, severity: int, random: np.random.Generator) -> Pixels:
     """Return an image with ink on the skin: a ruler's ticks along an edge, and 0 to 4 pen strokes round the lesion."""
     ink, right_angles = random.choice(_INKS), int(random.integers(4))
+    # A square mask turns by right angles; it is fitted to the image afterwards.
     size = max(image.shape[:2]) * _OVERSAMPLING
     mask = Image.new("L", (size, size))
     draw = ImageDraw.Draw(mask)
@@ -123,6 +125,7 @@ def marker(image: Pixels, severity: int, random: np.random.Generator) -> Pixels:
 def bubble(image: Pixels, severity: int, random: np.random.Generator) -> Pixels:
     """Return an image with 4 to 32 air bubbles in the gel: pale discs with a bright rim and a reflection."""
     size = max(image.shape[:2]) * _OVERSAMPLING
+    # All bubbles are drawn from the generator at any severity: a higher one shows the same and more.
     x, y = random.uniform(0, size, (2, _BUBBLES[-1]))
     radius = size * random.uniform(0.02, 0.07, _BUBBLES[-1])
     shown = slice(_BUBBLES[severity - 1])
@@ -153,7 +156,7 @@ def _exposed(image: Pixels, stops: float) -> Pixels:
 
 
 def _blend(image: Pixels, color: Sequence[int], opacity: Floats) -> Pixels:
-    """Lay a colour over an image, its opacity in [0, 1] [height, width]."""
+    """Lay a color over an image, its opacity in [0, 1] [height, width]."""
     return _to_pixels(image + opacity[..., np.newaxis] * (np.asarray(color, np.float32) - image))
 
 

@@ -11,13 +11,13 @@ FILE = "leakage.json"
 
 
 class NearDuplicate(BaseModel):
-    """Two images of different splits that show the same photograph.
+    """Pair of images in different splits that show the same photograph.
 
     Attributes:
         first: Id of the image in `first_split`.
         second: Id of the image in `second_split`.
         distance: Number of bits, of 256, in which the perceptual hashes differ.
-        correlation: Of the thumbnails, at most 1; see `correlations`.
+        correlation: Correlation of the thumbnails, at most 1.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -31,12 +31,12 @@ class NearDuplicate(BaseModel):
 
 
 class Leakage(BaseModel):
-    """What splits share.
+    """Groups and images that splits share.
 
     Attributes:
         shared_groups: Ids of groups (lesions, patients) with images in several splits, in order.
-        near_duplicates: Copies across splits, the most alike first.
-        images: The number of images of each split that were compared.
+        near_duplicates: Copies across splits, the most similar first.
+        images: Number of compared images of each split.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

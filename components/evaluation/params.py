@@ -1,6 +1,6 @@
-"""What evaluation takes: what models are put through, how much more is tried, and how predictions are read.
+"""Parameters of the components that evaluate models.
 
-Apart from the declarations, whose executors a change of one would else be a change of all.
+They stand apart from the declarations: importing those would make a change of one component a change of all.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _default_attacks() -> dict[str, Any]:
 
 
 class PredictParams(Params):
-    """What a model is put through."""
+    """Attacks and budgets of an evaluation."""
 
     attacks: NamedAttacks = Field(
         default_factory=_default_attacks,
@@ -51,12 +51,12 @@ class PredictParams(Params):
     )
     stop_at_success: bool = Field(
         True,
-        description="Leave an image as soon as the model errs on it: the same accuracies, several times faster. false: "
-        "make the most of the budget, which lowers the probabilities that macro AUC is about.",
+        description="Stop at the first misclassification of an image: the same accuracies, several times faster; "
+        "false: use the whole budget, which lowers the probabilities that macro AUC is computed from.",
     )
     gradient_precision: Precision = GRADIENT_PRECISION
-    batch_size: int = Field(128, ge=1, le=4096, description="Images a gradient step.")
-    seed: int = Field(0, ge=0, lt=2**31, description="Of random starts.")
+    batch_size: int = Field(128, ge=1, le=4096, description="Images per gradient step.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of random starts.")
     surrogates: tuple[str, ...] = Field(
         (), description="Names of the models that ensembles transfer from, in the order of the inputs."
     )
@@ -76,21 +76,21 @@ class PredictParams(Params):
 
 
 class ProbeSizes(Params):
-    """How much is tried to shake the figures of an evaluation."""
+    """Sizes of the probes that test the figures of an evaluation."""
 
     images: int = Field(
         256, ge=1, le=1_000_000, description="Test images on which stronger and other attacks are tried."
     )
-    queries: int = Field(300, ge=0, le=1_000_000, description="Of the square attack, an image; 0: leave it out.")
-    spsa_images: int = Field(8, ge=0, le=1_000_000, description="Images for SPSA, which is slow; 0: leave it out.")
-    noise_draws: int = Field(10, ge=1, le=10_000, description="Random points of the budget, an image.")
+    queries: int = Field(300, ge=0, le=1_000_000, description="Queries per image of the Square attack; 0 disables it.")
+    spsa_images: int = Field(8, ge=0, le=1_000_000, description="Test images for SPSA, which is slow; 0 disables it.")
+    noise_draws: int = Field(10, ge=1, le=10_000, description="Random perturbations per image of the noise probe.")
     corruption_images: int = Field(
-        512, ge=0, le=1_000_000, description="Test images that natural corruptions are applied to; 0: leave them out."
+        512, ge=0, le=1_000_000, description="Test images that natural corruptions are applied to; 0 disables them."
     )
 
 
 class ProbeParams(PredictParams, ProbeSizes):
-    """What a model's figures must withstand: what it was put through, and how much more is tried.
+    """Attacks and budgets of the evaluation, and sizes of the probes.
 
     `transferred` names the models that examples were crafted on; see `transfer_probe`.
     """

@@ -7,7 +7,7 @@ from dermrobust.components.component import Component, Params
 
 
 class LeakageParams(Params):
-    """No parameters: the thresholds were measured and are the same for everybody."""
+    """Leakage has no parameters: its thresholds are constants that were measured."""
 
 
 LEAKAGE = Component(

@@ -41,10 +41,11 @@ _BLOCK = (64, 8192)
 
 
 def copies(one: Fingerprints, other: Fingerprints) -> dict[tuple[int, int], tuple[int, float]]:
-    """Return distance and correlation of each pair of indices that is a copy, in the orientation that fits best."""
+    """Return distance and correlation of each pair of indices that is a copy, in the best of 8 orientations."""
     hashes, small = one.hashes, one.thumbnails
     others, other_small = other.hashes, other.thumbnails
     best: dict[tuple[int, int], tuple[int, float]] = {}
+    # Only one side is turned: the 8 orientations of the other would repeat the same comparisons.
     for turned, turned_small in zip(_orientations_of_hashes(others), _orientations(other_small), strict=True):
         for first, second, distance in near_duplicates(hashes, turned):
             correlation = correlations(small[first], turned_small[second])
@@ -65,7 +66,7 @@ def near_duplicates(
     Args:
         hashes: uint8 [count, bytes], bytes a multiple of 8.
         others: uint8 [other count, bytes].
-        max_distance: the number of bits in which the hashes of a pair may differ.
+        max_distance: number of bits in which the hashes of a pair may differ.
     """
     rows, columns = _BLOCK
     # A word of all hashes lies together, so that a block is read in order.
@@ -78,7 +79,7 @@ def near_duplicates(
 
 
 def correlations(thumbnails: Thumbnails, others: Thumbnails) -> Floats:
-    """Return how far each thumbnail [pair, 16, 16] shows the same as its other: float32 [pair], 1 for the same image.
+    """Return the similarity of each pair of thumbnails [pair, 16, 16]: float32 [pair], 1 for the same image.
 
     The smaller of two correlations: of the thumbnails, and of what is left of them when their blurred copies are taken
     away. Two dark blobs on pale skin agree in the first, their texture does not in the second. It is 0 where there is
@@ -98,14 +99,17 @@ def _hamming(words: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64]) -> n
 
 
 def _orientations(images: Thumbnails) -> Iterable[Thumbnails]:
-    """Images [count, side, side] in the 8 ways in which a square lies: mirrored, turned, both."""
+    """Yield images [count, side, side] in the 8 orientations of a square.
+
+    Thumbnails are square whatever the images are, so that a turned rectangle has the turned thumbnail.
+    """
     for square in (images, images.transpose(0, 2, 1)):
         for step_y, step_x in itertools.product((1, -1), repeat=2):
             yield square[:, ::step_y, ::step_x]
 
 
 def _orientations_of_hashes(hashes: Bytes) -> Iterable[Bytes]:
-    """The hashes of the same images, in the order of `_orientations`.
+    """Yield the hashes of images in the order of `_orientations`.
 
     A mirror changes the sign of the odd frequencies along its axis and a transposition swaps the axes, so that no image
     need be transformed again.
@@ -137,5 +141,6 @@ def _correlation(images: Floats, others: Floats) -> Floats:
     first, second = (array.reshape(len(array), -1) for array in (images, others))
     first = first - first.mean(axis=1, keepdims=True)
     second = second - second.mean(axis=1, keepdims=True)
+    # Even images have no correlation; dividing by their rounding errors would find one.
     spread = np.sqrt((first * first).mean(axis=1) * (second * second).mean(axis=1))
     return np.where(spread > 0.01, (first * second).mean(axis=1) / np.maximum(spread, 0.01), 0.0)

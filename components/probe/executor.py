@@ -86,7 +86,7 @@ class Prober:
     task: Task
 
     def __call__(self, unit: Unit) -> pa.Table:
-        """Return the unit's table."""
+        """Return the unit's table; it is empty where the shard has no images."""
         task, rows = self.task, Rows()
         work, schema = {
             PROBES: (self._probe, PROBES_SCHEMA),

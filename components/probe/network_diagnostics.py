@@ -1,4 +1,4 @@
-"""Whether a network can be attacked through its gradients at all: what it returns, and what its gradients are."""
+"""Diagnostics of a network: gradients, determinism, and outputs that are probabilities already."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Health:
-    """What was found, image by image.
+    """Diagnostics of each image.
 
     Attributes:
-        gradient: float32 [image], the largest absolute value of the gradient of the cross-entropy by the image; NaN or
-            infinite where the gradient is.
-        repeated: float32 [image], how far logits are apart when a batch is asked twice, relative to their spread.
-        reordered: float32 [image], the same when the images change places in the batch.
-        like_probabilities: bool [image], outputs that lie in [0, 1] and sum to 1.
+        gradient: float32 [image], largest absolute value of the gradient of the cross-entropy with respect to the
+            image; NaN or infinite where the gradient is.
+        repeated: float32 [image], largest difference of the logits of two identical calls, relative to their spread.
+        reordered: float32 [image], the same for two calls with the images in opposite order.
+        like_probabilities: bool [image], whether outputs lie in [0, 1] and sum to 1.
     """
 
     gradient: Floats
@@ -35,21 +35,23 @@ class Health:
 
 
 def examine(target: Target, images: Images, labels: npt.NDArray[np.int64], batch_size: int) -> Health:
-    """Ask a network for logits three times and for gradients once.
+    """Return the diagnostics of a network: three forward passes and one backward pass.
 
     Args:
-        target: the network as it is.
+        target: the network, without approximations for attacks.
         images: float32 [count, height, width, 3].
         labels: int64 [count].
-        batch_size: images at a time.
+        batch_size: images per call.
     """
     first, second = logits_of(target, images, batch_size), logits_of(target, images, batch_size)
     backwards = logits_of(target, images[::-1].copy(), batch_size)[::-1]
+    # Logits have no scale of their own; networks that answer the same logit for all classes must not divide by 0.
     spread = np.maximum(np.ptp(first, axis=1), np.finfo(np.float32).tiny)
     return Health(
         gradient=_gradients(target, images, labels, batch_size),
         repeated=np.abs(second - first).max(axis=1) / spread,
         reordered=np.abs(backwards - first).max(axis=1) / spread,
+        # Softmax outputs in float32 sum to 1 within about 1e-6; half precision needs the rest.
         like_probabilities=(first >= 0).all(axis=1) & (np.abs(first.sum(axis=1) - 1) < 1e-3),
     )
 
@@ -57,6 +59,7 @@ def examine(target: Target, images: Images, labels: npt.NDArray[np.int64], batch
 def _gradients(target: Target, images: Images, labels: npt.NDArray[np.int64], batch_size: int) -> Floats:
     largest = []
     for start in range(0, len(images), batch_size):
+        # The last batch is filled up with the first images: another shape would trace the network again.
         index = np.arange(start, start + batch_size) % len(images)
         gradient = _gradient(target, tf.constant(images[index]), tf.constant(labels[index]))
         values = np.abs(gradient.numpy()).reshape(batch_size, -1).max(axis=1)

@@ -1,4 +1,7 @@
-"""Attacks that a claim of robustness must withstand, beyond those of the evaluation (Carlini et al. 2019)."""
+"""Attacks that a claim of robustness must withstand beyond those of the evaluation.
+
+They follow the checklist of Carlini et al. (2019, arXiv 1902.06705).
+"""
 
 from __future__ import annotations
 
@@ -61,10 +64,13 @@ def planned_probes(params: ProbeParams, model: str, values: int, shards: int) ->
     for threat in params.epsilons:
         for name, attack in params.attacks.items():
             stronger = attack.stronger()
+            # An attack has converged if neither more steps nor another random start break any further image.
             if attack.kind is Kind.ITERATIVE and stronger is not None:
                 yield Probe(MORE_STEPS, crafting(name, stronger, threat), white_box, share)
                 again = dataclasses.replace(crafting(name, attack, threat), seed=params.seed + 1)
                 yield Probe(MORE_RESTARTS, again, white_box, share)
+        # Attacks without gradients that break more images than gradient attacks show that gradients are masked
+        # (Athalye et al. 2018, arXiv 1802.00420).
         others: dict[str, Attack] = {"noise": Noise(draws=params.noise_draws)}
         if threat.norm is Norm.LINF and params.queries:
             others["square"] = Square(queries=params.queries)

@@ -1,4 +1,4 @@
-"""How light the skin round a lesion looks, for slices by skin tone.
+"""Skin tone by the individual typology angle, for slices.
 
 The individual typology angle, ITA = arctan((L* - 50) / b*) in degrees of CIELAB, sorts skin by its colour (Chardon,
 Cretois and Hourseau 1991); its six groups are those of Del Bino and Bernerd (2013).
