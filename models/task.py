@@ -222,6 +222,11 @@ class Task(_Declared):
         """Classes that are not malignant."""
         return tuple(name for name in self.class_names if name not in self.malignant)
 
+    @property
+    def group_noun(self) -> str:
+        """Noun for a group of the split, such as "lesion" for lesion/id; "image" where each image is by itself."""
+        return "image" if self.group_key is None else self.group_key.partition("/")[0]
+
     def parse_group(self, row: Mapping[str, str]) -> str:
         """Return the group of a row of the metadata, by column; empty where it is not given."""
         return "" if self.group_key is None else given(row.get(column(self.group_key)))

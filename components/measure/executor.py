@@ -146,6 +146,7 @@ class _Work:
             manifests={model: _manifest(artifact) for model, artifact in self._predictions.items()},
             leakage=Leakage.read(self._context.input("leakage")),
             losses=losses.losses,
+            group_noun=self._spec.task.group_noun,
         )
         return run_checks(evidence)
 

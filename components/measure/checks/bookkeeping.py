@@ -113,19 +113,20 @@ def clean_beside_robust(evidence: Evidence) -> Iterator[Check]:
 
 
 def splits_do_not_leak(evidence: Evidence) -> Iterator[Check]:
-    """No lesion, and no near-copy of an image, is both in the test split and elsewhere."""
+    """No group, such as a lesion, and no near-copy of an image is both in the test split and elsewhere."""
     leakage = evidence.leakage
     tested = leakage.images.get(Split.TEST, 0)
     elsewhere = sum(leakage.images.values()) - tested
     copies = [copy for copy in leakage.near_duplicates if Split.TEST in (copy.first_split, copy.second_split)]
     pairs = ", ".join(f"{copy.first} and {copy.second}" for copy in copies[:5])
-    status, sentence = Status.PASS, "No lesion, and no near-copy of an image, is in two splits."
+    noun = evidence.group_noun
+    status, sentence = Status.PASS, f"No {noun}, and no near-copy of an image, is in two splits."
     if not elsewhere:
         status = Status.WARN
         sentence = "The images that the model was trained on are not known here, so nobody can say that these are new."
     elif leakage.shared_groups:
         status = Status.FAIL
-        sentence = f"{len(leakage.shared_groups)} lesions are in two splits: the model has seen what it is tested on."
+        sentence = f"{len(leakage.shared_groups)} {noun}s are in two splits: the model has seen what it is tested on."
     elif leakage.near_duplicates:
         status = Status.FAIL if len(copies) > _MANY_DUPLICATES * tested else Status.WARN
         sentence = (
@@ -140,7 +141,7 @@ def splits_do_not_leak(evidence: Evidence) -> Iterator[Check]:
         status=status,
         sentence=sentence,
         figures={
-            "shared lesions": len(leakage.shared_groups),
+            f"shared {noun}s": len(leakage.shared_groups),
             "near-duplicates": len(leakage.near_duplicates),
             "in the test split": len(copies),
             "test images": tested,

@@ -36,6 +36,7 @@ class Evidence:
         manifests: for each model that of its predictions.
         leakage: between the splits.
         losses: what adaptive attacks remove of robustness to transferred examples.
+        group_noun: noun for a group of the split, such as lesion.
     """
 
     models: Sequence[str]
@@ -50,6 +51,7 @@ class Evidence:
     manifests: Mapping[str, Manifest]
     leakage: Leakage
     losses: Sequence[AdaptiveLoss]
+    group_noun: str = "image"
 
     @property
     def budgets(self) -> list[float]:
