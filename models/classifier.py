@@ -1,9 +1,10 @@
-"""Trained networks on disk and in memory: saved reproducibly, loaded safely and once per process, handed to attacks."""
+"""Trained networks: saved reproducibly, loaded safely, and turned into targets of attacks."""
 
 from __future__ import annotations
 
 import functools
 import json
+import tempfile
 import threading
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -18,14 +19,16 @@ from dermrobust.attacks.target import LogitsFn, Precision, Target
 from dermrobust.models.folding import foldable_pairs, folded_network, folded_weights, is_graph_of_layers
 
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Earliest time that a ZIP archive can hold."""
 _loading = threading.Lock()
+"""Guards `_architecture`, because `lru_cache` lets two threads build the same one, and both would be compiled."""
 
 
 def compute_deterministically() -> None:
-    """Make TensorFlow's results depend on its inputs alone, in this process.
+    """Make the results of TensorFlow in this process depend on its inputs alone.
 
-    Without it, sums over a batch run in whichever order threads finish: no seed would give the same model twice, and an
-    attack could differ between workers. On the CPUs measured it costs nothing.
+    Without it, sums over a batch run in the order in which threads finish: no seed would give the same model twice, and
+    an attack could differ between workers. On the measured CPUs it costs nothing.
     """
     tf.config.experimental.enable_op_determinism()
 
@@ -33,7 +36,7 @@ def compute_deterministically() -> None:
 def save_network(network: keras.Model, path: Path) -> None:
     """Write a `.keras` file whose bytes depend on the network alone.
 
-    Keras puts the time of day and addresses in memory into it.
+    Keras (3.15) writes the time of day and memory addresses into it, so equal networks would have unequal digests.
     """
     buffer = Path(f"{path}.tmp.keras")
     network.save(buffer)
@@ -51,7 +54,7 @@ def _without_date(metadata: bytes) -> bytes:
 
 
 def _with_counted_objects(config: bytes) -> bytes:
-    """Replace the addresses by which Keras tells shared objects apart with 1, 2, … in the order of the file."""
+    """Replace the addresses by which Keras identifies shared objects with 1, 2, … in the order of the file."""
     numbers: dict[int, int] = {}
 
     def renumber(values: dict[str, Any]) -> dict[str, Any]:
@@ -69,34 +72,33 @@ _REPRODUCIBLE: Mapping[str, Callable[[bytes], bytes]] = {
 
 
 def load_network(path: Path) -> keras.Model:
-    """Load a `.keras` file in safe mode: no pickled or arbitrary code runs (CVE-2025-9905 and relatives).
+    """Load a `.keras` file in safe mode, which runs no code in it (CVE-2025-9905 and related ones).
 
     Raises:
-        ValueError: the file is not `.keras`, or holds code.
+        ValueError: The file is not a `.keras` file, or holds code.
     """
     if path.suffix != ".keras":
         raise ValueError(f"'{path}' is not a .keras file; other formats can run arbitrary code on loading")
     return keras.models.load_model(path, compile=False, safe_mode=True)
 
 
-def load_network_bytes(content: bytes, name: str = "model.keras") -> keras.Model:
+def load_network_bytes(content: bytes) -> keras.Model:
     """Load a `.keras` file from memory; see `load_network`."""
-    import tempfile
-
+    # Through a file: Keras loads by path alone.
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, name)
+        path = Path(folder, "model.keras")
         path.write_bytes(content)
         return load_network(path)
 
 
 @dataclass(frozen=True)
 class _Architecture:
-    """What all networks of an architecture share.
+    """Parts that all networks of an architecture share.
 
     Attributes:
-        logits: one function for all of them, in inference mode.
-        pairs: what is folded into what.
-        folded: the network that `logits` runs.
+        logits: Logits function in inference mode, the same object for all of them.
+        pairs: See `foldable_pairs`.
+        folded: Network that `logits` runs.
     """
 
     logits: LogitsFn
@@ -106,7 +108,7 @@ class _Architecture:
 
 @functools.lru_cache(maxsize=16)
 def _architecture(config: str, folding: bool, precision: str) -> _Architecture:
-    """Return what networks with a configuration (JSON) share."""
+    """Return the parts that networks of a configuration (JSON) share."""
     network = keras.models.model_from_json(config)
     pairs = foldable_pairs(network) if folding else {}
     changed = folding and is_graph_of_layers(network)
@@ -121,18 +123,18 @@ def _architecture(config: str, folding: bool, precision: str) -> _Architecture:
 
 
 _SLACK = {"float32": 0.0, "bfloat16": 0.02}
-"""By what share of their spread logits may be off; bfloat16 has 8 bits of precision, and errors add up over layers."""
+"""Bound of the error of logits relative to their spread; bfloat16 has 8 bits, and errors add up over layers."""
 
 
 def attack_target(network: keras.Model, *, folding: bool = True, precision: Precision = "float32") -> Target:
-    """Return what an attack sees of a network: its logits as a function of weights and images.
+    """Return the target of a network: its logits as a function of weights and images.
 
     Args:
-        network: in Keras 3, from images in [0, 1] to logits.
-        folding: fold batch normalisation into convolutions, which changes logits by float rounding only and makes
+        network: Keras 3 network from images in [0, 1] to logits.
+        folding: Fold batch normalization into convolutions, which changes logits by float rounding only and makes
             gradients cheaper; False: the network exactly as it is, to score images by.
-        precision: in which gradients are computed. In bfloat16 they are faster on CPUs with AMX or AVX-512-BF16
-            (docs/benchmarks.md), not measured on others; the network in float32 then decides on what succeeds.
+        precision: Precision of gradients. In bfloat16 they are faster on CPUs with AMX or AVX-512-BF16
+            (docs/benchmarks.md), not measured on others; the network in float32 then decides on success.
     """
     with _loading:
         shared = _architecture(network.to_json(), folding, precision)

@@ -1,7 +1,7 @@
-"""Batch normalisation folded into convolutions: the same logits from a trained network, with less work.
+"""Folding of batch normalization into convolutions: the logits of a trained network with less computation.
 
-In inference batch normalisation is a fixed scale and shift for each channel. Multiplied into the kernel before it
-(Jacob et al. 2018, arXiv 1712.05877, section 3.2) it costs nothing, forwards and backwards.
+In inference batch normalization is a fixed scale and offset for each channel. Multiplied into the kernel before it
+(Jacob et al. 2018, arXiv 1712.05877, section 3.2) it costs nothing, forward and backward.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _FOLDABLE = (layers.Conv2D, layers.Dense)
 
 
 @keras.saving.register_keras_serializable("dermrobust")
-class Passed(layers.Layer):
-    """Stands where a batch normalisation was."""
+class FoldedNormalization(layers.Layer):
+    """Identity in the place of a batch normalization that was folded into the layer before it."""
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         """Return the inputs."""
@@ -28,10 +28,10 @@ class Passed(layers.Layer):
 
 
 def foldable_pairs(network: keras.Model) -> Mapping[str, str]:
-    """Return which layers can take which batch normalisation into themselves: names of both.
+    """Return the names of layers into which batch normalization can be folded, each with that of the normalization.
 
-    A convolution or dense layer, without activation, whose only use is as the input of one batch normalisation over
-    the last axis. Networks that contain networks, or that are no graph of layers, are left as they are.
+    Such a layer is a convolution or dense layer without activation whose only use is as the input of one batch
+    normalization over the last axis. Networks that contain networks, or that are no graph of layers, have none.
     """
     if not is_graph_of_layers(network):
         return {}
@@ -43,16 +43,18 @@ def foldable_pairs(network: keras.Model) -> Mapping[str, str]:
 
 
 def is_graph_of_layers(network: keras.Model) -> bool:
-    """Tell whether a network is a functional one without networks inside, which can be rebuilt layer by layer."""
+    """Return whether a network is functional and contains no networks, so that it can be rebuilt layer by layer."""
     return isinstance(network, Functional) and not any(isinstance(layer, keras.Model) for layer in network.layers)
 
 
 def _only_user(layer: layers.Layer) -> layers.Layer | None:
+    # A layer that is used twice would be folded for both uses, though only one is normalized.
     users = [node.operation for node in layer._outbound_nodes]
     return users[0] if len(users) == 1 and len(layer._inbound_nodes) == 1 else None
 
 
 def _can_take(layer: layers.Layer, user: layers.Layer) -> bool:
+    # Exact types: a subclass may compute anything.
     if type(user) is not layers.BatchNormalization or len(user._inbound_nodes) != 1:
         return False
     last = len(layer.output.shape) - 1
@@ -65,24 +67,25 @@ def _channels_last(layer: layers.Layer) -> bool:
 
 
 def folded_network(network: keras.Model, pairs: Mapping[str, str], precision: str = "float32") -> keras.Model:
-    """Return a network of the same architecture but for the pairs; its weights are `folded_weights`, not yet set.
+    """Return a network of the same architecture with the pairs folded; its weights are still to be `folded_weights`.
 
     Args:
-        network: a graph of layers.
-        pairs: see `foldable_pairs`.
-        precision: in which inner layers compute, 'float32' or 'bfloat16'. Up to the first layer with weights and from
-            the last one on it stays float32: in bfloat16 a pixel near 1 cannot be told from one a level darker.
+        network: Graph of layers.
+        pairs: See `foldable_pairs`.
+        precision: Precision of inner layers, 'float32' or 'bfloat16'. All layers up to the first one with weights, and
+            from the last one on, stay float32: bfloat16 has 8 bits, so near 1 it cannot resolve a level of 1/255.
     """
-    gone = set(pairs.values())
-    weighted = [layer.name for layer in network.layers if layer.weights and layer.name not in gone]
+    folded = set(pairs.values())
+    weighted = [layer.name for layer in network.layers if layer.weights and layer.name not in folded]
     inner = _between(network, weighted[0], weighted[-1]) if weighted and precision != "float32" else set()
 
     def clone(layer: layers.Layer) -> layers.Layer:
         policy = f"mixed_{precision}" if layer.name in inner else None
-        if layer.name in gone:
-            return Passed(name=layer.name, dtype=policy)
+        if layer.name in folded:
+            return FoldedNormalization(name=layer.name, dtype=policy)
         config = layer.get_config()
         if layer.name in pairs:
+            # The offset of the normalization becomes the bias.
             config["use_bias"] = True
         if policy:
             config["dtype"] = policy
@@ -92,20 +95,20 @@ def folded_network(network: keras.Model, pairs: Mapping[str, str], precision: st
 
 
 def _between(network: keras.Model, first: str, last: str) -> set[str]:
-    """Return the names of the layers after one and before another, in the order in which the network computes them."""
+    """Return the names of the layers between two, in the order of computation."""
     names = [layer.name for layer in network.layers]
     return set(names[names.index(first) + 1 : names.index(last)])
 
 
 def folded_weights(network: keras.Model, pairs: Mapping[str, str], folded: keras.Model) -> list[tf.Tensor]:
-    """Return the values of a folded network's variables, trainable ones first, for the weights of the original."""
+    """Return the values of a folded network's variables, trainable ones first, from the weights of the original."""
     values: dict[int, tf.Tensor] = {}
     for layer in folded.layers:
         original = network.get_layer(layer.name)
         if layer.name in pairs:
             kernel, bias = _combined(original, network.get_layer(pairs[layer.name]))
             values[id(layer.kernel)], values[id(layer.bias)] = kernel, bias
-        elif not isinstance(layer, Passed):
+        elif not isinstance(layer, FoldedNormalization):
             values.update(
                 (id(variable), tf.convert_to_tensor(source.value))
                 for variable, source in zip(layer.variables, original.variables, strict=True)
@@ -113,16 +116,17 @@ def folded_weights(network: keras.Model, pairs: Mapping[str, str], folded: keras
     return [values[id(variable)] for variable in (*folded.trainable_variables, *folded.non_trainable_variables)]
 
 
-def _combined(layer: layers.Layer, normalisation: layers.BatchNormalization) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return kernel and bias of a layer with the normalisation after it."""
-    mean = tf.convert_to_tensor(normalisation.moving_mean)
-    variance = tf.convert_to_tensor(normalisation.moving_variance)
-    scale = tf.math.rsqrt(variance + normalisation.epsilon)
-    if normalisation.scale:
-        scale *= tf.convert_to_tensor(normalisation.gamma)
+def _combined(layer: layers.Layer, normalization: layers.BatchNormalization) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return kernel and bias of a layer that includes the normalization after it."""
+    mean = tf.convert_to_tensor(normalization.moving_mean)
+    variance = tf.convert_to_tensor(normalization.moving_variance)
+    scale = tf.math.rsqrt(variance + normalization.epsilon)
+    if normalization.scale:
+        scale *= tf.convert_to_tensor(normalization.gamma)
     bias = -mean * scale
     if layer.use_bias:
         bias += tf.convert_to_tensor(layer.bias) * scale
-    if normalisation.center:
-        bias += tf.convert_to_tensor(normalisation.beta)
+    if normalization.center:
+        bias += tf.convert_to_tensor(normalization.beta)
+    # The last axis of a kernel is that of the output channels, of convolutions and dense layers alike.
     return tf.convert_to_tensor(layer.kernel) * scale, bias

@@ -16,8 +16,9 @@ from dermrobust.components.component import Params
 from dermrobust.components.evaluation.params import EvaluateParams, PredictParams, ProbeParams, Threats
 from dermrobust.components.evaluation.thresholds import Gate
 from dermrobust.components.progress import Progress
-from dermrobust.models.foreign.declared import check_image_shape, declared_input
+from dermrobust.models.foreign.declared import declared_input, declared_size
 from dermrobust.models.foreign.spec import InputFormat, OutputKind
+from dermrobust.models.image_size import LARGEST, SMALLEST, ImageSize, Size, height_and_width, image_size_title
 from dermrobust.models.task import ClassName
 from dermrobust.models.tasks.ham10000 import TASK, lesion_task
 from dermrobust.pipeline.config import PipelineConfig
@@ -32,7 +33,6 @@ DATA = "adopt[data]"
 """Id of the node that adopts the images."""
 ADOPTED = "adopt[{}]"
 """Id of the node that adopts a model, by its name."""
-_SMALLEST, _LARGEST = 8, 1024
 
 
 def _auto() -> dict[str, Any]:
@@ -54,7 +54,7 @@ class Audit(Params):
     limit: int | None = Field(None, ge=1, description="Use so many images.")
     classes: tuple[ClassName, ...] | None = Field(None, description="In the order of the model's outputs.")
     malignant: tuple[ClassName, ...] | None = Field(None, description="Classes that must not be taken for benign.")
-    image_size: int | None = Field(None, ge=_SMALLEST, le=_LARGEST, description="Of the model's input, in pixels.")
+    image_size: ImageSize | None = Field(None, description="Size of the model's input in pixels.")
     input: InputFormat | None = Field(None, description="How the model takes images.")
     outputs: OutputKind | None = Field(None, description="What the model returns.")
     signature: str | None = Field(None, description="Of a SavedModel.")
@@ -162,11 +162,11 @@ def _check_attacks(audit: Audit, class_count: int) -> None:
             attack.check_threat(threat)
 
 
-def _declared_size(path: Path, signature: str | None) -> int:
-    """Return the height and width that a model says it takes.
+def _declared_size(path: Path, signature: str | None) -> Size:
+    """Return the image size that a model declares.
 
     Raises:
-        UserError: it cannot be read, does not say, or takes no square colour images.
+        UserError: The model cannot be read, declares no size, or takes no color images.
     """
     if path.is_dir():
         from dermrobust.models.foreign.saved_models import read_signature
@@ -176,12 +176,14 @@ def _declared_size(path: Path, signature: str | None) -> int:
         size = _keras_size(path)
     if size is None:
         raise UserError(f"'{path}' takes images of any size; say which: --input-size 224")
-    if not _SMALLEST <= size <= _LARGEST:
-        raise UserError(f"'{path}' takes images of {size} pixels a side; {_SMALLEST} to {_LARGEST} can be audited")
+    if not all(SMALLEST <= side <= LARGEST for side in height_and_width(size)):
+        raise UserError(
+            f"'{path}' takes images of {image_size_title(size)}; sides of {SMALLEST} to {LARGEST} px can be audited"
+        )
     return size
 
 
-def _keras_size(path: Path) -> int | None:
+def _keras_size(path: Path) -> Size | None:
     shape = declared_input(path)
     if shape is None:
         from dermrobust.models.foreign.networks import read_network
@@ -190,9 +192,4 @@ def _keras_size(path: Path) -> int | None:
         shape = getattr(read_network(path), "input_shape", None)
         if not isinstance(shape, tuple) or len(shape) != 4:
             return None
-    if len(shape) == 4 and isinstance(shape[1], int):
-        check_image_shape(shape, shape[1])
-        return shape[1]
-    if len(shape) != 4:
-        check_image_shape(shape, 0)
-    return None
+    return declared_size(shape)

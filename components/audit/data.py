@@ -71,7 +71,7 @@ def run(context: Context) -> None:
     if len({row.class_name for row in rows}) == 1:
         raise UserError(f"the first {len(rows)} images are all of the class '{rows[0].class_name}'; raise --limit")
     preprocessing = Preprocessing(image_size=params.image_size)
-    shards = _shards([(row, str(files[row.image_id])) for row in rows], params.image_size)
+    shards = _shards([(row, str(files[row.image_id])) for row in rows], preprocessing.height * preprocessing.width)
     output, reports = context.outputs["examples"], storage.join(context.work_folder, _REPORTS)
     storage.remove(reports)
     with watch_files(context.progress, "adopt", output, ".tfrecord", len(shards)), context.beam.pipeline() as root:
@@ -89,8 +89,8 @@ def run(context: Context) -> None:
         context.progress.line(f"adopt: {line}")
 
 
-def _shards(images: Sequence[tuple[ImageRecord, str]], image_size: int) -> list[Shard]:
-    size = max(1, min(_LARGEST_SHARD, _SHARD_BYTES // (3 * image_size**2)))
+def _shards(images: Sequence[tuple[ImageRecord, str]], pixels: int) -> list[Shard]:
+    size = max(1, min(_LARGEST_SHARD, _SHARD_BYTES // (3 * pixels)))
     parts = [tuple(images[start : start + size]) for start in range(0, len(images), size)]
     return [Shard(index, len(parts), part) for index, part in enumerate(parts)]
 

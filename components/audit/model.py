@@ -24,9 +24,10 @@ from dermrobust.components.component import Context
 from dermrobust.components.examples import ExamplesSpec, Split, first_records, read_shard, shard_uris
 from dermrobust.components.foreign_files import ADOPTION, FOREIGN, SAVED_MODEL
 from dermrobust.components.model_files import NETWORK, SPEC, ModelSpec
+from dermrobust.models.balanced_accuracy import balanced_accuracy
 from dermrobust.models.classifier import save_network
 from dermrobust.models.foreign import networks, saved_models
-from dermrobust.models.foreign.detection import balanced_accuracy, doubt, find_input
+from dermrobust.models.foreign.detection import doubt, find_input
 from dermrobust.models.foreign.outputs import MASKS_GRADIENTS, as_logits, check_differentiable, class_count, kind_of
 from dermrobust.models.foreign.spec import (
     CANDIDATES,
@@ -37,6 +38,7 @@ from dermrobust.models.foreign.spec import (
     OutputKind,
     Signature,
 )
+from dermrobust.models.image_size import Size, image_size_title
 
 _MOST_IMAGES = 512
 """That detection measures on."""
@@ -52,7 +54,7 @@ class Opened:
     """A foreign model, whatever its file.
 
     Attributes:
-        outputs: from images float32 [count, size, size, 3] in its own range to float32 [count, outputs].
+        outputs: from images float32 [count, height, width, 3] in its own range to float32 [count, outputs].
         kind: of outputs, where the model's structure tells.
         why: how it tells.
         hint: which images its first layers expect, and which layer says so.
@@ -90,7 +92,7 @@ def run(context: Context) -> None:
         context.progress.line(f"adopt: {line}")
 
 
-def _open(path: Path, params: AdoptModelParams, image_size: int, folder: Path) -> Opened:
+def _open(path: Path, params: AdoptModelParams, image_size: Size, folder: Path) -> Opened:
     if path.is_dir():
         return _open_saved_model(path, params, image_size, folder)
     if not path.exists():
@@ -106,11 +108,11 @@ def _open(path: Path, params: AdoptModelParams, image_size: int, folder: Path) -
     return Opened(lambda images: found.network(images, training=False), found.kind, found.why, found.hint, None, store)
 
 
-def _open_saved_model(path: Path, params: AdoptModelParams, image_size: int, folder: Path) -> Opened:
+def _open_saved_model(path: Path, params: AdoptModelParams, image_size: Size, folder: Path) -> Opened:
     signature = saved_models.read_signature(path, params.signature)
     if signature.image_size not in (None, image_size):
         raise UserError(
-            f"the model takes images of {signature.image_size} x {signature.image_size} pixels, not of {image_size}"
+            f"the model takes images of {image_size_title(signature.image_size)}, not of {image_size_title(image_size)}"
         )
     # Loaded from a copy: a folder is loaded once per process by its name, and the user's may change.
     copy = folder / SAVED_MODEL
@@ -130,8 +132,8 @@ def _examined(
     opened: Opened, params: AdoptModelParams, examples: Artifact, spec: ExamplesSpec
 ) -> tuple[ForeignSpec, Adoption]:
     """Return what is found out about a model on labelled images."""
-    size, classes = spec.preprocessing.image_size, len(spec.class_names)
-    count = max(_FEWEST_IMAGES, min(_MOST_IMAGES, _PIXELS_AT_ONCE // size**2))
+    preprocessing, classes = spec.preprocessing, len(spec.class_names)
+    count = max(_FEWEST_IMAGES, min(_MOST_IMAGES, _PIXELS_AT_ONCE // (preprocessing.height * preprocessing.width)))
     sample = first_records(shard_uris(examples, spec, Split.TEST), count, spec.task)
     images, labels = to_images(sample.pixels), sample.labels
     forward = tf.function(opened.outputs, reduce_retracing=True)
@@ -164,7 +166,7 @@ def _examined(
         )
     foreign = ForeignSpec(
         format="keras" if opened.signature is None else "saved_model",
-        image_size=size,
+        image_size=preprocessing.image_size,
         input=image_format,
         outputs=kind,
         signature=opened.signature,
@@ -181,7 +183,7 @@ def _stated(params: AdoptModelParams, spec: ExamplesSpec) -> tuple[Finding, Find
         return Finding(name=name, value=value, how="given" if given else "detected", why="" if given else why)
 
     return (
-        finding("image_size", f"{spec.preprocessing.image_size} px", "declared by the model"),
+        finding("image_size", image_size_title(spec.preprocessing.image_size), "declared by the model"),
         finding("classes", ", ".join(spec.class_names), "those of the labels"),
     )
 
@@ -253,4 +255,4 @@ def _accuracy(
                 raise UserError(_not_finite(batch.columns["image/id"], scores, f"input {image_format}"))
             right.append(scores.argmax(axis=1) == batch.labels)
             labels.append(batch.labels)
-    return balanced_accuracy(np.concatenate(right), np.concatenate(labels))
+    return balanced_accuracy(np.concatenate(labels), np.concatenate(right))

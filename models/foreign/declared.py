@@ -1,4 +1,4 @@
-"""What a `.keras` file says of its input, read without TensorFlow."""
+"""Input shape that a model file declares, read without TensorFlow."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import zipfile
 from pathlib import Path
 
 from dermrobust.attacks.errors import UserError
+from dermrobust.models.image_size import Size, size_of
 
-InputShape = tuple[int | None, ...]
-"""(batch, height, width, channels); None where a side is free."""
+DeclaredShape = tuple[int | None, ...]
+"""(batch, height, width, channels); None where any length is taken."""
 
 
-def declared_input(path: Path) -> InputShape | None:
-    """Return the input shape that a `.keras` file declares; None where it does not say, or is no such file."""
+def declared_input(path: Path) -> DeclaredShape | None:
+    """Return the input shape that a `.keras` file declares; None if it declares none, or is no such file."""
     try:
         with zipfile.ZipFile(path) as archive:
             saved = json.loads(archive.read("config.json"))
@@ -21,26 +22,43 @@ def declared_input(path: Path) -> InputShape | None:
         inputs = [layer for layer in config.get("layers", ()) if layer["class_name"] == "InputLayer"]
         if inputs:
             return tuple(inputs[0]["config"]["batch_shape"])
+        # Subclassed models have no layers in their config, but Keras stores the shape that they were built with.
         shape = (saved.get("build_config") or {}).get("input_shape")
         return tuple(shape) if shape else None
     except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError):
         return None
 
 
-def check_image_shape(shape: InputShape, image_size: int) -> None:
-    """Refuse an input that is not a batch of square colour images of a size.
+def declared_size(shape: DeclaredShape) -> Size | None:
+    """Return the image size of an input shape; None where it takes images of more than one size.
 
     Raises:
-        UserError: what the shape is and what it should be.
+        UserError: The input is not a batch of color images.
+    """
+    check_color_images(shape)
+    height, width = shape[1:3]
+    return None if height is None or width is None else size_of(height, width)
+
+
+def check_color_images(shape: DeclaredShape) -> None:
+    """Refuse an input that is not a batch of color images.
+
+    Raises:
+        UserError: The message gives the shape, and the one that is needed.
     """
     if len(shape) != 4 or shape[3] not in (3, None):
         raise UserError(
-            f"the model takes {list(shape)}; colour images [batch, height, width, 3] are needed (channels last)"
+            f"the model takes {list(shape)}; color images [batch, height, width, 3] are needed (channels last)"
         )
     if shape[0] is not None:
         raise UserError(f"the model takes batches of {shape[0]} only; build it with a free batch size (None)")
-    if any(side not in (None, image_size) for side in shape[1:3]):
-        raise UserError(
-            f"the model takes images of {shape[1]} x {shape[2]} pixels, which is not {image_size} x {image_size}"
-            + ("" if shape[1] == shape[2] else "; only square images can be audited")
-        )
+
+
+def check_image_size(shape: DeclaredShape, height: int, width: int) -> None:
+    """Refuse an input of color images of another size.
+
+    Raises:
+        UserError: The message gives both sizes.
+    """
+    if shape[1] not in (None, height) or shape[2] not in (None, width):
+        raise UserError(f"the model takes images of {shape[1]} x {shape[2]} pixels, which is not {height} x {width}")

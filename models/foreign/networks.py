@@ -1,4 +1,4 @@
-"""Keras networks that were trained elsewhere, as one graph of layers from images in [0, 1] to logits."""
+"""Foreign Keras networks, rebuilt as one graph of layers from images in [0, 1] to logits."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from keras.src.ops.nn import Sigmoid, Softmax
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.models.classifier import load_network
-from dermrobust.models.foreign.declared import check_image_shape
+from dermrobust.models.foreign.declared import check_color_images, check_image_size
 from dermrobust.models.foreign.outputs import as_logits
 from dermrobust.models.foreign.spec import InputFormat, InputRange, OutputKind
+from dermrobust.models.image_size import Size, height_and_width
 
 _TYPICAL = {(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)}
-"""Ranges that networks compute on."""
+"""Ranges of values that networks are trained on."""
 _SQUASHING = (keras.activations.softmax, keras.activations.sigmoid)
-_PASSING = (
+_KEEPING_RANGE = (
     layers.InputLayer,
     layers.Identity,
     layers.Dropout,
@@ -40,19 +41,19 @@ _PASSING = (
     layers.CenterCrop,
     layers.ZeroPadding2D,
 )
-"""Layers after which images still lie in the range that they came in."""
+"""Layers that keep the range of images."""
 
 
 @dataclass(frozen=True)
 class OpenedNetwork:
-    """A foreign network whose last activation has been taken off.
+    """Foreign network without its last activation.
 
     Attributes:
-        network: from images in its own range to `outputs`.
-        kind: LOGITS where a softmax or sigmoid has been taken off exactly, or there is no activation; None: to be
-            found out from its outputs.
-        why: how that is known.
-        hint: which images its first layers expect, and what tells so.
+        network: From images in its own range to outputs.
+        kind: LOGITS where a softmax or sigmoid was removed exactly, or there is no activation; None: unknown, to be
+            detected from the outputs.
+        why: Evidence for the kind.
+        hint: Format of the images that the first layers expect, and the evidence for it.
     """
 
     network: keras.Model
@@ -62,10 +63,10 @@ class OpenedNetwork:
 
 
 def read_network(path: Path) -> keras.Model:
-    """Load a `.keras` file in safe mode; nothing in it is run.
+    """Load a `.keras` file in safe mode, without running code in it.
 
     Raises:
-        UserError: it is no such file, is damaged, holds code, or needs classes that are not there.
+        UserError: The file is no `.keras` file, is damaged, holds code, or needs classes that are not installed.
     """
     if path.suffix != ".keras":
         raise UserError(
@@ -78,7 +79,7 @@ def read_network(path: Path) -> keras.Model:
         )
     try:
         network = load_network(path)
-    except Exception as error:  # Keras raises whatever the file's content leads to.
+    except Exception as error:  # Keras raises many kinds, depending on the file.
         raise UserError(_unloadable(path, str(error))) from error
     if not isinstance(network, keras.Model):
         raise UserError(f"'{path}' holds a {type(network).__name__}, which is no Keras model")
@@ -89,7 +90,7 @@ def _unloadable(path: Path, message: str) -> str:
     first = message.strip().splitlines()[0] if message.strip() else "no reason given"
     if "lambda" in message.lower() or "safe_mode" in message:
         return (
-            f"'{path}' holds code (such as a Lambda layer), which is never run: anybody could have put it there. "
+            f"'{path}' holds code (such as a Lambda layer), which is never run because it may be malicious. "
             "Replace it with Keras layers or operations, or export a SavedModel: model.export('folder')"
         )
     if unknown := re.search(r"Could not locate (?:class|function) '([^']+)'", message):
@@ -100,14 +101,15 @@ def _unloadable(path: Path, message: str) -> str:
     return f"'{path}' cannot be loaded as a Keras model: {first}"
 
 
-def opened(network: keras.Model, image_size: int) -> OpenedNetwork:
-    """Return a network with its layers side by side and without its last softmax or sigmoid.
+def opened(network: keras.Model, image_size: Size) -> OpenedNetwork:
+    """Return a network with its layers in one graph and without its last softmax or sigmoid.
 
     Raises:
-        UserError: it does not take one batch of colour images of this size, or does not return one row of scores each.
+        UserError: The input is not one batch of color images of this size, or the output not one row of scores each.
     """
-    _check_shapes(network, image_size)
-    images = keras.Input((image_size, image_size, 3), name="audit_images")
+    height, width = height_and_width(image_size)
+    _check_shapes(network, height, width)
+    images = keras.Input((height, width, 3), name="audit_images")
     flat = keras.Model(images, _unpacked(network, images, images))
     hint = _hint(network)
     last = flat.output._keras_history.operation
@@ -121,16 +123,17 @@ def opened(network: keras.Model, image_size: int) -> OpenedNetwork:
 
 
 def adopted_network(bare: keras.Model, image_format: InputFormat, kind: OutputKind) -> keras.Model:
-    """Return a network from float32 images [batch, size, size, 3] in [0, 1] to logits.
+    """Return a network from float32 images [batch, height, width, 3] in [0, 1] to logits.
 
     Args:
-        bare: see `OpenedNetwork.network`.
-        image_format: what it takes.
-        kind: what it returns.
+        bare: See `OpenedNetwork.network`.
+        image_format: Format of its input.
+        kind: Kind of its outputs.
     """
     images = keras.Input(bare.input_shape[1:], name="audit_images")
     scale, offset = image_format.scale_and_offset()
     x = images
+    # No layer where it would change nothing: it would cost a pass over the images in every step of an attack.
     if scale != [1.0] * 3 or offset != [0.0] * 3:
         x = layers.Rescaling(scale, offset, name="audit_input")(x)
     network = keras.Model(images, as_logits(_unpacked(bare, images, x), kind), name="audited")
@@ -142,14 +145,15 @@ def adopted_network(bare: keras.Model, image_format: InputFormat, kind: OutputKi
     return network
 
 
-def _check_shapes(network: keras.Model, image_size: int) -> None:
+def _check_shapes(network: keras.Model, height: int, width: int) -> None:
     if len(network.inputs or ()) != 1 or len(network.outputs or ()) != 1:
         raise UserError(
             f"the model has {len(network.inputs or ())} inputs and {len(network.outputs or ())} outputs; a classifier "
             "of images has one of each"
         )
     shape, dtype = tuple(network.inputs[0].shape), network.inputs[0].dtype
-    check_image_shape(shape, image_size)
+    check_color_images(shape)
+    check_image_size(shape, height, width)
     if not dtype.startswith(("float", "bfloat")):
         raise UserError(
             f"the model's input layer takes {dtype}, through which no gradient passes. Rebuild it with a float32 "
@@ -162,9 +166,9 @@ def _check_shapes(network: keras.Model, image_size: int) -> None:
 
 
 def _unpacked(network: keras.Model, images: Any, x: Any) -> Any:
-    """Return a network's outputs for `x`, computed from `images` by layers side by side, so that they can be folded.
+    """Return the outputs of a network for `x`, computed from `images` by layers in one graph, which can be folded.
 
-    Networks inside it are unpacked too, unless names of their layers would then clash.
+    Networks inside it are unpacked too, unless names of layers would then clash.
     """
     outputs = _called(network, x, inner=True)
     try:
@@ -191,7 +195,7 @@ def _called(operation: Any, *arguments: Any, inner: bool, **options: Any) -> Any
 
 
 def _before_squashing(output: Any) -> tuple[Any, str] | None:
-    """Return the tensor before a last softmax or sigmoid, and what computes that; None where there is none."""
+    """Return the tensor before a last softmax or sigmoid, and the name of that; None where there is none."""
     history = output._keras_history
     operation, before = history.operation, history.operation._inbound_nodes[history.node_index].input_tensors
     activation = getattr(operation, "activation", None)
@@ -212,8 +216,8 @@ def _before_squashing(output: Any) -> tuple[Any, str] | None:
 
 
 def _hint(network: keras.Model) -> tuple[InputFormat, str] | None:
-    """Return which images the first layer that changes values expects, where that layer tells."""
-    first = next((layer for layer in _operations(network) if not isinstance(layer, _PASSING)), None)
+    """Return the format of images that the first layer that changes values expects, and the evidence for it."""
+    first = next((layer for layer in _operations(network) if not isinstance(layer, _KEEPING_RANGE)), None)
     if isinstance(first, layers.Rescaling) and isinstance(first.scale, int | float):
         for values in InputRange:
             ends = tuple(round(value * first.scale + first.offset, 2) for value in values.bounds)
@@ -221,13 +225,14 @@ def _hint(network: keras.Model) -> tuple[InputFormat, str] | None:
                 return InputFormat(range=values), f"layer '{first.name}' rescales to {ends[0]:g}..{ends[1]:g}"
     if isinstance(first, layers.Normalization):
         mean = float(keras.ops.max(first.mean)) if first.built and first.mean is not None else 0.0
+        # Means of images in [0, 1] or [-1, 1] are at most 1, those of bytes near 128.
         if mean > 2.0:
             return InputFormat(range=InputRange.BYTES), f"layer '{first.name}' has a mean of {mean:.3g}"
     return None
 
 
 def _operations(network: keras.Model) -> Iterator[Any]:
-    """Yield what a network computes in its order, with what networks inside it compute."""
+    """Yield the operations of a network in order, those of networks inside it included."""
     for operation in network.layers if type(network) is keras.Sequential else getattr(network, "operations", ()):
         if isinstance(operation, keras.Model):
             yield from _operations(operation)

@@ -1,4 +1,4 @@
-"""From what a foreign model returns to the logits that attacks and metrics work on."""
+"""Outputs of foreign models: their kind, and logits made of them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from dermrobust.attacks.validation import are_probabilities
 from dermrobust.models.foreign.spec import OutputKind
 
 LEAST_PROBABILITY = 1e-30
-"""Smaller ones count as this: their logarithm and its gradient stay finite in float32."""
+"""Lower bound of probabilities, so that their logarithm and its gradient stay finite in float32."""
 
 MASKS_GRADIENTS = (
-    "the outputs are probabilities, and what they were computed from could not be had: attacks go through their "
-    "logarithm, whose gradient vanishes where the model is certain. Robustness may look better than it is; a model "
-    "that returns logits is attacked better"
+    "the outputs are probabilities, and the logits behind them are not accessible: attacks use their logarithm, whose "
+    "gradient vanishes where the model is certain. Robustness may be overestimated; export a model that returns logits"
 )
 
 Outputs = npt.NDArray[np.float32]
@@ -30,7 +29,7 @@ Outputs = npt.NDArray[np.float32]
 def as_logits(outputs: Any, kind: OutputKind) -> Any:
     """Return logits [count, class_count] of outputs (tensors, symbolic or not); one output becomes two logits [0, z].
 
-    Exact for logits. Probabilities p become log p, and a single one log p - log (1 - p): softmax gives them back.
+    Exact for logits. Probabilities p become log p, and a single one log p - log (1 - p), whose softmax is p again.
     """
     if outputs.shape[-1] == 1:
         scores = outputs if kind is OutputKind.LOGITS else _log(outputs) - _log(1.0 - outputs)
@@ -43,7 +42,7 @@ def _log(probabilities: Any) -> Any:
 
 
 def kind_of(outputs: Outputs) -> OutputKind:
-    """Return what outputs look like: probabilities lie in [0, 1] and add up to 1 in every row."""
+    """Return the kind of outputs: probabilities lie in [0, 1] and add up to 1 in every row."""
     if outputs.shape[1] == 1:
         inside = outputs.min() >= 0.0 and outputs.max() <= 1.0
         return OutputKind.PROBABILITIES if inside else OutputKind.LOGITS
@@ -51,21 +50,21 @@ def kind_of(outputs: Outputs) -> OutputKind:
 
 
 def class_count(outputs: int) -> int:
-    """Return how many classes so many outputs tell apart: one output tells two."""
+    """Return the number of classes of so many outputs: one output distinguishes two."""
     return max(outputs, 2)
 
 
 def check_differentiable(outputs: Any, images: Images) -> None:
     """Refuse a model through which no gradient reaches its input.
 
-    A gradient of zero is not refused: whether it hides something is for attacks and self-checks to find out.
+    A gradient of zero is not refused: self-checks detect whether it is masked.
 
     Args:
-        outputs: function from images to outputs.
-        images: float32 [count, size, size, 3] in the model's own range.
+        outputs: Function from images to outputs.
+        images: float32 [count, height, width, 3] in the model's own range.
 
     Raises:
-        UserError: what to do.
+        UserError: An operation has no gradient; the message says how to go on.
     """
     tensor = tf.constant(images)
     try:
@@ -82,5 +81,5 @@ def check_differentiable(outputs: Any, images: Images) -> None:
         raise UserError(
             "no gradient reaches the model's input: a layer between them cannot be differentiated, such as rounding, "
             "a cast to integers, argmax or one-hot. Give the model without that layer (if it is meant as a defence, "
-            "audit the model behind it: what only hides gradients does not protect)"
+            "audit the model behind it: masking gradients does not protect)"
         )

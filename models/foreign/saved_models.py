@@ -1,4 +1,4 @@
-"""SavedModels that were exported elsewhere: their signatures, and what an attack sees of them."""
+"""Foreign SavedModels: their signatures, and their targets for attacks."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.target import Target
+from dermrobust.models.foreign.declared import declared_size
 from dermrobust.models.foreign.outputs import as_logits
 from dermrobust.models.foreign.spec import ForeignSpec, Signature
 
 FILE = "saved_model.pb"
 _FLOATS = (types_pb2.DT_FLOAT, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16, types_pb2.DT_DOUBLE)
 _FIRST = ("serving_default", "serve", "pixels")
-"""Signatures that are preferred, where several would do."""
+"""Names of signatures in order of preference, where several fit."""
 _SCORES = ("logits", "probabilities", "predictions", "scores", "output_0")
-"""Outputs that are preferred, where several would do."""
+"""Names of outputs in order of preference, where several fit."""
 _REACHING_OUT = frozenset(
     {"ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc", "ReaderReadV2"}
 )
-"""Operations that touch files or run code; no classifier needs them, and a file from elsewhere is not trusted."""
+"""Operations that touch files or run code; no classifier needs them, and a foreign file is not trusted."""
 _EXPORT = (
     "Export a signature that takes float images [batch, height, width, 3] and returns scores [batch, classes], with "
     "the decoding of files left out; for a Keras model: model.export('folder')"
@@ -34,14 +35,14 @@ _EXPORT = (
 
 
 def read_signature(folder: Path, name: str | None = None) -> Signature:
-    """Return the signature of a SavedModel that classifies images; nothing of it is loaded or run.
+    """Return the signature of a SavedModel that classifies images, without loading or running anything of it.
 
     Args:
-        folder: of the SavedModel.
-        name: of the signature; None: the one that fits.
+        folder: Folder of the SavedModel.
+        name: Name of the signature; None: the one that fits.
 
     Raises:
-        UserError: there is none that can be attacked, or it holds operations that reach outside.
+        UserError: No signature can be attacked, or an operation touches files or runs code.
     """
     graph = _graph(folder)
     _check_operations(folder, graph)
@@ -66,7 +67,7 @@ def _graph(folder: Path) -> Any:
         raise UserError(f"'{folder}' is no SavedModel: it has no file {FILE}") from None
     except StopIteration:
         raise UserError(f"'{folder}' has no graph for serving (tag 'serve'). {_EXPORT}") from None
-    except Exception as error:  # protobuf's own error has no public name
+    except Exception as error:  # The error class of protobuf has no public name.
         raise UserError(f"'{folder}/{FILE}' cannot be read: {error}") from error
 
 
@@ -82,15 +83,17 @@ def _rank(name: str, order: Sequence[str]) -> int:
 
 
 def _classifying(name: str, signature: Any) -> Signature | str:
-    """Return a signature from float images to scores, or what is in its way."""
+    """Return a signature from float images to scores, or the reason why it is none."""
     if len(signature.inputs) != 1:
         return f"has {len(signature.inputs)} inputs"
     ((key, images),) = signature.inputs.items()
     if images.dtype not in _FLOATS:
         return f"takes {tf.dtypes.as_dtype(images.dtype).name}, through which no gradient passes"
     shape = _dimensions(images)
-    if shape is None or len(shape) != 4 or shape[0] is not None or shape[3] not in (3, None) or shape[1] != shape[2]:
-        return f"takes {shape or 'images of unknown shape'}, not [batch, size, size, 3]"
+    if shape is None or len(shape) != 4 or shape[0] is not None or shape[3] not in (3, None):
+        return f"takes {shape or 'images of unknown shape'}, not [batch, height, width, 3]"
+    if (shape[1] is None) != (shape[2] is None):
+        return f"takes {shape}, of which one side alone is free"
     scores = {
         output: found
         for output, info in signature.outputs.items()
@@ -103,12 +106,12 @@ def _classifying(name: str, signature: Any) -> Signature | str:
         return f"returns several outputs that may be scores: {', '.join(sorted(scores))}"
     counts = scores[chosen]
     return Signature(
-        name=name, input=key, output=chosen, image_size=shape[1], class_count=counts[1] if counts else None
+        name=name, input=key, output=chosen, image_size=declared_size(shape), class_count=counts[1] if counts else None
     )
 
 
 def _dimensions(info: Any) -> tuple[int | None, ...] | None:
-    """Return a tensor's shape, None for each unknown side; None where nothing is known of it."""
+    """Return the shape of a tensor, None for each unknown side; None for an unknown rank."""
     if info.tensor_shape.unknown_rank:
         return None
     return tuple(None if dimension.size < 0 else int(dimension.size) for dimension in info.tensor_shape.dim)
@@ -116,12 +119,12 @@ def _dimensions(info: Any) -> tuple[int | None, ...] | None:
 
 @dataclass(frozen=True, eq=False)
 class _Outputs:
-    """A signature as a function from images in the model's range to outputs.
+    """Function of a signature, from images in the model's range to outputs.
 
     Attributes:
-        loaded: the SavedModel, kept because functions refer to their variables weakly.
-        function: of the signature.
-        signature: what goes in and out.
+        loaded: SavedModel, kept because functions refer to their variables weakly.
+        function: Concrete function of the signature.
+        signature: Names and shapes of input and output.
     """
 
     loaded: Any
@@ -137,31 +140,31 @@ class _Outputs:
 
 @functools.lru_cache(maxsize=4)
 def load_outputs(folder: Path, signature: Signature) -> Callable[[Any], Any]:
-    """Return the function of a signature, from images in the model's range to outputs; once per process and folder.
+    """Return the function of a signature, from images in the model's range to outputs; loaded once per folder.
 
     Raises:
-        UserError: it cannot be loaded, such as for operations that are not there.
+        UserError: The SavedModel cannot be loaded, such as for operations that this TensorFlow lacks.
     """
     try:
         loaded = tf.saved_model.load(str(folder))
         return _Outputs(loaded, loaded.signatures[signature.name], signature)
-    except Exception as error:  # TensorFlow raises whatever the file's content leads to.
+    except Exception as error:  # TensorFlow raises many kinds, depending on the file.
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"the SavedModel cannot be loaded: {first}") from error
 
 
 @functools.lru_cache(maxsize=4)
 def saved_model_target(folder: Path, spec: ForeignSpec) -> Target:
-    """Return what an attack sees of an adopted SavedModel: images in [0, 1] to logits.
+    """Return the target of an adopted SavedModel, from images in [0, 1] to logits.
 
     Its variables stay inside the function, so that `Target.weights` is empty and nothing is shared between models.
 
     Args:
-        folder: of the SavedModel.
-        spec: what was found out when it was adopted.
+        folder: Folder of the SavedModel.
+        spec: Findings of its adoption.
 
     Raises:
-        UserError: it cannot be loaded.
+        UserError: The SavedModel cannot be loaded.
     """
     if spec.signature is None:
         raise ValueError(f"'{folder}': the spec is of a .keras file, which has no signature")

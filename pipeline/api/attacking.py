@@ -179,8 +179,9 @@ def as_classifier(model: Any, size: tuple[int, ...], input_range: str) -> Any:
     """Return a Keras network from images in [0, 1] to logits that computes what a user's model does."""
     from dermrobust.models.foreign.networks import adopted_network, opened
     from dermrobust.models.foreign.spec import OutputKind
+    from dermrobust.models.image_size import size_of
 
-    found = opened(model, size[0] if len(set(size)) == 1 else size)  # type: ignore[arg-type]
+    found = opened(model, size_of(size[0], size[1]))
     # Outputs of unknown kind are taken for logits; the attack's own checks refuse probabilities.
     return adopted_network(found.network, _input_format(input_range), found.kind or OutputKind.LOGITS)
 

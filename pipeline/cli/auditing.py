@@ -35,7 +35,9 @@ _there = click.Path(path_type=Path, exists=False)
 @click.option("--limit", type=click.IntRange(1), help="Use so many images, drawn at random.")
 @click.option("--classes", help="Classes in the order of the model's outputs: a,b,c, or a JSON file with a list.")
 @click.option("--malignant", help="Classes that must not be taken for benign ones: a,b.")
-@click.option("--input-size", type=int, help="Height and width of the input; default: as the model says.")
+@click.option(
+    "--input-size", help="Size of the input: 224, or 300x400 (height, width); default: as the model declares."
+)
 @click.option("--input-range", type=click.Choice(["0..1", "0..255", "-1..1"]), help="Values of black and white.")
 @click.option("--mean", help="Subtracted then, for each channel: 0.485,0.456,0.406.")
 @click.option("--std", help="Divided by then, for each channel: 0.229,0.224,0.225.")
@@ -89,7 +91,7 @@ def _audit(options: dict[str, Any]) -> Audit:
         "attacks": options["suite"],
         "classes": _classes(options["classes"]),
         "malignant": _words(options["malignant"]),
-        "image_size": options["input_size"],
+        "image_size": _image_size(options["input_size"]),
         "input": _input(options),
     }
     if options["epsilons"]:
@@ -107,6 +109,13 @@ def _input(options: dict[str, Any]) -> dict[str, Any] | None:
         return None
     bytes_meant = mean is not None and max(mean) > 2.0
     return {"range": given or ("0..255" if bytes_meant else "0..1"), "mean": mean, "std": std}
+
+
+def _image_size(text: str | None) -> int | list[int | str] | None:
+    """Return a side, or height and width; parts that are no numbers are left to validation."""
+    if text is None or text.isdecimal():
+        return None if text is None else int(text)
+    return [int(part) if part.isdecimal() else part for part in text.split("x")]
 
 
 def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:

@@ -16,7 +16,7 @@ from dermrobust.attacks.logits import compiled_logits
 from dermrobust.attacks.target import Precision, Target
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.models.classifier import attack_target
-from dermrobust.models.folding import Passed, foldable_pairs, folded_network, is_graph_of_layers
+from dermrobust.models.folding import FoldedNormalization, foldable_pairs, folded_network, is_graph_of_layers
 from tests.small_networks import colored_images, trained_network
 
 SIZE = 8
@@ -165,7 +165,7 @@ def test_several_pairs_are_each_folded() -> None:
     assert_same_logits(model)
     folded = folded_network(model, foldable_pairs(model))
     assert not any(isinstance(layer, layers.BatchNormalization) for layer in folded.layers)
-    assert sum(isinstance(layer, Passed) for layer in folded.layers) == 2
+    assert sum(isinstance(layer, FoldedNormalization) for layer in folded.layers) == 2
 
 
 def test_the_weights_are_those_of_the_network_that_is_given() -> None:

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import keras
 import pytest
 from click.testing import CliRunner, Result
 
+from dermrobust.attacks.errors import UserError
 from dermrobust.components.artifacts import ArtifactType
 from dermrobust.components.audit.component import AdoptDataParams, AdoptModelParams
 from dermrobust.components.evaluation.params import EvaluateParams, PredictParams
@@ -46,6 +48,26 @@ def test_a_model_is_adopted_attacked_and_evaluated(given: dict[str, Any]) -> Non
     assert isinstance(evaluate, EvaluateParams)
     assert (data.image_size, data.task.class_names) == (SIZE, ("bcc", "mel", "nv"))
     assert evaluate.models == ("model",)
+
+
+def test_images_are_of_the_size_that_a_model_declares_or_that_is_given(given: dict[str, Any], tmp_path: Path) -> None:
+    for name, shape in (("rectangular", (16, 24, 3)), ("any", (None, None, 3))):
+        head = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)]
+        keras.Sequential([keras.Input(shape), *head]).save(tmp_path / f"{name}.keras")
+    any_size = {**given, "model": tmp_path / "any.keras"}
+
+    sizes = [
+        nodes["adopt[data]"].params.model_dump()["image_size"]
+        for nodes in (
+            graph({**given, "model": tmp_path / "rectangular.keras"}),
+            graph(any_size, image_size=(16, 24)),
+            graph(any_size, image_size=32),
+        )
+    ]
+
+    assert sizes == [(16, 24), (16, 24), 32]
+    with pytest.raises(UserError, match="takes images of any size; say which"):
+        graph(any_size)
 
 
 @pytest.mark.parametrize("control", [False, True])
@@ -101,7 +123,8 @@ def command(given: dict[str, Any], root: Path, *options: str) -> Result:
         (("--mean", "0.5"), "mean and standard deviation belong together"),
         (("--classes", "mel,MEL,nv"), "two classes have the same name"),
         (("--classes", "nonesuch.json"), "cannot be read as JSON"),
-        (("--input-size", "4"), "image_size"),
+        (("--input-size", "4"), "image_size: a side of an image has 8 to 1024 pixels; found 4"),
+        (("--input-size", "large"), "image_size: expected one number for a square, or [height, width]"),
         (("--model", "nonesuch.keras"), "there is no model 'nonesuch.keras'"),
         (("--control", "nonesuch.keras"), "there is no model 'nonesuch.keras'"),
         (("--model", "."), "'.' is no SavedModel: it has no file saved_model.pb"),

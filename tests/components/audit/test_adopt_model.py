@@ -102,7 +102,7 @@ def test_what_is_given_against_all_evidence_is_done_and_doubted(adopt: Adopt) ->
     model = adopt(taking(BYTES), input={"range": "0..1"})
 
     assert foreign(model).input == UNIT
-    assert "with input 0..255 the model does clearly better" in adoption(model).notes[0]
+    assert "the model is clearly better with input 0..255 than with the given 0..1" in adoption(model).notes[0]
 
 
 def test_saying_what_would_have_been_found_changes_no_content(adopt: Adopt, tmp_path: Path) -> None:

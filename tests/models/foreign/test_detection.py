@@ -9,7 +9,8 @@ import pytest
 from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.problem import Labels
 from dermrobust.attacks.threat import Images
-from dermrobust.models.foreign.detection import LogitsIn, Trial, balanced_accuracy, doubt, find_input, leads
+from dermrobust.models.balanced_accuracy import balanced_accuracy
+from dermrobust.models.foreign.detection import LogitsIn, Trial, doubt, find_input, leads
 from dermrobust.models.foreign.spec import CANDIDATES, IMAGENET, InputFormat
 from tests.foreign_models import BYTES, SIGNED, UNIT
 
@@ -80,13 +81,13 @@ def test_what_the_user_says_is_doubted_where_something_else_is_clearly_better() 
 
 def trial(right: Sequence[bool], labels: Labels) -> Trial:
     flags = np.array(right)
-    return Trial(flags, balanced_accuracy(flags, labels))
+    return Trial(flags, balanced_accuracy(labels, flags))
 
 
 def test_classes_count_equally_however_few_their_images() -> None:
     labels = np.array([0] * 98 + [1] * 2)
 
-    assert balanced_accuracy(labels == 0, labels) == 0.5
+    assert balanced_accuracy(labels, labels == 0) == 0.5
 
 
 def test_a_lead_on_few_images_is_not_sure() -> None:

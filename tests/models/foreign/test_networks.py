@@ -185,6 +185,19 @@ def test_files_that_cannot_be_trusted_or_read_are_refused(
         read_network(make(tmp_path / name))
 
 
+@pytest.mark.parametrize("declared", [(12, 20, 3), (None, 20, 3), (None, None, 3)])
+def test_rectangular_images_are_taken(declared: tuple[int | None, ...]) -> None:
+    head = [layers.GlobalAveragePooling2D(), layers.Dense(3, activation="softmax")]
+    network = keras.Sequential([keras.Input(declared), layers.Conv2D(4, 3), *head])
+    images = np.random.default_rng(0).random((5, 12, 20, 3), dtype=np.float32)
+
+    found = opened(network, (12, 20))
+
+    logits = attack_target(adopted_network(found.network, UNIT, OutputKind.LOGITS))
+    expected = network(images, training=False)
+    np.testing.assert_allclose(tf.nn.softmax(logits_of(logits, images, 4)), expected, atol=1e-5)
+
+
 def two_inputs() -> keras.Model:
     images, age = keras.Input((SIZE, SIZE, 3)), keras.Input((1,))
     return keras.Model([images, age], layers.Dense(3)(layers.Concatenate()([layers.Flatten()(images), age])))
@@ -194,9 +207,12 @@ def two_inputs() -> keras.Model:
     ("network", "told"),
     [
         (two_inputs, "2 inputs and 1 outputs"),
-        (lambda: keras.Sequential([keras.Input((SIZE, SIZE, 1)), layers.Flatten(), layers.Dense(3)]), "colour images"),
+        (lambda: keras.Sequential([keras.Input((SIZE, SIZE, 1)), layers.Flatten(), layers.Dense(3)]), "color images"),
         (lambda: keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(3)]), "8 x 8 pixels, which"),
-        (lambda: keras.Sequential([keras.Input((SIZE, 8, 3)), layers.Flatten(), layers.Dense(3)]), "only square"),
+        (
+            lambda: keras.Sequential([keras.Input((SIZE, 8, 3)), layers.Flatten(), layers.Dense(3)]),
+            "16 x 8 pixels, which",
+        ),
         (lambda: keras.Sequential([keras.Input((SIZE, SIZE, 3)), layers.Conv2D(3, 1)]), "returns .None, 16, 16, 3."),
         (
             lambda: keras.Sequential(
@@ -206,6 +222,6 @@ def two_inputs() -> keras.Model:
         ),
     ],
 )
-def test_networks_that_do_not_classify_colour_images_are_refused(network: Callable[[], keras.Model], told: str) -> None:
+def test_networks_that_do_not_classify_color_images_are_refused(network: Callable[[], keras.Model], told: str) -> None:
     with pytest.raises(UserError, match=told):
         opened(network(), SIZE)

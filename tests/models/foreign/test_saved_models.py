@@ -16,7 +16,7 @@ from dermrobust.attacks.logits import logits_of
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.models.foreign.outputs import check_differentiable
 from dermrobust.models.foreign.saved_models import load_outputs, read_signature, saved_model_target
-from dermrobust.models.foreign.spec import ForeignSpec, InputFormat, OutputKind
+from dermrobust.models.foreign.spec import ForeignSpec, InputFormat, OutputKind, Signature
 from tests.foreign_models import BYTES, SIZE, UNIT, exported, learned, taking
 from tests.small_networks import colored_images
 
@@ -75,6 +75,20 @@ def test_keras_export_is_understood(tmp_path: Path) -> None:
     assert (found.name, found.image_size, found.class_count) == ("serving_default", SIZE, 7)
 
 
+@pytest.mark.parametrize(("declared", "size"), [((12, 20), (12, 20)), ((SIZE, SIZE), SIZE), ((None, None), None)])
+def test_the_declared_size_is_found(
+    declared: tuple[int | None, int | None], size: int | tuple[int, int] | None, tmp_path: Path
+) -> None:
+    def resized(network: keras.Model, images: Any) -> dict[str, Any]:
+        return scores(network, tf.image.resize(images, (SIZE, SIZE)))
+
+    folder = exported(tmp_path / "model", learned(), tf.TensorSpec([None, *declared, 3]), serving_default=resized)
+
+    signature = read_signature(folder)
+    assert signature.image_size == size
+    assert Signature.model_validate_json(signature.model_dump_json()) == signature
+
+
 def test_the_signature_that_takes_images_is_found_among_others(tmp_path: Path) -> None:
     def encoded(network: keras.Model, images: Any) -> dict[str, Any]:
         return {"text": tf.strings.as_string(tf.reduce_sum(network(images), axis=1))}
@@ -117,6 +131,11 @@ def ambiguous(network: keras.Model, images: Any) -> dict[str, Any]:
             "takes uint8",
         ),
         (scores, tf.TensorSpec([1, SIZE, SIZE, 3]), r"takes \(1, 16, 16, 3\)"),
+        (
+            lambda network, images: scores(network, tf.image.resize(images, (SIZE, SIZE))),
+            tf.TensorSpec([None, None, SIZE, 3]),
+            "of which one side alone is free",
+        ),
         (writing, tf.TensorSpec([None, SIZE, SIZE, 3]), r"reads or writes files or runs code \(WriteFile\)"),
         (ambiguous, tf.TensorSpec([None, SIZE, SIZE, 3]), "several outputs that may be scores: one, other"),
     ],
