@@ -1,4 +1,4 @@
-"""What all adversarial objectives share: a threat model and how its budget rises."""
+"""Base classes of adversarial objectives: threat model, budget warm-up, iterative crafting."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 class AdversarialObjective(Objective):
-    """Trains on adversarial images, made anew for each batch; its loss is their class-weighted cross-entropy."""
+    """Class-weighted cross-entropy on adversarial images, crafted anew for each batch."""
 
     adversarial: ClassVar[bool] = True
 
     epsilon: Threat = Field(
         ThreatModel(4),
-        description="What to be robust against: 4 (L-infinity, in 1/255), 'linf:4/255' or 'l2:0.5'.",
+        description="Threat model of training: 4 (L-infinity, in 1/255), 'linf:4/255' or 'l2:0.5'.",
         json_schema_extra={"default": "linf:4/255"},
     )
     epsilon_warmup_epochs: float = Field(
         0.0,
         ge=0,
         le=10_000,
-        description="Epochs over which the budget rises linearly from zero; 0: the full budget at once, as published.",
+        description="Number of epochs over which the budget rises linearly from zero; 0 (as published): no rise.",
     )
 
     def radius(self, epochs: float) -> float:
@@ -61,19 +61,19 @@ class AdversarialObjective(Objective):
 
 
 class IterativeObjective(AdversarialObjective):
-    """Crafts in several projected gradient steps, from a random start (Madry et al. 2018, arXiv 1706.06083)."""
+    """Adversarial objective that crafts with PGD from a random start (Madry et al. 2018, arXiv 1706.06083)."""
 
-    steps: int = Field(5, ge=1, le=1000, description="Gradient steps in which an adversarial image is made.")
+    steps: int = Field(5, ge=1, le=1000, description="Number of gradient steps per adversarial image.")
     step_size: float | None = Field(
         None,
         gt=0,
         allow_inf_nan=False,
-        description="Length of a step in 1/255 at the full budget, at most the budget; it rises with the budget. "
+        description="Length of a step at the full budget in 1/255, at most the budget; rises with the budget. "
         "null: 2.5 * epsilon / steps (Madry et al. 2018).",
     )
 
     def step_length(self, radius: tf.Tensor) -> tf.Tensor:
-        """Return the length of a step on images in [0, 1]; its ratio to the radius is always the same."""
+        """Return the length of a step on images in [0, 1], in constant proportion to the radius."""
         epsilon = self.epsilon.epsilon
         return radius * min(1.0, (self.step_size or 2.5 * epsilon / self.steps) / epsilon)
 

@@ -1,8 +1,7 @@
-"""Adversarial images of a batch while its network trains, made of CleverHans's functions.
+"""Crafting of adversarial images during training, with the functions of CleverHans.
 
-They are made cheaply, in a compiled graph: the loop over the steps is one `tf.while_loop`, so that
-neither the graph nor its compile time grows with them; gradients are taken of the images alone. The network runs in
-inference mode: it then is the function that an attacker will meet, its moving averages are not disturbed by half-made
+The loop over the steps is one `tf.while_loop`, so that neither the graph nor its compile time grows with their number.
+The network runs in inference mode: that is the function an attacker meets, its moving averages do not see unfinished
 images, and no batch statistics are computed.
 """
 
@@ -17,20 +16,20 @@ import tensorflow as tf
 from cleverhans.tf2.utils import clip_eta, compute_gradient, optimize_linear
 
 LossFn = Callable[..., tf.Tensor]
-"""(labels=, logits=) -> float32 [batch]; `labels` are the targets, one for each image."""
+"""(labels=, logits=) -> float32 [batch]; `labels` are the targets of the images."""
 
 _DIRECTION, _LENGTH = 1, 2
-"""Folded into a seed, so that different draws from it do not depend on each other."""
+"""Numbers folded into a seed, which make different draws from it independent."""
 
 
 @dataclass(frozen=True)
 class Ball:
-    """The images that an attacker may hand in.
+    """Images within a budget of clean ones.
 
     Attributes:
-        clean: their middle, float32 [batch, height, width, 3] in [0, 1].
-        radius: the budget, a float32 scalar on the same scale.
-        order: of the norm, infinity or 2.
+        clean: Centers, float32 [batch, height, width, 3] in [0, 1].
+        radius: Budget, a float32 scalar on the same scale.
+        order: Order of the norm, infinity or 2.
     """
 
     clean: tf.Tensor
@@ -38,12 +37,12 @@ class Ball:
     order: float
 
     def project(self, images: tf.Tensor) -> tf.Tensor:
-        """Return the images moved back into the budget and into [0, 1]."""
-        # Clipping to [0, 1] brings an image nearer to the clean one, which lies there: so it may come last.
+        """Return images projected into the budget and into [0, 1]."""
+        # Clipping to [0, 1] comes last: it only moves an image closer to the clean one, which lies inside.
         return tf.clip_by_value(self.clean + clip_eta(images - self.clean, self.order, self.radius), 0.0, 1.0)
 
     def random_point(self, seed: tf.Tensor) -> tf.Tensor:
-        """Return a uniformly random point of the budget, clipped to [0, 1], for each image; seed: int32 [2]."""
+        """Return uniformly random images of the budget, clipped to [0, 1]; seed: int32 [2]."""
         shape = tf.shape(self.clean)
         direction_seed = tf.random.experimental.stateless_fold_in(seed, _DIRECTION)
         if math.isinf(self.order):
@@ -58,14 +57,15 @@ class Ball:
         return self.project(self.clean + self.radius * noise)
 
     def gaussian_point(self, seed: tf.Tensor, deviation: float) -> tf.Tensor:
-        """Return points near the clean images, normally distributed; seed: int32 [2]."""
+        """Return normally distributed images around the clean ones; seed: int32 [2]."""
         direction_seed = tf.random.experimental.stateless_fold_in(seed, _DIRECTION)
         return self.project(self.clean + deviation * tf.random.stateless_normal(tf.shape(self.clean), direction_seed))
 
 
 def inference_logits(network: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Return the function from images to logits that is attacked."""
+    """Return the attacked function, from images to logits."""
 
+    # `compute_gradient` is a tf.function, whose autograph would convert all code of the network at each tracing.
     @tf.autograph.experimental.do_not_convert
     def logits(images: tf.Tensor) -> tf.Tensor:
         return network(images, training=False)
@@ -83,16 +83,16 @@ def ascend(
     steps: int,
     loss: LossFn = tf.nn.sparse_softmax_cross_entropy_with_logits,
 ) -> tf.Tensor:
-    """Return images of a ball where a loss is high: projected gradient ascent (Madry et al. 2018, arXiv 1706.06083).
+    """Return images of a ball with a high loss, by projected gradient ascent (Madry et al. 2018, arXiv 1706.06083).
 
     Args:
-        network: from images to logits.
-        ball: the images that are allowed.
-        start: float32 [batch, height, width, 3], points of the ball.
-        targets: what the loss compares the logits to: labels, int64 [batch], or probabilities, [batch, class_count].
-        step_length: a float32 scalar on images in [0, 1].
-        steps: how many.
-        loss: what is raised.
+        network: From images to logits.
+        ball: Allowed images.
+        start: Images of the ball, float32 [batch, height, width, 3].
+        targets: Targets of the loss: labels, int64 [batch], or probabilities, float32 [batch, class_count].
+        step_length: Length of a step, a float32 scalar on images in [0, 1].
+        steps: Number of steps.
+        loss: Loss to maximize.
     """
     logits = inference_logits(network)
 
@@ -100,5 +100,6 @@ def ascend(
         gradient = compute_gradient(logits, loss, images, targets, False)
         return index + 1, ball.project(images + optimize_linear(gradient, step_length, ball.order))
 
+    # One iteration at a time: each needs the result of the one before, and several would hold their memory at once.
     _, images = tf.while_loop(lambda index, _: index < steps, step, (0, start), parallel_iterations=1)
     return tf.stop_gradient(images)

@@ -1,4 +1,4 @@
-"""Standard training."""
+"""Standard training: cross-entropy on clean images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class CrossEntropy(Objective):
-    """Class-weighted cross-entropy on the images as they are."""
+    """Class-weighted cross-entropy on clean images."""
 
     objective: Literal["cross_entropy"] = Field("cross_entropy", description="Standard training.")
 

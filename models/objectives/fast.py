@@ -1,4 +1,4 @@
-"""Fast adversarial training."""
+"""Fast adversarial training (Wong, Rice & Kolter 2020, arXiv 2001.03994)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 STEP = 1.25
-"""Length of the step relative to the radius; longer ones overfit catastrophically (Wong et al. 2020, section 4.2)."""
+"""Length of the step in radii; longer ones overfit catastrophically (Wong et al. 2020, section 4.2)."""
 
 
 class Fast(AdversarialObjective):
     """One gradient step from a random start (Wong, Rice & Kolter 2020, arXiv 2001.03994).
 
-    It may overfit catastrophically to its single step, from one epoch to the next; training watches for that.
+    It may overfit catastrophically to its single step from one epoch to the next; training stops in that case.
     """
 
     objective: Literal["fast"] = Field("fast", description="FGSM from a random start (Wong et al. 2020).")

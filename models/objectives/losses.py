@@ -1,4 +1,4 @@
-"""Terms of losses, for each image of a batch."""
+"""Loss terms for each image of a batch."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ def divergence(logits: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
 def boosted_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Return -log p(label) - log(1 - p(the likeliest other class)): float32 [batch] (Wang et al. 2020, equation 8)."""
     others = _without(labels, logits)
-    # log(1 - p) as what all other classes have together: exact where p is so near to 1 that 1 - p is 0 in float32.
+    # log(1 - p) as the sum over all other classes: exact where p is so close to 1 that 1 - p is 0 in float32.
     rest = tf.reduce_logsumexp(_without(tf.argmax(others, axis=-1), logits), axis=-1)
     return cross_entropy(labels, logits) + tf.reduce_logsumexp(logits, axis=-1) - rest
 
 
 def _without(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Return logits in which one class of each image is as good as impossible."""
+    """Return logits in which one class of each image has probability zero."""
+    # Finite, so that no difference of infinities becomes NaN.
     chosen = tf.one_hot(labels, tf.shape(logits)[-1], on_value=True, off_value=False, dtype=tf.bool)
     return tf.where(chosen, logits.dtype.min, logits)
 
@@ -39,9 +40,9 @@ def weighted_mean(losses: tf.Tensor, labels: tf.Tensor, class_weights: tf.Tensor
 def logits_of_both(network: keras.Model, images: tf.Tensor, adversarial: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the logits of clean and of adversarial images in training mode, each with its own batch statistics.
 
-    Dropout leaves out the same units for both: what differs between them is the perturbation's doing.
+    Dropout drops the same units for both, so that they differ by the perturbation alone.
     """
-    # What is no float is a counter or the state of a generator of random numbers.
+    # Variables that are not floats are counters and states of random number generators.
     generators = [variable for variable in network.non_trainable_variables if "float" not in variable.dtype]
     states = [tf.identity(generator.value) for generator in generators]
     clean = network(images, training=True)

@@ -1,4 +1,4 @@
-"""MART."""
+"""MART (Wang et al. 2020)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 class Mart(IterativeObjective):
     """Misclassification-aware adversarial training.
 
-    Wang et al. 2020, "Improving adversarial robustness requires revisiting misclassified examples" (ICLR).
-    A boosted cross-entropy on PGD examples, and the divergence of their predictions from the clean ones, weighted by
-    how wrong the clean prediction is. All is weighted by class.
+    Wang et al. 2020, "Improving adversarial robustness requires revisiting misclassified examples" (ICLR): boosted
+    cross-entropy on PGD examples, and the divergence of their predictions from the clean ones, weighted by the error of
+    the clean prediction. Both terms are weighted by class.
     """
 
     objective: Literal["mart"] = Field("mart", description="MART (Wang et al. 2020).")
-    beta: float = Field(5.0, ge=0, le=1000, description="Weight of the divergence: lambda of the paper.")
+    beta: float = Field(5.0, ge=0, le=1000, description="Weight of the divergence (lambda in the paper).")
 
     def loss(
         self,

@@ -1,4 +1,4 @@
-"""Adversarial training with FGSM and PGD together."""
+"""Adversarial training with FGSM and PGD together (arXiv 2212.06822)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Mixed(IterativeObjective):
-    """Half of each batch with FGSM, the other with PGD: the third defence of arXiv 2212.06822.
+    """FGSM for half of each batch and PGD for the other half: the third defense of arXiv 2212.06822.
 
     The first half by position gets FGSM (one step of the radius from the clean image, Goodfellow et al. 2015,
-    arXiv 1412.6572); batches are shuffled, so over the epochs an image meets both. An odd image gets PGD.
+    arXiv 1412.6572). Batches are shuffled, so over the epochs every image gets both. An odd image gets PGD.
     """
 
     objective: Literal["mixed"] = Field("mixed", description="FGSM for half of a batch, PGD for the other half.")
@@ -35,4 +35,5 @@ class Mixed(IterativeObjective):
         single = ascend(network, once, images[:half], labels[:half], step_length=radius, steps=1)
         start, length = often.random_point(seed), self.step_length(radius)
         several = ascend(network, often, start, labels[half:], step_length=length, steps=self.steps)
+        # Slices by a computed half lose the static shape of the batch.
         return tf.ensure_shape(tf.concat([single, several], axis=0), images.shape)

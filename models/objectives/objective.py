@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""Interface of training objectives."""
 
 from __future__ import annotations
 
@@ -13,35 +13,36 @@ if TYPE_CHECKING:
 
 
 class Objective(BaseModel, abc.ABC):
-    """A loss on a batch, and the images that it is taken on; its fields are its parameters.
+    """Loss on a batch, and the adversarial images that it is computed on; the fields are its parameters.
 
-    Defences differ from standard training in these methods alone. Each subclass declares a field
-    `objective: Literal[...]`, its name in a config. TensorFlow is imported inside methods: configs are checked without.
+    Defenses differ from standard training in these methods alone. Each subclass declares a field
+    `objective: Literal[...]`, its name in a config. TensorFlow is imported inside methods, so that configs are checked
+    without it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     adversarial: ClassVar[bool] = False
-    """Whether it is an `AdversarialObjective`, with a threat model to be robust against."""
+    """Whether the class is an `AdversarialObjective`, which has a threat model."""
 
     def radius(self, epochs: float) -> float:
-        """Return the budget on images in [0, 1] after so many epochs (with a fraction); 0 for standard training."""
+        """Return the budget on images in [0, 1] after a (fractional) number of epochs; 0 for standard training."""
         del epochs
         return 0.0
 
     def craft(
         self, network: keras.Model, images: tf.Tensor, labels: tf.Tensor, radius: tf.Tensor, seed: tf.Tensor
     ) -> tf.Tensor:
-        """Return the images that `loss` gets as adversarial; here the images as they are.
+        """Return the adversarial images that `loss` gets; here the images unchanged.
 
-        A computation of a `tf.function`, outside of any gradient tape. The network runs with `training=False`.
+        Called in a `tf.function`, outside of any gradient tape. The network runs with `training=False`.
 
         Args:
-            network: from images to logits.
+            network: From images to logits.
             images: float32 [batch, height, width, 3] in [0, 1].
             labels: int64 [batch].
-            radius: the present budget, a float32 scalar on images in [0, 1].
-            seed: int32 [2], for stateless random numbers; another one for each step.
+            radius: Present budget, a float32 scalar on images in [0, 1].
+            seed: int32 [2], for stateless random numbers; different in each step.
         """
         del network, labels, radius, seed
         return images
@@ -59,10 +60,10 @@ class Objective(BaseModel, abc.ABC):
         """Return the loss, a scalar; the network runs with `training=True`, so that it learns batch statistics.
 
         Args:
-            network: from images to logits.
+            network: From images to logits.
             images: float32 [batch, height, width, 3] in [0, 1].
-            adversarial: what `craft` made of them.
+            adversarial: Adversarial images that `craft` returned, of the same shape.
             labels: int64 [batch].
-            class_weights: float32 [class_count]; the mean over the images that are drawn is 1.
-            seed: int32 [2], the one that `craft` got.
+            class_weights: float32 [class_count]; the mean over the drawn images is 1.
+            seed: int32 [2], the same as in `craft`.
         """

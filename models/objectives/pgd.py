@@ -1,4 +1,4 @@
-"""Adversarial training with projected gradient descent."""
+"""Adversarial training with PGD (Madry et al. 2018, arXiv 1706.06083)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from dermrobust.models.objectives.adversarial import IterativeObjective
 
 
 class PGDTraining(IterativeObjective):
-    """Cross-entropy on images that PGD made (Madry et al. 2018, arXiv 1706.06083)."""
+    """Class-weighted cross-entropy on PGD examples (Madry et al. 2018, arXiv 1706.06083)."""
 
     objective: Literal["pgd"] = Field("pgd", description="PGD from a random start (Madry et al. 2018).")

@@ -1,4 +1,4 @@
-"""TRADES."""
+"""TRADES (Zhang et al. 2019, arXiv 1901.08573)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 START = 0.001
-"""Standard deviation of the start: at the clean image itself the divergence has no gradient."""
+"""Standard deviation of the start, as published: at the clean image itself the divergence has no gradient."""
 
 
 class Trades(IterativeObjective):
-    """Cross-entropy on clean images, and how far a perturbation can move their predictions.
+    """Cross-entropy on clean images, and the divergence of adversarial predictions from theirs.
 
     Zhang et al. 2019, arXiv 1901.08573. Both terms are weighted by class.
     """
 
     objective: Literal["trades"] = Field("trades", description="TRADES (Zhang et al. 2019).")
-    beta: float = Field(6.0, ge=0, le=1000, description="Weight of the divergence: robustness against clean accuracy.")
+    beta: float = Field(6.0, ge=0, le=1000, description="Weight of the divergence (1/lambda in the paper).")
 
     def craft(
         self, network: keras.Model, images: tf.Tensor, labels: tf.Tensor, radius: tf.Tensor, seed: tf.Tensor
@@ -42,7 +42,7 @@ class Trades(IterativeObjective):
             tf.nn.softmax(network(images, training=False)),
             step_length=self.step_length(radius),
             steps=self.steps,
-            # The divergence but for the entropy of the clean prediction, which is constant: the gradient is the same.
+            # The divergence up to the entropy of the clean prediction, a constant: the gradient is the same.
             loss=tf.nn.softmax_cross_entropy_with_logits,
         )
 
