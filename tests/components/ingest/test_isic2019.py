@@ -149,7 +149,10 @@ def test_the_table_may_leave_the_suffix_of_downsampled_images_out(tmp_path: Path
 def test_an_image_is_its_own_before_it_is_the_downsampled_one(tmp_path: Path) -> None:
     write_release(tmp_path, unpacked)
     shutil.copy(tmp_path / IMAGES / f"{name(1)}.jpg", tmp_path / IMAGES / "ISIC_0000005.jpg")
-    assert described(listing(tmp_path))[5][3] == "ISIC_0000005_downsampled.jpg"
+    write_table(tmp_path / LABELS, [*label_rows(), marks(5, "MEL") | {"image": "ISIC_0000005"}])
+    found = {image_id: file for image_id, _, _, file in described(listing(tmp_path))}
+    for image_id in ("ISIC_0000005", "ISIC_0000005_downsampled"):
+        assert found[image_id] == f"{image_id}.jpg"
 
 
 def test_smaller_copies_of_the_images_may_be_in_another_folder(tmp_path: Path) -> None:
