@@ -14,15 +14,31 @@ if TYPE_CHECKING:
     from dermrobust.attacks.errors import UserError
     from dermrobust.attacks.threat import ThreatModel
     from dermrobust.pipeline.api.attacking import Result, attack, threat_model
+    from dermrobust.pipeline.api.auditing import audit
+    from dermrobust.pipeline.api.evaluation import Evaluation, load_evaluation
     from dermrobust.pipeline.api.running import run
 
-__all__ = ["Result", "ThreatModel", "UserError", "__version__", "attack", "run", "threat_model"]
+__all__ = [
+    "Evaluation",
+    "Result",
+    "ThreatModel",
+    "UserError",
+    "__version__",
+    "attack",
+    "audit",
+    "load_evaluation",
+    "run",
+    "threat_model",
+]
 
 _PLACES = {
+    "Evaluation": "dermrobust.pipeline.api.evaluation",
     "Result": "dermrobust.pipeline.api.attacking",
     "ThreatModel": "dermrobust.attacks.threat",
     "UserError": "dermrobust.attacks.errors",
     "attack": "dermrobust.pipeline.api.attacking",
+    "audit": "dermrobust.pipeline.api.auditing",
+    "load_evaluation": "dermrobust.pipeline.api.evaluation",
     "run": "dermrobust.pipeline.api.running",
     "threat_model": "dermrobust.pipeline.api.attacking",
 }

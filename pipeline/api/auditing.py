@@ -1,0 +1,141 @@
+"""Audit of a model in memory: the function `dermrobust.audit`."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.threat import Pixels
+from dermrobust.components.progress import Progress, Silent
+from dermrobust.pipeline.api.arrays import collected, to_pixels
+from dermrobust.pipeline.api.attacking import threat_model
+from dermrobust.pipeline.api.evaluation import Evaluation, load_evaluation
+from dermrobust.pipeline.config_errors import explain
+
+
+def audit(
+    model: Any,
+    images: Any,
+    labels: Any = None,
+    *,
+    class_names: Sequence[str],
+    attacks: str | Mapping[str, Any] = "auto",
+    threats: Sequence[str | float] = ("linf:1/255", "linf:2/255", "linf:4/255", "linf:8/255"),
+    malignant: Sequence[str] | None = None,
+    metadata: Mapping[str, Sequence[Any]] | None = None,
+    control: Any = None,
+    input_range: str = "0..1",
+    batch_size: int = 64,
+    seed: int = 0,
+    root: str | Path = "output/audit",
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Evaluate a Keras model as the command `dermrobust audit` does: the same attacks, checks, metrics and files.
+
+    Model and images are written below `root`, so that the command and the report can read them, and a second audit
+    does only what changed.
+
+    Args:
+        model: a Keras model from images [batch, height, width, 3] to class scores.
+        images: uint8, or floats in [0, 1], which are rounded to 8 bits, [count, height, width, 3] at the model's input
+            size; or a `tf.data.Dataset` of (image, label) pairs.
+        labels: true classes, integers [count] or one-hot rows; left out for a data set.
+        class_names: classes in the order of the model's outputs.
+        attacks: name of a suite ("paper", "standard", "auto"), or attacks by name.
+        threats: budgets, all of one norm; a number is an L-infinity budget in 1/255.
+        malignant: classes that must not be taken for the others; default: those known of HAM10000's.
+        metadata: columns of the labels' table by name, such as "lesion_id", "age", "sex": one value for each image.
+        control: an undefended Keras model to compare with.
+        input_range: values that the model takes for black and white: "0..1", "0..255" or "-1..1".
+        batch_size: images per gradient step.
+        seed: seed of random starts.
+        root: folder of artifacts and ledger.
+        progress: receives progress; None: nobody.
+
+    Raises:
+        UserError: model, images and labels do not fit together; the message says how.
+    """
+    from dermrobust.pipeline.audit import Audit, run_audit
+
+    found, classes = collected(images, labels)
+    pixels = to_pixels(found)
+    if len(classes) != len(pixels) or classes.min() < 0 or classes.max() >= len(class_names):
+        raise UserError(
+            f"each image needs a label from 0 to {len(class_names) - 1}: found {len(pixels)} images, {len(classes)} "
+            f"labels from {classes.min()} to {classes.max()}"
+        )
+    folder = Path(root, "inputs")
+    data, table = _write_images(folder, pixels, [class_names[label] for label in classes], metadata or {})
+    values = {
+        "model": _write_model(folder, "model", model),
+        "control": None if control is None else _write_model(folder, "control", control),
+        "data": data,
+        "labels": table,
+        "root": str(root),
+        "attacks": attacks,
+        "epsilons": [threat_model(threat) for threat in threats],
+        "classes": tuple(class_names),
+        "malignant": malignant,
+        "image_size": _image_size(pixels),
+        "input": {"range": input_range},
+        "batch_size": batch_size,
+        "seed": seed,
+    }
+    try:
+        settings = Audit.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"these arguments do not fit:\n{explain(error, Audit)}") from None
+    result = run_audit(settings, progress or Silent(), force=False)
+    if result.exit_code:
+        messages = "\n".join(node.message for node in result.nodes if not node.ok)
+        raise UserError(messages) if result.exit_code == 2 else RuntimeError(messages)
+    return load_evaluation(root, result.run)
+
+
+def _write_model(folder: Path, name: str, model: Any) -> Path:
+    import keras
+
+    from dermrobust.models.classifier import save_network
+
+    if not isinstance(model, keras.Model):
+        raise UserError(f"the {name} must be a Keras model, found {type(model).__name__}; see dermrobust.attack")
+    path = folder / f"{name}.keras"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_network(model, path)
+    return path
+
+
+def _write_images(
+    folder: Path, pixels: Pixels, classes: Sequence[str], metadata: Mapping[str, Sequence[Any]]
+) -> tuple[Path, Path]:
+    """Write images and their table to a folder that is the same for the same images."""
+    from PIL import Image
+
+    for name, column in metadata.items():
+        if len(column) != len(pixels):
+            raise UserError(f"metadata: '{name}' has {len(column)} values for {len(pixels)} images")
+    images = folder / hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16]
+    images.mkdir(parents=True, exist_ok=True)
+    names = [f"{index:06d}" for index in range(len(pixels))]
+    for name, image in zip(names, pixels, strict=True):
+        path = images / f"{name}.png"
+        if not path.exists():
+            Image.fromarray(image).save(path)
+    table = folder / f"{images.name}.csv"
+    with table.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(("image_id", "dx", *metadata))
+        rows.writerows(zip(names, classes, *metadata.values(), strict=True))
+    return images, table
+
+
+def _image_size(pixels: Pixels) -> int | tuple[int, int]:
+    height, width = pixels.shape[1:3]
+    return height if height == width else (height, width)

@@ -1,0 +1,124 @@
+"""Evaluation of a run, for notebooks: `dermrobust.load_evaluation`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dermrobust.attacks.errors import UserError
+from dermrobust.components.evaluation import files
+from dermrobust.components.evaluation.blessing import Blessing
+from dermrobust.components.evaluation.checks import Check
+from dermrobust.components.evaluation.description import Description
+from dermrobust.components.evaluation.rows import Figure
+from dermrobust.components.evaluation.schemas import OVERALL
+from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.report.card import render_card
+from dermrobust.pipeline.report.html import render_page
+from dermrobust.pipeline.reporting import CARD, EvaluatedRun, evaluated_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+TABLES = {
+    "metrics": files.METRICS,
+    "comparisons": files.COMPARISONS,
+    "corruptions": files.CORRUPTIONS,
+    "outcomes": files.OUTCOMES,
+    "gallery": files.GALLERY,
+}
+"""Tables of an evaluation by name."""
+
+
+class Evaluation:
+    """Figures, self-checks and verdict of a run; reads only, and never attacks or measures again."""
+
+    def __init__(self, found: EvaluatedRun) -> None:
+        """Wrap the evaluation and the lineage of a run."""
+        self._found = found
+
+    @property
+    def run(self) -> str:
+        """Id of the run."""
+        return self._found.run
+
+    @property
+    def about(self) -> Description:
+        """Models, task, attacks, budgets and settings."""
+        return self._found.evaluation.about
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """Self-checks, each with its status, a sentence and figures."""
+        return self._found.evaluation.checks or ()
+
+    @property
+    def blessing(self) -> Blessing | None:
+        """Verdict of the gate."""
+        return self._found.evaluation.blessing
+
+    def figure(
+        self, model: str, attack: str = "none", epsilon: float = 0.0, metric: str = "accuracy", slice: str = OVERALL
+    ) -> Figure | None:
+        """Return one figure with n and its 95 % interval; None where it was not measured or is undefined.
+
+        Args:
+            model: name of the model; an audit calls it "model".
+            attack: name of the attack; "none" for clean images, "worst_case" for the worst attack on each image.
+            epsilon: budget in 1/255; 0 for clean images.
+            metric: name of the metric.
+            slice: images that are measured, such as "dx=mel".
+        """
+        return self._found.evaluation.figure(model, attack, epsilon, metric, slice)
+
+    def table(self, name: str = "metrics") -> pa.Table:
+        """Return an Arrow table: metrics, comparisons, corruptions, outcomes or gallery.
+
+        Raises:
+            UserError: there is no such table.
+        """
+        if name not in TABLES:
+            raise UserError(f"there is no table '{name}'; there are: {', '.join(TABLES)}")
+        return self._found.evaluation.table(TABLES[name])
+
+    def frame(self, name: str = "metrics") -> pd.DataFrame:
+        """Return a table as a `pandas.DataFrame`; see `table`."""
+        return self.table(name).to_pandas()
+
+    def report(self, path: str | Path) -> Path:
+        """Write the report as one HTML page, and the model card beside it.
+
+        Raises:
+            UserError: the files cannot be written.
+        """
+        page = Path(path)
+        try:
+            page.parent.mkdir(parents=True, exist_ok=True)
+            page.write_text(render_page(self._found.evaluation, self._found.lineage), encoding="utf-8")
+            card = render_card(self._found.evaluation, self._found.lineage)
+            page.with_name(CARD).write_text(card, encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"'{page}' cannot be written: {error.strerror}") from error
+        return page
+
+    def __repr__(self) -> str:
+        """Run, models and the number of checks that do not pass."""
+        bad = [check for check in self.checks if check.status != "pass"]
+        return (
+            f"Evaluation(run {self.run}: {', '.join(self.about.models)} on {self.about.images} images, "
+            f"{len(bad)} of {len(self.checks)} checks do not pass)"
+        )
+
+
+def load_evaluation(root: str | Path, run: str | None = None) -> Evaluation:
+    """Return an evaluation that a run or an audit has made.
+
+    Args:
+        root: folder of artifacts and ledger, such as "output" or "output/audit".
+        run: id of a run; None: the latest that has evaluated something.
+
+    Raises:
+        UserError: there is no such run, or it has not evaluated anything.
+    """
+    return Evaluation(evaluated_run(PipelineConfig(root=str(root)), run))

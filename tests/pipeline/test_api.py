@@ -1,0 +1,115 @@
+"""The Python API: its page, what it refuses, and what it imports."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import dermrobust
+from tests.small_networks import colored_images, trained_network
+
+PAGE = Path(__file__).parents[2] / "docs" / "api.md"
+
+
+@pytest.fixture(scope="module")
+def victim() -> tuple[keras.Model, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    pixels, labels = colored_images(48)
+    return trained_network(pixels, labels), pixels, labels
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_page_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {}
+    for code in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
+        exec(compile(code, str(PAGE), "exec"), names)
+
+    assert "robust accuracy" in capsys.readouterr().out
+    assert (here / "output" / "api" / "report.html").is_file()
+    accuracy = names["evaluation"].figure("model", "worst_case", 8, "accuracy")
+    assert accuracy.value <= names["result"].robust_accuracy
+    assert accuracy.n == 64
+
+
+def test_models_with_and_without_softmax_and_functions_are_attacked_alike(victim: Any) -> None:
+    network, pixels, labels = victim
+    softmax = keras.Sequential([network, keras.layers.Softmax()])
+
+    def attacked(model: Any) -> dermrobust.Result:
+        return dermrobust.attack(model, pixels, labels, "pgd", "linf:8/255")
+
+    results = [attacked(model) for model in (network, softmax, lambda images: network(images, training=False))]
+
+    assert len({result.robust_accuracy for result in results}) == 1
+    assert results[0].robust_accuracy < results[0].clean_accuracy
+    lower, upper = results[0].interval
+    assert lower < results[0].robust_accuracy < upper
+
+
+def test_what_is_attacked_as_a_file_stays_one_inside_the_budget(victim: Any) -> None:
+    network, pixels, labels = victim
+
+    as_file = dermrobust.attack(network, pixels, labels, "fgsm", 8)
+    as_floats = dermrobust.attack(network, pixels / np.float32(255), labels, "fgsm", 8)
+
+    assert as_file.adversarial.dtype == np.uint8
+    assert np.abs(as_file.adversarial.astype(int) - pixels).max() == 8
+    assert as_floats.adversarial.dtype == np.float32
+    broken = as_file.predictions != labels
+    assert (as_file.success == (broken | (as_file.clean_predictions != labels))).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"attack": "nonesuch"}, "there is no attack 'nonesuch'"),
+        ({"attack": {"attack": "pgd", "stepz": 3}}, "Did you mean 'steps'?"),
+        ({"threat": "four"}, "is no threat model"),
+        ({"labels": None}, "need 'labels'"),
+        ({"images": np.zeros((2, 8, 8))}, "images must be"),
+        ({"model": "model.keras"}, "Keras model or a function"),
+        ({"input_range": "0..2"}, "must be one of"),
+    ],
+)
+def test_mistakes_are_one_message(victim: Any, changes: dict[str, Any], message: str) -> None:
+    network, pixels, labels = victim
+    arguments = {"model": network, "images": pixels, "labels": labels, "attack": "fgsm", **changes}
+
+    with pytest.raises(dermrobust.UserError, match=re.escape(message)):
+        dermrobust.attack(**arguments)
+
+
+def test_an_audit_refuses_what_does_not_fit(victim: Any, here: Path) -> None:
+    network, pixels, labels = victim
+    names = [f"class{index}" for index in range(7)]
+
+    with pytest.raises(dermrobust.UserError, match="48 images"):
+        dermrobust.audit(network, pixels, labels, class_names=names, metadata={"sex": ["male"]})
+    with pytest.raises(dermrobust.UserError, match="label from 0 to 1"):
+        dermrobust.audit(network, pixels, labels, class_names=names[:2])
+    with pytest.raises(dermrobust.UserError, match="no runs"):
+        dermrobust.load_evaluation(here)
+
+
+def test_importing_the_package_imports_nothing_else() -> None:
+    code = "import sys, dermrobust; dir(dermrobust); print(dermrobust.__version__, *sys.modules)"
+    version, *loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+
+    assert version == dermrobust.__version__
+    for name in ("tensorflow", "keras", "apache_beam", "numpy", "pydantic", "dermrobust.pipeline"):
+        assert name not in loaded
+    with pytest.raises(AttributeError, match="nonesuch"):
+        dermrobust.nonesuch  # noqa: B018
