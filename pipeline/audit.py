@@ -121,7 +121,7 @@ def _evaluation(audit: Audit, examples: Output) -> list[Node]:
     names = tuple(audit.models())
     models = {name: Output(ADOPTED.format(name), "model") for name in names}
 
-    shared = {
+    shared: dict[str, Any] = {
         "attacks": audit.attacks,
         "epsilons": audit.epsilons,
         "batch_size": audit.batch_size,
@@ -141,6 +141,7 @@ def _evaluation(audit: Audit, examples: Output) -> list[Node]:
         seed=audit.seed,
         control=None if audit.control is None else CONTROL,
         malignant=audit.malignant,
+        slices=shared["slices"],
     )
     return evaluation_nodes(
         models,

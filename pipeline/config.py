@@ -273,7 +273,8 @@ class PipelineConfig(Params):
             if name in EvaluateConfig.model_fields
         }
         baseline = self.evaluate.gate.baseline or BASELINE
-        return EvaluateParams(**shared, models=self.model_names(), control=BASELINE, baseline=baseline)
+        shared |= {"baseline": baseline, "slices": self.slices()}
+        return EvaluateParams(**shared, models=self.model_names(), control=BASELINE)
 
     def task(self) -> Task:
         """Return the task of the data set."""

@@ -136,6 +136,7 @@ class EvaluateParams(Reading):
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of random starts.")
     control: str | None = Field(None, description="The undefended model, which the attacks must break.")
     baseline: str | None = Field(None, description="The model that the others are compared with; null: the control.")
+    slices: tuple[str, ...] = Field((), description="Slice features that predict derives from the pixels.")
 
     @property
     def norm(self) -> Norm:

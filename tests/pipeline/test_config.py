@@ -445,6 +445,6 @@ def test_probes_and_readings_reach_their_components() -> None:
     nodes = {node.id: node for node in build_graph(config)}
     assert nodes["probe[vanilla]"].params.model_dump()["images"] == 7
     assert nodes["probe[vanilla]"].inputs["surrogates"] == ()
-    assert [output.node for output in nodes["probe[pgd]"].inputs["surrogates"]] == ["train[vanilla]"]
+    assert [output.node for output in nodes["probe[pgd]"].inputs["transferred"]] == ["craft[transfer from vanilla]"]
     read = nodes["evaluate"].params.model_dump()
     assert (read["min_slice_size"], read["malignant"], read["seed"], read["control"]) == (9, ("mel",), 5, "vanilla")

@@ -16,12 +16,14 @@ from dermrobust.attacks.selection import read_attack
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.artifacts import Artifact, ArtifactType
 from dermrobust.components.augment.component import AUGMENT, AugmentParams
+from dermrobust.components.craft.component import CRAFT, CraftParams
 from dermrobust.components.evaluation.params import EvaluateParams, PredictParams, ProbeParams
 from dermrobust.components.evaluation.thresholds import Gate
 from dermrobust.components.examples import encode_pixels
 from dermrobust.components.gate.component import GATE, GateParams
 from dermrobust.components.ingest.component import INGEST, IngestParams
 from dermrobust.components.ingest.datasets.synthetic.source import SyntheticSource
+from dermrobust.components.leakage.component import LEAKAGE, LeakageParams
 from dermrobust.components.measure.component import EVALUATE
 from dermrobust.components.model_files import NETWORK, SPEC, ModelSpec, load_network
 from dermrobust.components.predict.component import PREDICT
@@ -88,15 +90,18 @@ def evaluated(
     """The evaluation of models, the first of which is the undefended control, and the last the gate's candidate."""
     shared = {"attacks": ATTACKS, "epsilons": EPSILONS, **changes}
     control = next(iter(models.values()))
+    craft = CraftParams(name="transfer", attack=ATTACKS["transfer"].crafted_with, epsilons=shared["epsilons"])
+    crafted = workshop.make(CRAFT, craft, f"{name}-craft", examples=examples, model=control)["adversarial"]
+    leakage = workshop.make(LEAKAGE, LeakageParams(), f"{name}-leakage", examples=examples)["leakage"]
     predictions, probes = [], []
     for model_name, model in models.items():
-        params = PredictParams(**shared, surrogates=("control",))
+        params = PredictParams(**shared, transferred=("transfer",))
         inputs: dict[str, Any] = {"examples": examples, "model": model}
         place = f"{name}-{model_name}"
-        made = workshop.make(PREDICT, params, place, **inputs, surrogates=(control,))["predictions"]
+        made = workshop.make(PREDICT, params, place, **inputs, surrogates=(), transferred=(crafted,))["predictions"]
         predictions.append(made)
         probe = ProbeParams(**shared, images=48, queries=100, spsa_images=1, corruption_images=16)
-        probed = workshop.make(PROBE, probe, place, **inputs, surrogates=(), predictions=made)
+        probed = workshop.make(PROBE, probe, place, **inputs, surrogates=(), transferred=(), predictions=made)
         probes.append(probed["probes"])
     params = EvaluateParams(
         **shared,
@@ -104,7 +109,11 @@ def evaluated(
         control=next(iter(models)),
     )
     made = workshop.make(
-        EVALUATE, params, name, examples=examples, predictions=tuple(predictions), probes=tuple(probes)
+        *(EVALUATE, params, name),
+        examples=examples,
+        predictions=tuple(predictions),
+        probes=tuple(probes),
+        leakage=leakage,
     )
     gate = GateParams(gate=Gate(candidate=tuple(models)[-1]))
     return {**made, **workshop.make(GATE, gate, f"{name}-gate", evaluation=made["evaluation"])}
