@@ -42,7 +42,8 @@ from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactTyp
 from dermrobust.components.evaluation.intervals import wilson_interval
 from dermrobust.components.examples import Batch, ExamplesSpec, Split, first_records, shard_uris
 from dermrobust.components.model_files import load_classifier, load_network, load_target
-from dermrobust.pipeline.config import PipelineConfig, load_config
+from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.config_files import load_config
 from dermrobust.pipeline.ledger import Ledger
 from dermrobust.pipeline.local_files import ledger_path
 

@@ -7,7 +7,8 @@ from dermrobust.components.export.component import EXPORT, ExportParams
 from dermrobust.components.ingest.component import INGEST
 from dermrobust.components.preprocess.component import PREPROCESS
 from dermrobust.components.train.component import TRAIN
-from dermrobust.pipeline.config import BASELINE, PipelineConfig
+from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.config_sections import BASELINE
 from dermrobust.pipeline.evaluation_graph import evaluation_nodes
 from dermrobust.pipeline.nodes import Node, Output
 from dermrobust.pipeline.stages import STAGES

@@ -25,7 +25,7 @@ from dermrobust.components.component import Refused
 from dermrobust.components.export.publish import publish
 from dermrobust.components.fingerprint import fingerprint
 from dermrobust.components.progress import Progress
-from dermrobust.pipeline.config import PipelineConfig, dump
+from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.execution import Inputs, Session, run_or_reuse
 from dermrobust.pipeline.graph import between, build_graph, needed
 from dermrobust.pipeline.ledger import Ledger
@@ -62,7 +62,7 @@ def run_pipeline(config: PipelineConfig, progress: Progress, *, first: str, last
     nodes = needed(build_graph(config), first, last)
     stages = between(first, last)
     selected = frozenset(node.id for node in nodes if node.stage in stages)
-    return run_graph(config, nodes, progress, settings=dump(config), selected=selected, force=force)
+    return run_graph(config, nodes, progress, settings=config.model_dump(mode="json"), selected=selected, force=force)
 
 
 def run_graph(

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.progress import Progress, Silent
-from dermrobust.pipeline.config import PipelineConfig, load_config
+from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.config_errors import explain
+from dermrobust.pipeline.config_files import load_config
 from dermrobust.pipeline.outcomes import RunResult
 from dermrobust.pipeline.runner import run_pipeline
 from dermrobust.pipeline.stages import STAGES

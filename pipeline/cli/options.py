@@ -43,6 +43,6 @@ def user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def config_from(path: Path | None, overrides: tuple[str, ...]) -> PipelineConfig:
     """Read the config that the options name."""
-    from dermrobust.pipeline.config import load_config
+    from dermrobust.pipeline.config_files import load_config
 
     return load_config(path, overrides)

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.artifacts import ArtifactType
 from dermrobust.components.audit.component import AdoptDataParams, AdoptModelParams
-from dermrobust.components.evaluation.params import EvaluateParams, PredictParams, ProbeParams
+from dermrobust.components.evaluation.params import EvaluateParams, PredictParams
 from dermrobust.models.foreign.spec import InputFormat
 from dermrobust.pipeline.audit import Audit, audit_graph
 from dermrobust.pipeline.cli.main import main
@@ -83,12 +83,12 @@ def test_every_input_is_an_output_of_an_earlier_node(control: bool, given: dict[
 def test_a_control_is_evaluated_beside_the_model_and_lends_it_its_examples(given: dict[str, Any]) -> None:
     nodes = graph(given, control=given["model"])
 
-    evaluate, model, control = (nodes[name].params for name in ("evaluate", "probe[model]", "probe[control]"))
+    evaluate = nodes["evaluate"].params
     assert isinstance(evaluate, EvaluateParams)
-    assert isinstance(model, ProbeParams)
-    assert isinstance(control, ProbeParams)
     assert evaluate.models == ("model", "control")
-    assert (model.transferred, control.transferred) == (("control",), ())
+    (crafted,) = nodes["probe[model]"].inputs["transferred"]
+    assert [output.node for output in nodes[crafted.node].inputs["model"]] == ["adopt[control]"]
+    assert nodes["probe[control]"].inputs["transferred"] == ()
 
 
 def test_what_is_said_reaches_the_components(given: dict[str, Any]) -> None:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.ingest.component import IngestParams
-from dermrobust.pipeline.config import PipelineConfig, dump, load_config
+from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.config_files import load_config
 from dermrobust.pipeline.graph import build_graph
 
 REPOSITORY = Path(__file__).parents[2]
@@ -178,7 +179,7 @@ def test_a_value_of_the_wrong_type_is_named_with_what_was_found(tmp_path: Path, 
         (at("augment.models", {"mine": ["cw"]}), "augment.models.mine: ['cw'] must name some of augment.attacks"),
         (at("augment.models", {"mine": []}), "augment.models.mine: [] must name some of augment.attacks (fgsm, pgd)"),
         (at("augment.models", {"vanilla": ["pgd"]}), "augment.models: 'vanilla' is the name of the baseline"),
-        (at("evaluate.attacks", {"none": {"attack": "pgd"}}), "evaluate.attacks: 'none' has a meaning of its own"),
+        (at("evaluate.attacks", {"none": {"attack": "pgd"}}), "evaluate.attacks: 'none' is a reserved name"),
         (threshold(attack="pgd", epsilon=3), f"{FIRST}.epsilon: 3 is not evaluated; these are: 1, 2, 4, 8"),
         (
             threshold(attack="cw", epsilon=4),
@@ -287,7 +288,7 @@ def test_an_override_sets_its_key_and_no_other(tmp_path: Path, override: str, pa
         | at("augment.attacks", {"pgd": {"attack": "pgd"}, "fgsm": {"attack": "fgsm"}})
     )
     values["evaluate"]["epsilons"] = [1, 2]
-    before, after = dump(load(tmp_path, values)), dump(load(tmp_path, values, override))
+    before, after = (load(tmp_path, values, *given).model_dump(mode="json") for given in ((), (override,)))
     changed = dict(differences(before, after))
     found: Any = after
     for key in path.split("."):
@@ -395,7 +396,7 @@ configs = st.builds(
 @given(values=configs)
 def test_what_is_dumped_validates_to_the_same(values: Values) -> None:
     config = PipelineConfig.model_validate(values)
-    text = json.dumps(dump(config), allow_nan=False)
+    text = json.dumps(config.model_dump(mode="json"), allow_nan=False)
     assert PipelineConfig.model_validate(json.loads(text)) == config
 
 
@@ -421,7 +422,7 @@ def described(value: Values, definitions: Values) -> bool:
 def test_reading_a_config_imports_no_heavy_library() -> None:
     """A mistake in a config is told in a moment, not after the seconds that TensorFlow takes to import."""
     code = (
-        "import sys; from dermrobust.pipeline.config import load_config; load_config(None); "
+        "import sys; from dermrobust.pipeline.config_files import load_config; load_config(None); "
         "print([name for name in ('tensorflow', 'apache_beam', 'tensorflow_datasets', 'keras') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
@@ -444,7 +445,8 @@ def test_probes_and_readings_reach_their_components() -> None:
     config = PipelineConfig.model_validate({"evaluate": evaluate})
     nodes = {node.id: node for node in build_graph(config)}
     assert nodes["probe[vanilla]"].params.model_dump()["images"] == 7
-    assert nodes["probe[vanilla]"].inputs["surrogates"] == ()
-    assert [output.node for output in nodes["probe[pgd]"].inputs["transferred"]] == ["craft[transfer from vanilla]"]
+    assert nodes["probe[vanilla]"].inputs["transferred"] == ()
+    (crafted,) = nodes["probe[pgd]"].inputs["transferred"]
+    assert [output.node for output in nodes[crafted.node].inputs["model"]] == ["train[vanilla]"]
     read = nodes["evaluate"].params.model_dump()
     assert (read["min_slice_size"], read["malignant"], read["seed"], read["control"]) == (9, ("mel",), 5, "vanilla")

@@ -16,7 +16,7 @@ from PIL import Image
 
 from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType, Provenance
 from dermrobust.models.tasks.ham10000 import TASK
-from dermrobust.pipeline.config import PipelineConfig, dump
+from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.ledger import Ledger
 
 MODELS = ("vanilla", "fgsm", "trades")
@@ -310,7 +310,7 @@ class DrawnRoot:
         return Path(evaluation.uri)
 
     def begin(self, run: str, settings: Any = None) -> None:
-        self.ledger.begin_run(run, settings or dump(self.config))
+        self.ledger.begin_run(run, settings or self.config.model_dump(mode="json"))
 
     def node(
         self, run: str, node: str, stage: str, outputs: Mapping[str, Artifact] | None = None, status: str = "done"

@@ -1,0 +1,81 @@
+"""Checks between sections of the config; each raises ValueError with the path of the wrong value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from dermrobust.attacks.errors import UserError
+from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE, Threshold
+from dermrobust.components.gate.judging import check_slices
+from dermrobust.models.task import Task
+from dermrobust.pipeline.config_sections import BASELINE, AugmentConfig, EvaluateConfig
+
+
+def check_models(augment: AugmentConfig, defences: Iterable[str]) -> None:
+    """Check the names of models, and the attacks that hardened models are trained on."""
+    for name, attacks in augment.models.items():
+        unknown = [attack for attack in attacks if attack not in augment.attacks]
+        if unknown or not attacks:
+            known = ", ".join(augment.attacks)
+            raise ValueError(f"augment.models.{name}: {list(attacks)} must name some of augment.attacks ({known})")
+    for place, models in (("augment.models", augment.models), ("defences", defences)):
+        if BASELINE in models:
+            raise ValueError(f"{place}: '{BASELINE}' is the name of the baseline; choose another")
+    if twice := set(augment.models) & set(defences):
+        raise ValueError(f"defences: augment.models has a model '{min(twice)}' as well; choose another name")
+
+
+def check_attacks(augment: AugmentConfig, evaluate: EvaluateConfig, class_count: int) -> None:
+    """Check that every attack can be run with its budgets on so many classes."""
+    stages = {
+        "evaluate": (evaluate.attacks, evaluate.epsilons),
+        "augment": (augment.attacks, (augment.epsilon,)),
+    }
+    for stage, (attacks, threats) in stages.items():
+        for name, attack in attacks.items():
+            try:
+                attack.check_classes(class_count)
+                for threat in threats:
+                    attack.check_threat(threat)
+            except UserError as error:
+                raise ValueError(f"{stage}.attacks.{name}: {error}") from error
+
+
+def check_sources(augment: AugmentConfig, evaluate: EvaluateConfig, models: Sequence[str]) -> None:
+    """Check the models that attacks transfer from."""
+    for name, attack in evaluate.attacks.items():
+        if unknown := attack.sources - set(models):
+            known = ", ".join(models)
+            raise ValueError(
+                f"evaluate.attacks.{name}: there is no model '{min(unknown)}' to transfer from; there are: {known}"
+            )
+    for name, attack in augment.attacks.items():
+        if attack.sources:
+            raise ValueError(f"augment.attacks.{name}: examples are crafted on the baseline already; name an attack")
+
+
+def check_gate(evaluate: EvaluateConfig, models: Sequence[str], task: Task) -> None:
+    """Check that the gate names models, attacks, budgets and slices that are evaluated."""
+    gate = evaluate.gate
+    for reserved in (CLEAN, WORST_CASE):
+        if reserved in evaluate.attacks:
+            raise ValueError(f"evaluate.attacks: '{reserved}' is a reserved name; choose another")
+    for role, name in (("candidate", gate.candidate), ("baseline", gate.baseline)):
+        if name is not None and name not in models:
+            raise ValueError(f"evaluate.gate.{role}: there is no model '{name}'; there are: {', '.join(models)}")
+    for index, threshold in enumerate(gate.thresholds):
+        _check_threshold(threshold, f"evaluate.gate.thresholds.{index}", evaluate)
+    try:
+        check_slices(gate, task)
+    except ValueError as error:
+        raise ValueError(f"evaluate.gate.{error}") from error
+
+
+def _check_threshold(threshold: Threshold, place: str, evaluate: EvaluateConfig) -> None:
+    attacks = (CLEAN, WORST_CASE, *evaluate.attacks)
+    if threshold.attack not in attacks:
+        raise ValueError(f"{place}.attack: '{threshold.attack}' is not evaluated; these are: {', '.join(attacks)}")
+    evaluated = [threat.epsilon for threat in evaluate.epsilons]
+    if threshold.attack != CLEAN and threshold.epsilon not in evaluated:
+        known = ", ".join(f"{epsilon:g}" for epsilon in evaluated)
+        raise ValueError(f"{place}.epsilon: {threshold.epsilon:g} is not evaluated; these are: {known}")
