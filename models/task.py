@@ -192,6 +192,12 @@ class Task(_Declared):
         """Slice features that are computed from the pixels."""
         return tuple(feature for feature in self.features if isinstance(feature, Derived))
 
+    def with_derived(self, names: Sequence[str]) -> Task:
+        """Return the task with these slice features derived from the pixels, in this order, in place of its own."""
+        declared = {feature.name: feature for feature in self.derived}
+        derived = tuple(declared.get(name) or Derived(name=name) for name in names)
+        return self.model_copy(update={"features": (*self.metadata, *derived)})
+
     @property
     def record_features(self) -> dict[str, type[str] | type[int] | type[float]]:
         """Features of a record beside its image, in their order, each with its type."""

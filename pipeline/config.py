@@ -62,7 +62,7 @@ class PipelineConfig(Params):
         check_models(self.augment, self.defences)
         check_attacks(self.augment, self.evaluate, len(self.class_names()))
         check_sources(self.augment, self.evaluate, self.model_names())
-        check_gate(self.evaluate, self.model_names(), self.task())
+        check_gate(self.evaluate, self.model_names(), self.task().with_derived(self.slices()))
         return self
 
     def hardened_train(self) -> TrainParams:

@@ -37,7 +37,6 @@ from dermrobust.components.measure.checks.running import run_checks
 from dermrobust.components.measure.corrupted import corruptions_table
 from dermrobust.components.measure.table import metrics_table, unknown_groups
 from dermrobust.components.measure.tfma_run import build_eval_config, joined_batches, run_tfma
-from dermrobust.models.task import Derived
 
 
 def run(context: Context) -> None:
@@ -75,10 +74,8 @@ class _Work:
         self._probes = dict(zip(params.models, context.inputs["probes"], strict=True))
         self._examples = context.input("examples")
         self._spec = ExamplesSpec.read(self._examples)
-        declared = {feature.name: feature for feature in self._spec.task.derived}
         # Predictions have the derived columns that predict was asked for, which may be more than the task declares.
-        derived = tuple(declared.get(name, Derived(name=name)) for name in params.slices)
-        self._task = self._spec.task.model_copy(update={"features": (*self._spec.task.metadata, *derived)})
+        self._task = self._spec.task.with_derived(params.slices)
         if params.malignant is not None:
             known = tuple(name for name in self._task.class_names if name in params.malignant)
             self._task = self._task.model_copy(update={"malignant": known})
