@@ -48,23 +48,27 @@ TASK = Task(
 """Classes in the order of the labels 0 to 6."""
 
 
-def lesion_task(class_names: Sequence[str], malignant: Sequence[str] | None = None) -> Task:
-    """Return the task of skin lesions with other classes: metadata, slices and corruptions are HAM10000's.
+def lesion_task(class_names: Sequence[str]) -> Task:
+    """Return the task of skin lesions with other classes; metadata, slices and corruptions are those of HAM10000.
+
+    Classes that HAM10000 has, too, keep their titles and count as critical or malignant as there.
 
     Args:
         class_names: in the order of the labels.
-        malignant: classes that must not be taken for the others; None: those that HAM10000 has, too.
 
     Raises:
-        ValueError: two classes have the same name, or a malignant one is none of them.
+        ValueError: two classes have the same name.
     """
     names = tuple(name.strip().lower() for name in class_names)
-    if names == TASK.class_names and malignant is None:
+    if names == TASK.class_names:
         return TASK
-    known = TASK.model_dump(exclude={"features"}) | {"features": TASK.features}
-    if names != TASK.class_names:
-        known |= {"name": "skin_lesions", "title": "Skin lesions", "class_names": names}
-    known["labels"] = {name: title for name, title in TASK.labels.items() if name in names}
-    known["critical"] = tuple(name for name in TASK.critical if name in names)
-    known["malignant"] = tuple(name for name in TASK.malignant if name in names) if malignant is None else malignant
-    return Task.model_validate(known)
+    known = {
+        "name": "skin_lesions",
+        "title": "Skin lesions",
+        "class_names": names,
+        "labels": {name: title for name, title in TASK.labels.items() if name in names},
+        "critical": tuple(name for name in TASK.critical if name in names),
+        "malignant": tuple(name for name in TASK.malignant if name in names),
+    }
+    # A copy with other values would not be validated.
+    return Task.model_validate(dict(TASK) | known)

@@ -163,18 +163,20 @@ def test_smaller_copies_of_the_images_may_be_in_another_folder(tmp_path: Path) -
     assert {Path(item.locator).parent.name for item in found.records} == {"train_224"}
 
 
-def test_unknown_classes_and_contradictory_marks_go_to_quarantine(tmp_path: Path) -> None:
+def test_unknown_classes_and_contradictory_rows_go_to_quarantine(tmp_path: Path) -> None:
     write_release(tmp_path / "raw")
     rows = label_rows()
     rows[3] = marks(3, "UNK")
     rows[4] = marks(4, "")
     rows[5]["NV"] = "1.0"
     write_table(tmp_path / "raw" / LABELS, rows)
+    write_table(tmp_path / "raw" / METADATA, [*metadata_rows(), metadata_rows()[6]])
     params = IngestParams(dataset=Isic2019Source(), path=str(tmp_path / "raw"), max_bad_fraction=0.1)
     assert [(row["id"], row["reason"], row["detail"]) for row in ingest(params, tmp_path).quarantine()] == [
         (name(3), "unknown_label", "dx 'unk' is none of mel, nv, bcc, ak, bkl, df, vasc, scc"),
         (name(4), "invalid_metadata", "marked as no class; one class is needed"),
         (name(5), "invalid_metadata", "marked as NV and BCC; one class is needed"),
+        (name(6), "duplicate_id", f"the image stands in 2 rows of '{METADATA}'"),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -51,8 +52,9 @@ class Isic2019(ImageBuilder):
 def _joined(
     labels: CsvTable, metadata: CsvTable, classes: Iterable[str]
 ) -> tuple[list[dict[str, str]], list[QuarantinedRecord]]:
-    """Return the rows of the labels with their metadata, and the images that are not marked as one class."""
+    """Return the rows of the labels with their metadata, and the images whose class or metadata are ambiguous."""
     known = {row[_IMAGE]: row for row in metadata.rows}
+    described = Counter(row[_IMAGE] for row in metadata.rows)
     columns = [name for name in classes if name in labels.columns]
     rows, rejected = [], []
     for row in labels.rows:
@@ -60,6 +62,10 @@ def _joined(
         if len(found) != 1:
             detail = f"marked as {' and '.join(found) or 'no class'}; one class is needed"
             rejected.append(QuarantinedRecord(image_id, Reason.INVALID_METADATA, detail))
+            continue
+        if described[image_id] > 1:
+            detail = f"the image stands in {described[image_id]} rows of '{metadata.path.name}'"
+            rejected.append(QuarantinedRecord(image_id, Reason.DUPLICATE_ID, detail))
             continue
         # UNK is no class of the task; its images go to quarantine with those of other unknown labels.
         own = known.get(image_id, {})
