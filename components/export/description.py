@@ -8,19 +8,20 @@ from typing import Any
 import tensorflow as tf
 
 from dermrobust.components.artifacts import Artifact
+from dermrobust.components.evaluation.blessing import Blessing
 from dermrobust.components.model_files import ModelSpec
 from dermrobust.models.image_formats import ACCEPTED, MAX_PIXELS
 
 Signatures = Mapping[str, tf.types.experimental.ConcreteFunction]
 
 
-def describe(model: Artifact, spec: ModelSpec, blessing: Mapping[str, Any], signatures: Signatures) -> dict[str, Any]:
+def describe(model: Artifact, spec: ModelSpec, blessing: Blessing, signatures: Signatures) -> dict[str, Any]:
     """Describe an exported model.
 
     Args:
         model: the artifact that is exported.
         spec: its classes and preprocessing.
-        blessing: content of the blessing, which names the model and holds the gate's thresholds with their values.
+        blessing: result of the gate, which names the model and holds the gate's thresholds with their values.
         signatures: the functions that are served, by name.
 
     Returns:
@@ -29,7 +30,7 @@ def describe(model: Artifact, spec: ModelSpec, blessing: Mapping[str, Any], sign
         `input_formats`, `max_pixels` and `gate`.
     """
     return {
-        "model": blessing["candidate"],
+        "model": blessing.candidate,
         "fingerprint": model.fingerprint,
         "digest": model.digest,
         **spec.model_dump(mode="json"),
@@ -42,7 +43,7 @@ def describe(model: Artifact, spec: ModelSpec, blessing: Mapping[str, Any], sign
         },
         "input_formats": list(ACCEPTED),
         "max_pixels": MAX_PIXELS,
-        "gate": dict(blessing),
+        "gate": blessing.model_dump(mode="json"),
     }
 
 

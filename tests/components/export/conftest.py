@@ -1,6 +1,5 @@
 """A model that is exported once, and what it must return."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +10,9 @@ import tensorflow as tf
 
 from dermrobust.components import raw_dataset
 from dermrobust.components.artifacts import Artifact, ArtifactType
+from dermrobust.components.evaluation import files
+from dermrobust.components.evaluation.blessing import Blessing, Verdict
+from dermrobust.components.evaluation.thresholds import Threshold
 from dermrobust.components.examples import ExamplesSpec, Split, read_batches, shard_uris
 from dermrobust.components.export.component import EXPORT, ExportParams
 from dermrobust.components.model_files import load_network
@@ -23,15 +25,35 @@ Classify = Callable[[list[bytes]], Answers]
 """Function from image files to the outputs of `serving_default` as arrays."""
 
 
+def _verdict(*, value: float | None, passed: bool, reason: str) -> Verdict:
+    threshold = Threshold(metric="accuracy", min=0.5)
+    unknown = dict.fromkeys(("baseline_value", "change", "change_lower", "change_upper"))
+    return Verdict(
+        threshold=threshold,
+        value=value,
+        lower=value,
+        upper=value,
+        n=None if value is None else 48,
+        judged=value is not None,
+        passed=passed,
+        reason=reason,
+        **unknown,
+    )
+
+
 def blessing_of(workshop: Workshop, name: str, *, blessed: bool) -> Artifact:
-    verdicts = [
-        {"judged": True, "passed": True, "reason": "accuracy is fine", "value": 0.7},
-        {"judged": True, "passed": blessed, "reason": "accuracy is 0.1 of 0.5", "value": 0.1},
-        {"judged": False, "passed": False, "reason": "too few images", "value": None},
-    ]
-    checks = [] if blessed else ["Gradients exist: fail."]
-    content = {"blessed": blessed, "candidate": "mixed", "baseline": None, "thresholds": verdicts, "checks": checks}
-    return workshop.publish(ArtifactType.BLESSING, name, {"blessing.json": json.dumps(content).encode()})
+    content = Blessing(
+        blessed=blessed,
+        candidate="mixed",
+        baseline=None,
+        thresholds=(
+            _verdict(value=0.7, passed=True, reason="accuracy is fine"),
+            _verdict(value=0.1, passed=blessed, reason="accuracy is 0.1 of 0.5"),
+            _verdict(value=None, passed=False, reason="too few images"),
+        ),
+        checks=() if blessed else ("Gradients exist: fail.",),
+    )
+    return workshop.publish(ArtifactType.BLESSING, name, {files.BLESSING: content.model_dump_json().encode()})
 
 
 @pytest.fixture(scope="session")
