@@ -208,7 +208,7 @@ def test_a_model_without_gradients_is_refused_by_gradient_attacks_and_by_the_gat
         "control": undefended,
         "thermometer": wrapped(workshop, undefended, "thermometer", before=Thermometer()),
     }
-    with pytest.raises(UserError, match="no gradient by its images"):
+    with pytest.raises(UserError, match="no gradient with respect to its images"):
         evaluated(workshop, images, models, "refused")
     blind = {"attacks": {"square": read_attack({"attack": "square", "queries": 2})}}
     made = evaluated(workshop, images, models, "blind", **blind)
