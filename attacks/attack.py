@@ -27,7 +27,7 @@ class Attack(BaseModel, abc.ABC):
     @property
     @abc.abstractmethod
     def kind(self) -> Kind:
-        """What the attack uses of the model; every attack declares it."""
+        """Kind of the attack; every attack declares it."""
 
     @property
     def norms(self) -> tuple[Norm, ...]:

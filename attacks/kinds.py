@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Kind(enum.StrEnum):
-    """What an attack uses of the model under attack; the most capable kind first.
+    """Kind of an attack: the parts of the model that it uses; the most capable kind first.
 
     Self-checks compare attacks of different kinds: a black-box attack that breaks more images than an iterative one
     shows that gradients are masked (Athalye et al. 2018, arXiv 1802.00420).

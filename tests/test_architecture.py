@@ -1,4 +1,4 @@
-"""The house: imports go downwards only, stages meet in artifacts, and the command line answers at once."""
+"""Architecture: imports go downwards only, stages meet in artifacts, and the command line answers at once."""
 
 import ast
 import subprocess

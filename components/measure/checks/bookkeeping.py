@@ -1,4 +1,4 @@
-"""Is the evaluation what it says? Recorded parameters, stored images, worst case, clean figures, leakage."""
+"""Self-checks of the records: parameters, stored images, worst case, clean figures, leakage."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROUNDING = 1e-9
 
 
 def all_is_recorded(evidence: Evidence) -> Iterator[Check]:
-    """Threat model, seed, versions and attack parameters stand in the manifest of the predictions."""
+    """Check that the manifest of the predictions has threat model, seed, versions and attack parameters."""
     for model in evidence.models:
         manifest = evidence.manifests[model]
         missing = [name for name in _PARAMETERS if name not in manifest.parameters]
@@ -42,7 +42,7 @@ def all_is_recorded(evidence: Evidence) -> Iterator[Check]:
 
 
 def stored_images_are_in_budget(evidence: Evidence) -> Iterator[Check]:
-    """Every adversarial image, read again from where it is stored, lies inside its budget."""
+    """Check that every stored adversarial image lies inside its budget."""
     for model in evidence.models:
         read = [row for row in evidence.stored if row["model"] == model]
         images, outside = sum(row["images"] for row in read), sum(row["outside"] for row in read)
@@ -66,7 +66,7 @@ def stored_images_are_in_budget(evidence: Evidence) -> Iterator[Check]:
 
 
 def worst_case_is_per_example(evidence: Evidence) -> Iterator[Check]:
-    """Robust accuracy counts an image as robust only if nothing breaks it; a mean over attacks is no bound."""
+    """Check that robust accuracy is per example: a mean over attacks is no lower bound."""
     for model in evidence.models:
         figures: dict[str, float | int | str | None] = {}
         worst = 0.0
@@ -94,7 +94,7 @@ def worst_case_is_per_example(evidence: Evidence) -> Iterator[Check]:
 
 
 def clean_beside_robust(evidence: Evidence) -> Iterator[Check]:
-    """Every robust figure has its clean one."""
+    """Check that every robust figure has a clean one beside it."""
     places = {(row["model"], row["slice"], row["attack"]) for row in evidence.rows if row["metric"] == "accuracy"}
     robust = {(model, images) for model, images, attack in places if attack == WORST_CASE}
     alone = sorted(robust - {(model, images) for model, images, attack in places if attack == CLEAN})
@@ -113,7 +113,7 @@ def clean_beside_robust(evidence: Evidence) -> Iterator[Check]:
 
 
 def splits_do_not_leak(evidence: Evidence) -> Iterator[Check]:
-    """No group, such as a lesion, and no near-copy of an image is both in the test split and elsewhere."""
+    """Check that no group, such as a lesion, and no near-copy of an image is in two splits."""
     leakage = evidence.leakage
     tested = leakage.images.get(Split.TEST, 0)
     elsewhere = sum(leakage.images.values()) - tested

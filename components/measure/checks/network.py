@@ -1,4 +1,4 @@
-"""Can the network be attacked as it is meant to be? Its gradients, its outputs, its determinism."""
+"""Self-checks of the network: gradients, outputs and determinism."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROUNDING, RANDOM = 1e-4, 1e-3
 
 
 def gradients_exist(evidence: Evidence) -> Iterator[Check]:
-    """Next to no image has a gradient that is zero or not finite."""
+    """Check that hardly any image has a gradient that is zero or not finite."""
     for model in evidence.models:
         gradient = evidence.health[model]["gradient"].to_numpy()
         if not len(gradient):
@@ -41,7 +41,7 @@ def gradients_exist(evidence: Evidence) -> Iterator[Check]:
 
 
 def outputs_are_logits(evidence: Evidence) -> Iterator[Check]:
-    """Attacks see logits; probabilities saturate and hide gradients."""
+    """Check that attacks see logits: probabilities saturate and hide gradients."""
     for model in evidence.models:
         health = evidence.health[model]
         if not health.num_rows:
@@ -67,7 +67,7 @@ def outputs_are_logits(evidence: Evidence) -> Iterator[Check]:
 
 
 def forward_pass_is_deterministic(evidence: Evidence) -> Iterator[Check]:
-    """The same image has the same logits, asked again or at another place in the batch."""
+    """Check that an image has the same logits when it is classified again, or at another place in the batch."""
     for model in evidence.models:
         columns = [evidence.health[model][name].to_numpy() for name in ("repeated", "reordered")]
         if not len(columns[0]):

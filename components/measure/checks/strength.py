@@ -1,4 +1,4 @@
-"""Were the attacks strong enough? What a stronger or other attacker finds (Carlini et al. 2019, arXiv 1902.06705)."""
+"""Self-checks of the strength of the attacks, after Carlini et al. 2019 (arXiv 1902.06705)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GAIN = 0.1
 
 
 def iterative_beats_single_step(evidence: Evidence) -> Iterator[Check]:
-    """An attack of many steps finds at least what one step finds; if not, steps are misled by the gradients."""
+    """Check that iterative attacks break at least as much as single-step ones; otherwise gradients are probably masked."""
     for model in evidence.models:
         gaps = {
             epsilon: several - single
@@ -48,7 +48,7 @@ def iterative_beats_single_step(evidence: Evidence) -> Iterator[Check]:
 
 
 def converged(evidence: Evidence) -> Iterator[Check]:
-    """Twice the steps or restarts find next to nothing more."""
+    """Check that twice the steps or restarts break hardly any image more."""
     for model in evidence.models:
         found = list(evidence.tried(model, MORE_STEPS, MORE_RESTARTS))
         if not found:
@@ -71,7 +71,7 @@ def converged(evidence: Evidence) -> Iterator[Check]:
 
 
 def falls_with_budget(evidence: Evidence) -> Iterator[Check]:
-    """Robust accuracy falls as the budget grows."""
+    """Check that robust accuracy never rises with the budget."""
     for model in evidence.models:
         curve = [evidence.clean(model), *(evidence.worst_case(model, epsilon) for epsilon in evidence.budgets)]
         rise = max(later - earlier for earlier, later in itertools.pairwise(curve))
@@ -92,7 +92,7 @@ def falls_with_budget(evidence: Evidence) -> Iterator[Check]:
 
 
 def broken_by_a_large_budget(evidence: Evidence) -> Iterator[Check]:
-    """With a budget that makes images unrecognisable, nothing is left but chance."""
+    """Check that a budget that makes images unrecognizable leaves no more than chance."""
     for model in evidence.models:
         for tried in evidence.tried(model, LARGE):
             left = tried.left / tried.images
@@ -116,7 +116,7 @@ def broken_by_a_large_budget(evidence: Evidence) -> Iterator[Check]:
 
 
 def white_box_beats_black_box(evidence: Evidence) -> Iterator[Check]:
-    """Who sees no gradient finds no more than who does; else gradients are masked."""
+    """Check that black-box and transfer attacks break no more than white-box ones; otherwise gradients are masked."""
     for model in evidence.models:
         found = list(evidence.tried(model, Kind.BLACK_BOX, Kind.TRANSFER))
         beyond = {
@@ -153,7 +153,7 @@ def white_box_beats_black_box(evidence: Evidence) -> Iterator[Check]:
 
 
 def noise_is_weakest(evidence: Evidence) -> Iterator[Check]:
-    """Random noise breaks nothing that an attack leaves standing."""
+    """Check that random noise breaks no image that withstands the attacks."""
     for model in evidence.models:
         found = list(evidence.tried(model, Kind.NOISE))
         gaps = [
@@ -179,7 +179,7 @@ def noise_is_weakest(evidence: Evidence) -> Iterator[Check]:
 
 
 def control_breaks(evidence: Evidence) -> Iterator[Check]:
-    """The same attacks break a model that nobody defended; else they show nothing about one that is."""
+    """Check that the attacks break an undefended model; otherwise they show nothing about a defended one."""
     title, name = "The undefended control breaks", "control"
     if evidence.control is None:
         sentence = "There is no undefended model beside it, so nothing shows that these attacks work here at all."
@@ -204,7 +204,7 @@ def control_breaks(evidence: Evidence) -> Iterator[Check]:
 
 
 def adaptive_robustness(evidence: Evidence) -> Iterator[Check]:
-    """What a defence gains against transferred images it keeps, for the most part, when it is attacked itself."""
+    """Check that a defense keeps most of its gain against transferred images when it is attacked itself."""
     for model in evidence.models:
         if model == evidence.control or evidence.control is None:
             continue

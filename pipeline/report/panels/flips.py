@@ -34,7 +34,7 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Gallery:
-    """What is shown, the controls that filter it, and how many flips were left out."""
+    """Exhibits, the controls that filter them, and the total number of flips."""
 
     exhibits: tuple[Exhibit, ...]
     filters: tuple[Choice, ...]
