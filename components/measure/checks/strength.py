@@ -20,7 +20,7 @@ GAIN = 0.1
 
 
 def iterative_beats_single_step(evidence: Evidence) -> Iterator[Check]:
-    """Check that iterative attacks break at least as much as single-step ones; otherwise gradients are probably masked."""
+    """Check that iterative attacks break at least as much as single-step ones; else gradients are probably masked."""
     for model in evidence.models:
         gaps = {
             epsilon: several - single
