@@ -1,4 +1,4 @@
-"""Whether this machine can run the pipeline."""
+"""Checks of whether this machine can run the pipeline."""
 
 from __future__ import annotations
 
@@ -48,12 +48,18 @@ _SELF_TEST = {
         },
     },
 }
-"""Small enough for a minute; its gate lets any model through, so that the export is tried as well."""
+"""Config that runs in about a minute; its gate blesses any model, so that the export runs as well."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found."""
+    """Result of a check.
+
+    Attributes:
+        name: name of the check.
+        ok: whether it passed.
+        detail: what was found.
+    """
 
     name: str
     ok: bool
@@ -61,7 +67,12 @@ class Finding:
 
 
 def diagnose(config: PipelineConfig, *, self_test: bool) -> Iterator[Finding]:
-    """Yield a finding for each check, the slow one last."""
+    """Yield the results of all checks, the slow self-test last.
+
+    Args:
+        config: config whose root and Beam runner are checked.
+        self_test: whether to run a small pipeline.
+    """
     yield Finding("python", True, f"{platform.python_version()} on {platform.platform()}")
     yield from _versions()
     yield _memory()

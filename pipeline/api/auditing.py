@@ -17,6 +17,7 @@ from dermrobust.components.progress import Progress, Silent
 from dermrobust.pipeline.api.arrays import collected, to_pixels
 from dermrobust.pipeline.api.attacking import threat_model
 from dermrobust.pipeline.api.evaluation import Evaluation, load_evaluation
+from dermrobust.pipeline.audit_settings import Audit
 from dermrobust.pipeline.config_errors import explain
 
 
@@ -62,7 +63,7 @@ def audit(
     Raises:
         UserError: model, images and labels do not fit together; the message says how.
     """
-    from dermrobust.pipeline.audit import Audit, run_audit
+    from dermrobust.pipeline.audit import run_audit
 
     found, classes = collected(images, labels)
     pixels = to_pixels(found)

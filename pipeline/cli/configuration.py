@@ -1,4 +1,4 @@
-"""Commands about the config."""
+"""Commands that validate and describe the config."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dermrobust.pipeline.cli.options import config_from, config_option, json_opt
 
 @click.group()
 def config() -> None:
-    """Check a config, or show what one may say."""
+    """Validate a config, or describe its keys."""
 
 
 @config.command()
@@ -21,7 +21,7 @@ def config() -> None:
 @json_option
 @user_errors
 def validate(config_path: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Check a config and say what is wrong; with --json print it with every default filled in."""
+    """Validate a config; with --json, print it with all defaults filled in."""
     checked = config_from(config_path, overrides)
     click.echo(checked.model_dump_json(indent=1) if as_json else "the config is valid")
 
@@ -29,7 +29,7 @@ def validate(config_path: Path | None, overrides: tuple[str, ...], as_json: bool
 @config.command()
 @user_errors
 def schema() -> None:
-    """Print the JSON schema of the config: every key with its default, bounds and meaning."""
+    """Print the JSON schema of the config: every key with its default, bounds and description."""
     from dermrobust.pipeline.config import PipelineConfig
 
     click.echo(json.dumps(PipelineConfig.model_json_schema(), indent=1))

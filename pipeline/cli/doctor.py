@@ -1,4 +1,4 @@
-"""The command that checks whether this machine can run the pipeline."""
+"""Command that checks whether this machine can run the pipeline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dermrobust.pipeline.cli.options import config_from, config_option, json_opt
 @click.command()
 @config_option
 @set_option
-@click.option("--quick", is_flag=True, help="Leave out the self-test, which takes about a minute.")
+@click.option("--quick", is_flag=True, help="Skip the self-test, which takes about a minute.")
 @json_option
 @user_errors
 def doctor(config_path: Path | None, overrides: tuple[str, ...], quick: bool, as_json: bool) -> None:

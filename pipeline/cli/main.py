@@ -1,4 +1,4 @@
-"""The command `dermrobust`. Commands hold no logic; what is slow to import is imported inside them."""
+"""Command `dermrobust`. Its subcommands hold no logic, and import what is slow to import when they are called."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dermrobust.version import __version__
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="dermrobust")
 def main() -> None:
-    """Tell how far a skin-lesion classifier can be trusted under attack; harden it; ship it only if it holds.
+    """Measure how robust an image classifier is to attacks, harden it, and export it only if it passes a gate.
 
     A research tool, not a medical device.
     """

@@ -1,4 +1,4 @@
-"""Options that commands share, and how errors of the user end a command."""
+"""Options shared by commands, and the handling of user errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ config_option = click.option(
     "--config",
     "config_path",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Config file. Default: pipeline_config.json here, else the embedded default.",
+    help="Config file; default: pipeline_config.json in the current folder, otherwise the embedded default.",
 )
 set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key: --set evaluate.epsilons=[1,2]."
@@ -26,7 +26,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Machine-read
 
 
 def user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """End a command with one clear message and exit code 2 when the user can mend what is wrong."""
+    """Decorate a command to end with one message and exit code 2 when a `UserError` is raised."""
 
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -42,7 +42,7 @@ def user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def config_from(path: Path | None, overrides: tuple[str, ...]) -> PipelineConfig:
-    """Read the config that the options name."""
+    """Return the config that the options select."""
     from dermrobust.pipeline.config_files import load_config
 
     return load_config(path, overrides)

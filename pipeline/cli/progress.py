@@ -1,11 +1,12 @@
-"""Progress for people: a bar with rate and time left on a terminal, plain lines elsewhere."""
+"""Progress on the terminal: bars with rate and time left, or plain lines where there is no terminal."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -23,15 +24,19 @@ from rich.text import Text
 
 from dermrobust.components.progress import Progress as ProgressProtocol
 from dermrobust.components.progress import Task
+from dermrobust.pipeline.cli.library_output import library_output_to
+from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.local_files import library_log
+from dermrobust.pipeline.outcomes import FAILED, REFUSED, RunResult
 
 _LINE_SECONDS = 15.0
 
 
 class _Rate(ProgressColumn):
-    """Units a second."""
+    """Column with the units per second."""
 
     def render(self, task: RichTask) -> Text:
-        """See rich."""
+        """See `rich.progress.ProgressColumn`."""
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:,.1f} {task.fields['unit']}/s", style="progress.data.speed")
 
@@ -48,10 +53,10 @@ class _BarTask:
 
 
 class TerminalProgress:
-    """Bars on a terminal."""
+    """Progress bars on a terminal."""
 
     def __init__(self, console: Console) -> None:
-        """Draw on a console."""
+        """Draw on a console, which must be a terminal."""
         self._console = console
 
     @contextlib.contextmanager
@@ -76,7 +81,7 @@ class TerminalProgress:
 
 
 class _LineTask:
-    """Prints where a task stands, at most every so many seconds."""
+    """Task that prints its state, at most every 15 seconds."""
 
     def __init__(self, console: Console, description: str, total: int | None, unit: str) -> None:
         self._console, self._description, self._total, self._unit = console, description, total, unit
@@ -102,10 +107,10 @@ class _LineTask:
 
 
 class PlainProgress:
-    """Lines, for logs and pipes."""
+    """Progress in plain lines, for logs and pipes."""
 
     def __init__(self, console: Console) -> None:
-        """Print to a console."""
+        """Print to a console, which may be a file."""
         self._console = console
 
     @contextlib.contextmanager
@@ -119,5 +124,20 @@ class PlainProgress:
 
 
 def progress_on(console: Console) -> ProgressProtocol:
-    """Return what fits a console."""
+    """Return bars if a console is a terminal, otherwise lines."""
     return TerminalProgress(console) if console.is_terminal else PlainProgress(console)
+
+
+def with_progress(config: PipelineConfig, work: Callable[[ProgressProtocol], RunResult]) -> RunResult:
+    """Do work with progress on stderr and the output of libraries in a file, and print the reasons of failures.
+
+    Args:
+        config: config of the pipeline, whose root holds the file.
+        work: function of the progress; it imports what it needs, since libraries print while they are imported.
+    """
+    with library_output_to(library_log(config)) as stderr:
+        result = work(progress_on(Console(file=stderr)))
+    for node in result.nodes:
+        if node.message and node.status in (FAILED, REFUSED):
+            click.echo(f"error: {node.message}", err=True)
+    return result

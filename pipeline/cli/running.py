@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from dermrobust.pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
 from dermrobust.pipeline.stages import STAGES
 
+if TYPE_CHECKING:
+    from dermrobust.components.progress import Progress
+    from dermrobust.pipeline.config import PipelineConfig
+    from dermrobust.pipeline.outcomes import RunResult
+
 _ABOUT = {
-    "ingest": "Read images and metadata, split them by lesion, set aside what cannot be used.",
-    "preprocess": "Decode, crop and resize the images to what the network sees.",
+    "ingest": "Read images and metadata, split them by group, and quarantine unusable records.",
+    "preprocess": "Decode, crop and resize the images to the input size of the network.",
     "train": "Train the baseline, and the models that are hardened while they train.",
-    "augment": "Craft adversarial examples against the baseline, and train the hardened models on them.",
-    "evaluate": "Attack every model through its own gradients, slice the metrics, and hold the gate.",
-    "export": "Export the blessed model as a SavedModel; exit code 3 when it is not blessed.",
+    "augment": "Craft adversarial examples on the baseline, and train hardened models on them.",
+    "evaluate": "Attack every model through its own gradients, slice the metrics, and apply the gate.",
+    "export": "Export the blessed model as a SavedModel; exit code 3 if it is not blessed.",
 }
 _stage = click.Choice(STAGES)
 
@@ -27,16 +32,16 @@ _stage = click.Choice(STAGES)
 @config_option
 @set_option
 @click.option(
-    "--from", "first", type=_stage, default=STAGES[0], help="Begin here; what it needs must be there already."
+    "--from", "first", type=_stage, default=STAGES[0], help="First stage; the outputs of earlier stages must exist."
 )
-@click.option("--to", "last", type=_stage, default=STAGES[-1], help="End here.")
-@click.option("--force", is_flag=True, help="Do the work of these stages again even if nothing changed.")
+@click.option("--to", "last", type=_stage, default=STAGES[-1], help="Last stage.")
+@click.option("--force", is_flag=True, help="Repeat the work of these stages even if nothing changed.")
 @json_option
 @user_errors
 def run(
     config_path: Path | None, overrides: tuple[str, ...], first: str, last: str, force: bool, as_json: bool
 ) -> None:
-    """Run the whole pipeline, or a part of it; unchanged work is not done again."""
+    """Run the pipeline, or a part of it; unchanged work is not repeated."""
     _run(config_path, overrides, first, last, force, as_json)
 
 
@@ -46,10 +51,10 @@ def stage_commands() -> list[click.Command]:
 
 
 def _stage_command(stage: str) -> click.Command:
-    @click.command(stage, help=f"{_ABOUT[stage]} Uses what earlier stages left.")
+    @click.command(stage, help=f"{_ABOUT[stage]} Uses the outputs of earlier stages.")
     @config_option
     @set_option
-    @click.option("--force", is_flag=True, help="Do the work again even if nothing changed.")
+    @click.option("--force", is_flag=True, help="Repeat the work even if nothing changed.")
     @json_option
     @user_errors
     def command(config_path: Path | None, overrides: tuple[str, ...], force: bool, as_json: bool) -> None:
@@ -66,25 +71,19 @@ def _run(
     if STAGES.index(first) > STAGES.index(last):
         raise UserError(f"--from {first} comes after --to {last}; the stages are {', '.join(STAGES)}")
     config = config_from(config_path, overrides)
-    from rich.console import Console
+    from dermrobust.pipeline.cli.progress import with_progress
 
-    from dermrobust.pipeline.cli.library_output import library_output_to
-    from dermrobust.pipeline.cli.progress import progress_on
-    from dermrobust.pipeline.local_files import library_log
-
-    with library_output_to(library_log(config)) as stderr:
+    def work(progress: Progress) -> RunResult:
         from dermrobust.pipeline.runner import run_pipeline
 
-        progress = progress_on(Console(file=stderr))
-        result = run_pipeline(config, progress, first=first, last=last, force=force)
-    for node in result.nodes:
-        if node.message and node.status in ("failed", "refused"):
-            click.echo(f"error: {node.message}", err=True)
+        return run_pipeline(config, progress, first=first, last=last, force=force)
+
+    result = with_progress(config, work)
     _print_result(config, result, as_json)
     sys.exit(result.exit_code)
 
 
-def _print_result(config: Any, result: Any, as_json: bool) -> None:
+def _print_result(config: PipelineConfig, result: RunResult, as_json: bool) -> None:
     from dermrobust.pipeline.cli.results import print_places, print_summary, report_of, run_summary
 
     page = report_of(config, result)

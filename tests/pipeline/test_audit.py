@@ -1,5 +1,6 @@
 """The graph of an audit, and what its command says to mistakes before any work is done."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from dermrobust.components.artifacts import ArtifactType
 from dermrobust.components.audit.component import AdoptDataParams, AdoptModelParams
 from dermrobust.components.evaluation.params import EvaluateParams, PredictParams
 from dermrobust.models.foreign.spec import InputFormat
-from dermrobust.pipeline.audit import Audit, audit_graph
+from dermrobust.pipeline.audit import audit_graph
+from dermrobust.pipeline.audit_settings import Audit
 from dermrobust.pipeline.cli.main import main
+from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.config_sections import BeamConfig
 from dermrobust.pipeline.nodes import Node
 from tests.datasets import write_table
 from tests.foreign_models import SIZE, learned
@@ -66,7 +70,7 @@ def test_images_are_of_the_size_that_a_model_declares_or_that_is_given(given: di
     ]
 
     assert sizes == [(16, 24), (16, 24), 32]
-    with pytest.raises(UserError, match="takes images of any size; say which"):
+    with pytest.raises(UserError, match="takes images of any size; give one"):
         graph(any_size)
 
 
@@ -129,6 +133,10 @@ def command(given: dict[str, Any], root: Path, *options: str) -> Result:
         (("--control", "nonesuch.keras"), "there is no model 'nonesuch.keras'"),
         (("--model", "."), "'.' is no SavedModel: it has no file saved_model.pb"),
         (("--labels", "nonesuch.csv"), "'nonesuch.csv' cannot be read"),
+        (("--set", "beam.runner=DaskRunner"), "beam.runner: DaskRunner is refused: it loses data"),
+        (("--set", "beam.nonsuch=1"), "beam.nonsuch: there is no such key"),
+        (("--set", "evaluate.seed=1"), "only keys of beam can be set here"),
+        (("--config", "nonesuch.json"), "there is no config file 'nonesuch.json'"),
     ],
 )
 def test_mistakes_end_with_a_message_and_code_2(
@@ -165,3 +173,38 @@ def test_how_the_input_is_said(
 
     assert str(heard[0].input) == expected
     assert [threat.epsilon for threat in heard[0].epsilons] == [2.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), BeamConfig()),
+        (("--set", "beam.runner=PortableRunner"), BeamConfig(runner="PortableRunner")),
+        (("--config", "cluster.json"), BeamConfig(runner="FlinkRunner", options=("--parallelism=4",))),
+        (
+            ("--config", "cluster.json", "--set", 'beam.options=["--parallelism=8"]'),
+            BeamConfig(runner="FlinkRunner", options=("--parallelism=8",)),
+        ),
+    ],
+)
+def test_the_work_runs_on_the_given_beam_runner(
+    options: tuple[str, ...],
+    expected: BeamConfig,
+    given: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = {"beam": {"runner": "FlinkRunner", "options": ["--parallelism=4"]}, "train": {"epochs": 1}}
+    monkeypatch.chdir(tmp_path)
+    Path("cluster.json").write_text(json.dumps(config))
+    heard: list[PipelineConfig] = []
+
+    def listen(config: PipelineConfig, *_: object, **__: object) -> None:
+        heard.append(config)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dermrobust.pipeline.audit.run_graph", listen)
+
+    command(given, tmp_path, *options)
+
+    assert heard[0].beam == expected

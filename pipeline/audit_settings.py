@@ -1,0 +1,58 @@
+"""Settings of an audit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from dermrobust.attacks.selection import NamedAttacks, read_suite
+from dermrobust.attacks.threat import ThreatModel
+from dermrobust.components.component import Params
+from dermrobust.components.evaluation.params import Threats
+from dermrobust.models.foreign.spec import InputFormat, OutputKind
+from dermrobust.models.image_size import ImageSize
+from dermrobust.models.task import ClassName
+from dermrobust.pipeline.config_sections import BeamConfig
+
+MODEL, CONTROL = "model", "control"
+"""Names of the audited model, and of an undefended one to compare with."""
+
+
+def _auto() -> dict[str, Any]:
+    return read_suite("auto")
+
+
+class Audit(Params):
+    """Settings of an audit; properties of the model that are not given are detected."""
+
+    model: Path = Field(description="A .keras file, or the folder of a SavedModel.")
+    data: Path = Field(description="Folder of images.")
+    labels: Path = Field(description="Table of the labels of the images.")
+    control: Path | None = Field(None, description="Undefended model to compare with.")
+    root: str = Field("output/audit", min_length=1, description="Folder of artifacts and ledger.")
+    beam: BeamConfig = Field(default_factory=BeamConfig, description="Beam runner of the data-parallel work.")
+    attacks: NamedAttacks = Field(default_factory=_auto, description="Attacks by name, or the name of a suite.")
+    epsilons: Threats = Field(
+        tuple(ThreatModel(epsilon) for epsilon in (1, 2, 4, 8)), min_length=1, description="Budgets."
+    )
+    batch_size: int = Field(64, ge=1, le=4096, description="Images per gradient step.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of random starts.")
+    limit: int | None = Field(None, ge=1, description="Number of images, drawn at random; default: all.")
+    classes: tuple[ClassName, ...] | None = Field(None, description="Classes in the order of the model's outputs.")
+    malignant: tuple[ClassName, ...] | None = Field(None, description="Classes that must not be taken for benign ones.")
+    image_size: ImageSize | None = Field(None, description="Size of the model's input in pixels.")
+    input: InputFormat | None = Field(None, description="Range and scaling of the model's input.")
+    outputs: OutputKind | None = Field(None, description="Kind of the model's outputs.")
+    signature: str | None = Field(None, description="Signature of a SavedModel.")
+
+    @model_validator(mode="after")
+    def _classes_differ(self) -> Self:
+        if self.classes is not None and len(set(self.classes)) < len(self.classes):
+            raise ValueError("two classes have the same name (case does not count)")
+        return self
+
+    def models(self) -> dict[str, Path]:
+        """Return the paths of the models by their names."""
+        return {MODEL: self.model, **({} if self.control is None else {CONTROL: self.control})}
