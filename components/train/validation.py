@@ -13,8 +13,9 @@ from dermrobust.models.balanced_accuracy import mean_recall
 from dermrobust.models.pixels import to_network_input
 
 _IMAGES, _PIXELS = 256, 1 << 22
-"""Largest number of images, and of their pixels, that are evaluated at a time: 256 images of up to 128 px, 16 of 512 px.
-The activations of 4 million pixels take about 2 GB where robust validation keeps them for a gradient."""
+"""Largest number of images, and of pixels, evaluated at a time: 256 images of up to 128 px, 16 of 512 px.
+
+Robust validation keeps the activations of all of them for a gradient, so memory grows with the pixels."""
 
 
 def batch_size(height: int, width: int) -> int:
