@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.examples import parse_pixels
-from dermrobust.components.train.validation import BATCH
+from dermrobust.components.train.validation import batch_size
 from dermrobust.models.balanced_accuracy import mean_recall
 from dermrobust.models.objectives.crafting import Ball, ascend
 from dermrobust.models.pixels import to_network_input
@@ -43,10 +43,10 @@ def robust_validator(
     Its figures are `robust_accuracy` and `robust_balanced_accuracy`: an image counts if it is classified correctly both
     clean and under attack.
     """
-    size = min(BATCH, check.image_count)
+    height, width = network.input_shape[1:3]
+    size = min(batch_size(height, width), check.image_count)
     images = tf.data.TFRecordDataset(list(files)).take(check.image_count)
-    parse = parse_pixels(*network.input_shape[1:3])
-    images = images.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    images = images.map(parse_pixels(height, width), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     batches = images.batch(size).prefetch(tf.data.AUTOTUNE)
     predict = _worst_predictions(network, check)
 

@@ -12,8 +12,15 @@ from dermrobust.components.examples import parse_pixels
 from dermrobust.models.balanced_accuracy import mean_recall
 from dermrobust.models.pixels import to_network_input
 
-BATCH = 256
-"""Number of images evaluated at a time; without gradients, several training batches fit."""
+_IMAGES, _PIXELS = 256, 1 << 22
+"""Largest number of images, and of pixels, evaluated at a time: 256 images of up to 128 px, 16 of 512 px.
+
+Robust validation keeps the activations of all of them for a gradient, so memory grows with the pixels."""
+
+
+def batch_size(height: int, width: int) -> int:
+    """Return the number of images of a size that are evaluated at a time."""
+    return max(1, min(_IMAGES, _PIXELS // (height * width)))
 
 
 def validator(network: keras.Model, files: Sequence[str], class_count: int) -> Callable[[], dict[str, float]]:
@@ -26,10 +33,11 @@ def validator(network: keras.Model, files: Sequence[str], class_count: int) -> C
         files: TFRecord files of the validation images.
         class_count: Number of classes.
     """
+    height, width = network.input_shape[1:3]
     images = tf.data.TFRecordDataset(list(files)).map(
-        parse_pixels(*network.input_shape[1:3]), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        parse_pixels(height, width), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    batches = images.batch(BATCH).prefetch(tf.data.AUTOTUNE)
+    batches = images.batch(batch_size(height, width)).prefetch(tf.data.AUTOTUNE)
 
     # The last batch is smaller: without relaxed shapes it would be traced anew.
     @tf.function(reduce_retracing=True)

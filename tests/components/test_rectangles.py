@@ -13,6 +13,7 @@ from dermrobust.components.model_files import METRICS, ModelSpec, load_network
 from dermrobust.components.preprocess.component import PREPROCESS, PreprocessParams
 from dermrobust.components.train import augmentation
 from dermrobust.components.train.component import TRAIN, TrainParams
+from dermrobust.components.train.validation import batch_size
 from tests.components.conftest import Workshop
 from tests.components.trainings import changed
 
@@ -50,6 +51,16 @@ def test_adversarial_examples_keep_their_shape_and_budget(
     moved, clean = (read_images(uri)[1].astype(int) for uri in (adversarial_uri, clean_uri))
     assert moved.shape == clean.shape == (len(clean), HEIGHT, WIDTH, 3)
     assert np.abs(moved - clean).max() == 4
+
+
+def test_fewer_large_images_are_validated_at_a_time() -> None:
+    assert [batch_size(*size) for size in ((32, 32), (128, 128), (256, 128), (512, 512), (1024, 1024))] == [
+        256,
+        256,
+        128,
+        16,
+        4,
+    ]
 
 
 @pytest.mark.parametrize("name", augmentation.AUGMENTATIONS)

@@ -223,7 +223,7 @@ def test_robust_figures_may_be_of_the_first_images_only(
     count = ExamplesSpec.read(examples).counts[Split.VALIDATION]
     one = robust_figures(network, examples, 3, 1)
     whole = robust_figures(network, examples, 3)
-    monkeypatch.setattr("dermrobust.components.train.robust_validation.BATCH", 5)
+    monkeypatch.setattr("dermrobust.components.train.robust_validation.batch_size", lambda height, width: 5)
 
     assert one["robust_accuracy"] in (0, 1)
     # A last batch that is not full is filled up; what it is filled with does not count.
