@@ -31,7 +31,6 @@ from dermrobust.components.preprocess.component import PREPROCESS, PreprocessPar
 from dermrobust.components.probe.component import PROBE
 from dermrobust.components.train.component import TRAIN, TrainParams
 from dermrobust.models.classifier import save_network
-from dermrobust.models.tasks.ham10000 import TASK
 from tests.components.conftest import IMAGE_SIZE, Outputs, Workshop
 
 pytestmark = pytest.mark.slow
@@ -95,18 +94,21 @@ def evaluated(
     leakage = workshop.make(LEAKAGE, LeakageParams(), f"{name}-leakage", examples=examples)["leakage"]
     predictions, probes = [], []
     for model_name, model in models.items():
-        params = PredictParams(**shared, transferred=("transfer",))
+        params = PredictParams(**shared, transferred=("transfer",), slices=("skin_tone",))
         inputs: dict[str, Any] = {"examples": examples, "model": model}
         place = f"{name}-{model_name}"
         made = workshop.make(PREDICT, params, place, **inputs, surrogates=(), transferred=(crafted,))["predictions"]
         predictions.append(made)
-        probe = ProbeParams(**shared, images=48, queries=100, spsa_images=1, corruption_images=16)
+        probe = ProbeParams(
+            **shared, images=48, queries=100, spsa_images=1, corruption_images=16, corruptions=("jpeg", "marker")
+        )
         probed = workshop.make(PROBE, probe, place, **inputs, surrogates=(), transferred=(), predictions=made)
         probes.append(probed["probes"])
     params = EvaluateParams(
         **shared,
         models=tuple(models),
         control=next(iter(models)),
+        slices=("skin_tone",),
     )
     made = workshop.make(
         *(EVALUATE, params, name),
@@ -233,10 +235,10 @@ def test_the_gallery_shows_the_most_dangerous_flips_first(evaluation: Artifact) 
     assert [flip["danger"] for flip in flips] == sorted((flip["danger"] for flip in flips), reverse=True)
     malignant = {"akiec", "bcc", "mel"}
     for flip in flips:
-        assert flip["predicted_before"] == flip["dx"] != flip["predicted_after"]
-        missed = flip["dx"] in malignant and flip["predicted_after"] not in malignant
+        assert flip["predicted_before"] == flip["truth"] != flip["predicted_after"]
+        missed = flip["truth"] in malignant and flip["predicted_after"] not in malignant
         assert (flip["danger"] >= 2) == missed
-        assert (flip["danger"] == 3) == (missed and flip["dx"] == "mel")
+        assert (flip["danger"] == 3) == (missed and flip["truth"] == "mel")
         clean, adversarial = (tf.io.decode_png(flip[name]).numpy().astype(int) for name in ("clean", "adversarial"))
         assert 0 < abs(clean - adversarial).max() <= flip["epsilon"]
 
@@ -279,10 +281,10 @@ def test_an_image_that_was_changed_in_storage_fails_its_check(
                 writer.write(line)
     probe = ProbeParams(**attacks, images=8, queries=0, spsa_images=0, corruption_images=8)
     probes = workshop.make(PROBE, probe, "tampered", **model_inputs, predictions=tampered)["probes"]
-    evaluate = EvaluateParams(**attacks, models=("only",), class_names=TASK.class_names, gate=Gate(candidate="only"))
-    made = workshop.make(EVALUATE, evaluate, "tampered", examples=images, predictions=tampered, probes=probes)[
-        "evaluation"
-    ]
+    evaluate = EvaluateParams(**attacks, models=("only",))
+    leakage = workshop.make(LEAKAGE, LeakageParams(), "tampered", examples=images)["leakage"]
+    inputs: dict[str, Any] = {"examples": images, "predictions": tampered, "probes": probes, "leakage": leakage}
+    made = workshop.make(EVALUATE, evaluate, "tampered", **inputs)["evaluation"]
     assert statuses(made, "only")["stored"] == "fail"
     assert statuses(made, None)["control"] == "warn"
 
@@ -293,10 +295,8 @@ def test_test_images_of_one_class_cannot_be_evaluated(
     spec = images.read_json("examples.json")
     spec["class_counts"]["test"] = [0, 0, 0, 0, 0, sum(spec["class_counts"]["test"]), 0]
     one = workshop.publish(ArtifactType.EXAMPLES, "one class", {"examples.json": json.dumps(spec).encode()})
-    params = EvaluateParams(
-        attacks=ATTACKS, epsilons=EPSILONS, models=(), class_names=TASK.class_names, gate=Gate(candidate="control")
-    )
-    with pytest.raises(UserError, match=r"test images are of 1 lesion class.*Add images of other classes"):
+    params = EvaluateParams(attacks=ATTACKS, epsilons=EPSILONS, models=())
+    with pytest.raises(UserError, match=r"test images are of 1 class.*Add images of other classes"):
         workshop.make(EVALUATE, params, "one class", examples=one, predictions=(), probes=())
 
 
@@ -308,7 +308,7 @@ def test_what_is_unknown_of_every_image_is_left_out_and_said(evaluation: Artifac
     assert groups | unknown == {"dx", "sex", "age_group", "localization", "skin_tone"}
     assert not groups & unknown
     assert about["images"] == max(row["n"] for row in rows)
-    assert 1 < about["lesions"] <= about["images"]
+    assert 1 < about["groups"] <= about["images"]
 
 
 def brightened(record: bytes) -> bytes:
