@@ -65,6 +65,38 @@ def audit(
     """
     from dermrobust.pipeline.audit import run_audit
 
+    folder = Path(root, "inputs")
+    settings = _settings(
+        _write_inputs(folder, images, labels, class_names, metadata or {}),
+        model=_write_model(folder, "model", model),
+        control=None if control is None else _write_model(folder, "control", control),
+        root=str(root),
+        attacks=attacks,
+        epsilons=[threat_model(threat) for threat in threats],
+        classes=tuple(class_names),
+        malignant=malignant,
+        input={"range": input_range},
+        batch_size=batch_size,
+        seed=seed,
+    )
+    result = run_audit(settings, progress or Silent(), force=False)
+    if result.exit_code:
+        messages = "\n".join(node.message for node in result.nodes if not node.ok)
+        raise UserError(messages) if result.exit_code == 2 else RuntimeError(messages)
+    return load_evaluation(root, result.run)
+
+
+def _settings(inputs: Mapping[str, Any], **values: Any) -> Audit:
+    try:
+        return Audit.model_validate({**inputs, **values})
+    except ValidationError as error:
+        raise UserError(f"these arguments do not fit:\n{explain(error, Audit)}") from None
+
+
+def _write_inputs(
+    folder: Path, images: Any, labels: Any, class_names: Sequence[str], metadata: Mapping[str, Sequence[Any]]
+) -> dict[str, Any]:
+    """Write images and labels, and return them as settings of an audit."""
     found, classes = collected(images, labels)
     pixels = to_pixels(found)
     if len(classes) != len(pixels) or classes.min() < 0 or classes.max() >= len(class_names):
@@ -72,32 +104,8 @@ def audit(
             f"each image needs a label from 0 to {len(class_names) - 1}: found {len(pixels)} images, {len(classes)} "
             f"labels from {classes.min()} to {classes.max()}"
         )
-    folder = Path(root, "inputs")
-    data, table = _write_images(folder, pixels, [class_names[label] for label in classes], metadata or {})
-    values = {
-        "model": _write_model(folder, "model", model),
-        "control": None if control is None else _write_model(folder, "control", control),
-        "data": data,
-        "labels": table,
-        "root": str(root),
-        "attacks": attacks,
-        "epsilons": [threat_model(threat) for threat in threats],
-        "classes": tuple(class_names),
-        "malignant": malignant,
-        "image_size": _image_size(pixels),
-        "input": {"range": input_range},
-        "batch_size": batch_size,
-        "seed": seed,
-    }
-    try:
-        settings = Audit.model_validate(values)
-    except ValidationError as error:
-        raise UserError(f"these arguments do not fit:\n{explain(error, Audit)}") from None
-    result = run_audit(settings, progress or Silent(), force=False)
-    if result.exit_code:
-        messages = "\n".join(node.message for node in result.nodes if not node.ok)
-        raise UserError(messages) if result.exit_code == 2 else RuntimeError(messages)
-    return load_evaluation(root, result.run)
+    data, table = _write_images(folder, pixels, [class_names[label] for label in classes], metadata)
+    return {"data": data, "labels": table, "image_size": _image_size(pixels)}
 
 
 def _write_model(folder: Path, name: str, model: Any) -> Path:
