@@ -19,6 +19,7 @@ from dermrobust.pipeline.api.attacking import threat_model
 from dermrobust.pipeline.api.evaluation import Evaluation, load_evaluation
 from dermrobust.pipeline.audit_settings import Audit
 from dermrobust.pipeline.config_errors import explain
+from dermrobust.pipeline.outcomes import RunResult
 
 
 def audit(
@@ -55,8 +56,7 @@ def audit(
         metadata: columns of the labels' table by name, such as "lesion_id", "age", "sex": one value for each image.
         control: an undefended Keras model to compare with.
         input_range: values that the model takes for black and white: "0..1", "0..255" or "-1..1".
-        batch_size: images per gradient step.
-        seed: seed of random starts.
+        batch_size, seed: images per gradient step, and seed of random starts.
         root: folder of artifacts and ledger.
         progress: receives progress; None: nobody.
 
@@ -68,8 +68,7 @@ def audit(
     folder = Path(root, "inputs")
     settings = _settings(
         _write_inputs(folder, images, labels, class_names, metadata or {}),
-        model=_write_model(folder, "model", model),
-        control=None if control is None else _write_model(folder, "control", control),
+        _write_models(folder, model, control),
         root=str(root),
         attacks=attacks,
         epsilons=[threat_model(threat) for threat in threats],
@@ -79,16 +78,19 @@ def audit(
         batch_size=batch_size,
         seed=seed,
     )
-    result = run_audit(settings, progress or Silent(), force=False)
+    return _evaluated(root, run_audit(settings, progress or Silent(), force=False))
+
+
+def _evaluated(root: str | Path, result: RunResult) -> Evaluation:
     if result.exit_code:
         messages = "\n".join(node.message for node in result.nodes if not node.ok)
         raise UserError(messages) if result.exit_code == 2 else RuntimeError(messages)
     return load_evaluation(root, result.run)
 
 
-def _settings(inputs: Mapping[str, Any], **values: Any) -> Audit:
+def _settings(*written: Mapping[str, Any], **values: Any) -> Audit:
     try:
-        return Audit.model_validate({**inputs, **values})
+        return Audit.model_validate({**{name: value for part in written for name, value in part.items()}, **values})
     except ValidationError as error:
         raise UserError(f"these arguments do not fit:\n{explain(error, Audit)}") from None
 
@@ -106,6 +108,11 @@ def _write_inputs(
         )
     data, table = _write_images(folder, pixels, [class_names[label] for label in classes], metadata)
     return {"data": data, "labels": table, "image_size": _image_size(pixels)}
+
+
+def _write_models(folder: Path, model: Any, control: Any) -> dict[str, Path]:
+    models = {"model": model} if control is None else {"model": model, "control": control}
+    return {name: _write_model(folder, name, network) for name, network in models.items()}
 
 
 def _write_model(folder: Path, name: str, model: Any) -> Path:
