@@ -56,7 +56,8 @@ def audit(
         metadata: columns of the labels' table by name, such as "lesion_id", "age", "sex": one value for each image.
         control: an undefended Keras model to compare with.
         input_range: values that the model takes for black and white: "0..1", "0..255" or "-1..1".
-        batch_size, seed: images per gradient step, and seed of random starts.
+        batch_size: images per gradient step.
+        seed: seed of random starts.
         root: folder of artifacts and ledger.
         progress: receives progress; None: nobody.
 
