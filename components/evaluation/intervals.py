@@ -36,8 +36,8 @@ def wilson_interval(rate: float, n: int) -> Interval:
     """Return the 95 % score interval of a rate measured on n examples (Wilson, 1927).
 
     Unlike the normal approximation it stays within 0 to 1 and is not empty at 0 and 1, which classes with a few dozen
-    images need. `scipy.stats.binomtest(...).proportion_ci` gives the same to 15 digits, but takes a hundred times as
-    long per call and a second to import.
+    images need. `scipy.stats.binomtest(...).proportion_ci` gives the same to 15 digits, but takes more than a
+    hundred times as long per call and a second to import.
     """
     centre = (rate + _Z_95**2 / (2 * n)) / (1 + _Z_95**2 / n)
     half = _Z_95 * math.sqrt(rate * (1 - rate) / n + _Z_95**2 / (4 * n**2)) / (1 + _Z_95**2 / n)
