@@ -98,7 +98,16 @@ def input_seconds(size: int, augmentation: str) -> float:
             encode({"image/encoded": encode_pixels(image), "image/id": "a", "label": 0, "dx": "nv"}) for image in pixels
         ]
         write_records(path, records)
-        data = TrainingData([path], count, size, _BATCH, count, 0, AUGMENTATIONS[augmentation])
+        data = TrainingData(
+            files=[path],
+            count=count,
+            height=size,
+            width=size,
+            batch_size=_BATCH,
+            shuffle_buffer=count,
+            seed=0,
+            augmentation=AUGMENTATIONS[augmentation],
+        )
         for _ in data.epoch(0):
             pass
         started = time.process_time()
