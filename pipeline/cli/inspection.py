@@ -1,4 +1,4 @@
-"""Commands that show what runs left."""
+"""Commands that show runs and their results."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from dermrobust.pipeline.cli.options import config_from, config_option, json_opt
 @click.command()
 @config_option
 @set_option
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Runs to list.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Number of runs.")
 @json_option
 @user_errors
 def runs(config_path: Path | None, overrides: tuple[str, ...], limit: int, as_json: bool) -> None:
-    """List the latest runs and what became of each stage."""
+    """List the latest runs and the outcome of each stage."""
     config = config_from(config_path, overrides)
     from dermrobust.pipeline.history import recent_runs
 
@@ -40,7 +40,7 @@ def show() -> None:
 @show.command()
 @config_option
 @set_option
-@click.option("--run", "run_id", help="A run's id; default: the latest with an evaluation.")
+@click.option("--run", "run_id", help="Id of a run; default: the latest with an evaluation.")
 @click.option("--slice", "slices", multiple=True, help="Only these slices, such as dx=mel; 'overall' for all images.")
 @json_option
 @user_errors
@@ -57,8 +57,6 @@ def metrics(
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     else:
-        from rich.console import Console
-
         from dermrobust.pipeline.cli.results import metrics_listing
 
-        Console().print(metrics_listing(rows))
+        click.echo(metrics_listing(rows))

@@ -146,16 +146,26 @@ def print_places(result: RunResult, page: Path | None) -> None:
         console.print(f"exported:   {result.published}", soft_wrap=True, highlight=False)
 
 
-def metrics_listing(rows: list[dict[str, Any]]) -> Table:
-    """Return all given rows as a table."""
-    table = Table()
-    for name in ("model", "attack", "epsilon", "slice", "metric", "value", "n"):
-        table.add_column(name, justify="right" if name in ("epsilon", "value", "n") else "left")
-    for row in rows:
-        epsilon = "" if row["epsilon"] is None else f"{row['epsilon']:g}"
-        value = escape(_with_interval(row))
-        table.add_row(row["model"], row["attack"] or "", epsilon, row["slice"], row["metric"], value, str(row["n"]))
-    return table
+def metrics_listing(rows: list[dict[str, Any]]) -> str:
+    """Return rows of metrics as text in columns."""
+    # No `rich` table: an evaluation has tens of thousands of rows, and laying them out would take many seconds.
+    names = ("model", "attack", "epsilon", "slice", "metric", "value", "n")
+    cells = [names, *map(_listed, rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    right = [name in ("epsilon", "n") for name in names]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in cells
+    )
+
+
+def _listed(row: dict[str, Any]) -> tuple[str, ...]:
+    epsilon = "" if row["epsilon"] is None else f"{row['epsilon']:g}"
+    value = _with_interval(row)
+    return row["model"], row["attack"] or "", epsilon, row["slice"], row["metric"], value, str(row["n"])
 
 
 def run_summary(config: PipelineConfig, result: RunResult, page: Path | None) -> dict[str, Any]:

@@ -1,0 +1,79 @@
+"""Speed of the command line: commands that only read answer at once, since they import no slow library."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.report.evaluations import DrawnRoot
+
+FIRST, SECOND = "20261122T100000-aaaaaa", "20261122T110000-bbbbbb"
+SLOW_LIBRARIES = {
+    *("tensorflow", "keras", "tensorflow_model_analysis", "tensorflow_datasets", "tfx_bsl", "cleverhans"),
+    *("apache_beam", "pandas", "scipy", "sklearn", "grpc"),
+}
+EVEN_SLOWER_THAN_HELP = {"pydantic", "numpy", "pyarrow", "rich", "jinja2"}
+LOADED = """
+import sys
+from dermrobust.pipeline.cli.main import main
+try:
+    main(sys.argv[1:], standalone_mode=False)
+finally:
+    print("LOADED", *sys.modules)
+"""
+SECONDS, HELP_SECONDS = 1.5, 0.5
+READING = {
+    "runs": ["runs"],
+    "show": ["show", "metrics"],
+    "report": ["report"],
+    "compare": ["compare", FIRST, SECOND],
+    "validate": ["config", "validate"],
+    "schema": ["config", "schema"],
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with two runs that evaluated three models."""
+    root = tmp_path_factory.mktemp("speed") / "output"
+    drawn = DrawnRoot(root)
+    drawn.run(FIRST)
+    drawn.run(SECOND)
+    return root
+
+
+def python(*arguments: str, cwd: Path) -> str:
+    done = subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def arguments(command: str, root: Path) -> list[str]:
+    """What follows `dermrobust`."""
+    options = [] if command == "schema" else ["--set", f"root={root}"]
+    return ["--help"] if command == "help" else [*READING[command], *options]
+
+
+@pytest.mark.parametrize("command", ["help", *READING])
+def test_it_imports_no_slow_library(command: str, root: Path, tmp_path: Path) -> None:
+    printed, _, loaded = python("-c", LOADED, *arguments(command, root), cwd=tmp_path).rpartition("LOADED")
+
+    assert printed
+    assert "dermrobust.pipeline.cli.main" in loaded.split()
+    assert {*loaded.split()} & SLOW_LIBRARIES == set()
+    if command == "help":
+        assert {*loaded.split()} & EVEN_SLOWER_THAN_HELP == set()
+
+
+@pytest.mark.parametrize("command", ["help", *READING])
+def test_it_answers_at_once(command: str, root: Path, tmp_path: Path) -> None:
+    def seconds() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        python("-c", "from dermrobust.pipeline.cli.main import main; main()", *arguments(command, root), cwd=tmp_path)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+    # Processor time, since other work on the machine delays the answer; the first run may write bytecode.
+    assert min(seconds() for _ in range(2)) < (HELP_SECONDS if command == "help" else SECONDS)
