@@ -117,6 +117,17 @@ class Ledger:
             row = connection.execute(query, (type_, run, run)).fetchone()
         return None if row is None else (row["run"], row["uri"])
 
+    def producer(self, type_: str, fingerprint: str) -> str | None:
+        """Return the latest run that made or reused an artifact, or None."""
+        query = """
+            SELECT runs.id FROM lineage JOIN runs ON runs.id = lineage.run
+            WHERE lineage.direction = 'output' AND lineage.type = ? AND lineage.fingerprint = ?
+            ORDER BY runs.started DESC, runs.id DESC LIMIT 1
+        """
+        with self._connection() as connection:
+            row = connection.execute(query, (type_, fingerprint)).fetchone()
+        return None if row is None else str(row["id"])
+
     def run(self, run: str) -> dict[str, Any] | None:
         """Return a run with its config, nodes and output artifacts, or None if there is no such run."""
         with self._connection() as connection:

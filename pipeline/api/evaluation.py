@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dermrobust.attacks.errors import UserError
+from dermrobust.components.artifacts import MANIFEST, ArtifactType
 from dermrobust.components.evaluation import files
 from dermrobust.components.evaluation.blessing import Blessing
 from dermrobust.components.evaluation.checks import Check
@@ -13,6 +14,8 @@ from dermrobust.components.evaluation.description import Description
 from dermrobust.components.evaluation.rows import Figure
 from dermrobust.components.evaluation.schemas import OVERALL
 from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.ledger import Ledger
+from dermrobust.pipeline.local_files import ledger_path
 from dermrobust.pipeline.report.card import render_card
 from dermrobust.pipeline.report.html import render_page
 from dermrobust.pipeline.reporting import CARD, EvaluatedRun, evaluated_run
@@ -111,14 +114,27 @@ class Evaluation:
         )
 
 
-def load_evaluation(root: str | Path, run: str | None = None) -> Evaluation:
+def load_evaluation(path: str | Path, run: str | None = None) -> Evaluation:
     """Return an evaluation that a run or an audit has made.
 
     Args:
-        root: folder of artifacts and ledger, such as "output" or "output/audit".
-        run: id of a run; None: the latest that has evaluated something.
+        path: root of artifacts and ledger, such as "output" or "output/audit"; or the folder of an evaluation in it.
+        run: id of a run; None: the latest that has evaluated something, or that has this folder.
 
     Raises:
         UserError: there is no such run, or it has not evaluated anything.
     """
-    return Evaluation(evaluated_run(PipelineConfig(root=str(root)), run))
+    if not Path(path, MANIFEST).exists():
+        return Evaluation(evaluated_run(PipelineConfig(root=str(path)), run))
+    # <root>/artifacts/evaluation/<fingerprint>
+    folder = Path(path).resolve()
+    root = folder.parents[2]
+    config = PipelineConfig(root=str(root))
+    if not ledger_path(config).exists():
+        raise UserError(
+            f"'{path}' lies in no root with a ledger; expected <root>/artifacts/evaluation/<fingerprint>"
+        )
+    found = run or Ledger(ledger_path(config)).producer(folder.parent.name, folder.name)
+    if found is None or folder.parent.name != ArtifactType.EVALUATION.value:
+        raise UserError(f"'{path}' is not an evaluation of a run in '{root}'; see: dermrobust runs")
+    return Evaluation(evaluated_run(config, found))

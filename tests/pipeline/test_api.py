@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import dermrobust
+from tests.pipeline.report.evaluations import DrawnRoot
 from tests.small_networks import colored_images, trained_network
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
@@ -100,6 +101,20 @@ def test_an_audit_refuses_what_does_not_fit(victim: Any, here: Path) -> None:
         dermrobust.audit(network, pixels, labels, class_names=names[:2])
     with pytest.raises(dermrobust.UserError, match="no runs"):
         dermrobust.load_evaluation(here)
+
+
+def test_an_evaluation_is_loaded_by_its_root_its_run_or_its_folder(here: Path) -> None:
+    drawn = DrawnRoot(here / "output")
+    folders = [drawn.run("20261122T100000-aaaaaa"), drawn.run("20261122T110000-bbbbbb")]
+
+    assert dermrobust.load_evaluation("output").run == "20261122T110000-bbbbbb"
+    assert dermrobust.load_evaluation("output", "20261122T100000-aaaaaa").run == "20261122T100000-aaaaaa"
+    assert [dermrobust.load_evaluation(folder).run for folder in folders] == [
+        "20261122T100000-aaaaaa",
+        "20261122T110000-bbbbbb",
+    ]
+    with pytest.raises(dermrobust.UserError, match="is not an evaluation"):
+        dermrobust.load_evaluation(next(here.glob("output/artifacts/blessing/*")))
 
 
 def test_importing_the_package_imports_nothing_else() -> None:
