@@ -1,4 +1,4 @@
-# `make run` and `make test` each set up all that they need on a fresh clone: Python 3.11 with pip is enough.
+# `make run` and `make test` set up everything that they need; a fresh clone needs Python 3.11 with pip only.
 PYTHON ?= python3.11
 VENV ?= .venv
 UV_VERSION := 0.13.9
@@ -27,20 +27,20 @@ lint: $(READY) $(TYPED)
 	$(BIN)/ruff format --check .
 	MYPYPATH=build/typed $(BIN)/mypy
 
-# mypy knows no package_dir: it finds the package as it is installed through links.
+# mypy does not read package_dir, so links give it the layout of the installed package.
 $(TYPED): setup.py
 	mkdir -p $(TYPED)
 	ln -sfn $(CURDIR)/dermrobust/* $(TYPED)/
 	for layer in attacks models components pipeline; do ln -sfn $(CURDIR)/$$layer $(TYPED)/$$layer; done
 	touch $(TYPED)
 
-# Speed and agreement beside ART and Foolbox, which are installed for this alone, at the versions that the lock allows.
+# Compare speed and results with ART and Foolbox, which are installed for this target only.
 benchmarks: $(READY)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.lock --editable '.[benchmarks]'
 	$(BIN)/python -m benchmarks.attacks --json output/benchmarks/attacks.json
 	$(BIN)/python -m benchmarks.agreement
 
-# pip alone takes minutes for these packages even when they are pinned, so it installs uv, which installs the lock.
+# pip takes minutes for these packages even when they are pinned, so it installs uv, which installs the lock.
 $(READY): requirements.lock setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
@@ -48,7 +48,7 @@ $(READY): requirements.lock setup.py
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $(READY)
 
-# Renew the lock: the newest versions that setup.py allows, with hashes.
+# Write the lock anew: the newest versions that setup.py allows, with hashes.
 lock:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)

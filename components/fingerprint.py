@@ -106,7 +106,7 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
 
 
 def _is_docstring(statement: ast.stmt) -> bool:
-    """Tell whether a statement is a bare string, which documents a module, class, function or constant."""
+    """Return whether a statement is a bare string, which documents a module, class, function or constant."""
     return (
         isinstance(statement, ast.Expr)
         and isinstance(statement.value, ast.Constant)

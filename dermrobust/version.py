@@ -1,3 +1,3 @@
-"""The version of the product; setup.py reads it too."""
+"""Version of the distribution; setup.py reads it, too."""
 
 __version__ = "0.2.0"

@@ -1,1 +1,1 @@
-"""Implementation of the Python API; `dermrobust` hands its names on."""
+"""Implementation of the Python API, whose names `dermrobust` exports."""

@@ -1,4 +1,4 @@
-"""Images and labels as users have them: arrays or a `tf.data.Dataset`."""
+"""Conversion of images and labels from arrays or a `tf.data.Dataset`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def collected(images: Any, labels: Any) -> tuple[Images | Pixels, Labels]:
 
     Args:
         images: an array of that shape, or a `tf.data.Dataset` of (image, label) pairs, batched or not.
-        labels: integers [count] or one-hot rows [count, class_count]; None for a data set.
+        labels: integers [count] or one-hot rows [count, class_count]; None if `images` is a data set.
 
     Raises:
         UserError: images and labels are not of this form.

@@ -1,4 +1,4 @@
-"""Run of a whole pipeline: the function `dermrobust.run`."""
+"""Execution of a pipeline: the function `dermrobust.run`."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def run(
     force: bool = False,
     progress: Progress | None = None,
 ) -> RunResult:
-    """Run a pipeline, or a part of it; unchanged work is not done again.
+    """Run a pipeline, or a part of it; unchanged work is not repeated.
 
     Args:
         config: keys of `pipeline_config.json` as a mapping, or the path of such a file.
-        first: stage to begin with; the results of earlier stages must be there.
+        first: stage to begin with; the outputs of earlier stages must exist.
         last: stage to end with.
-        force: do the work of these stages again even if nothing changed.
-        progress: receives progress; None: nobody.
+        force: whether to repeat the work of these stages even if nothing changed.
+        progress: receiver of progress reports; default: none.
 
     Returns:
-        The run: its id, what became of each node, `exit_code`, and `output(node, name)` for its artifacts.
+        The outcome of the run: its id, the outcomes of its nodes, `exit_code`, and `output(node, name)` for artifacts.
 
     Raises:
         UserError: the config or a stage is not valid.

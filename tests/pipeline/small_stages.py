@@ -1,4 +1,4 @@
-"""A pipeline whose stages write a line of text: what the runner does with it is all that there is to see."""
+"""A pipeline whose stages write a line of text, for tests of the runner."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +13,11 @@ TEXT = "text.txt"
 executed: list[str] = []
 """Names of the stages that did their work, in order."""
 trouble: dict[str, Callable[[], object]] = {}
-"""What happens in a stage after it has written half of its output; no parameter, so no part of its fingerprint."""
+"""Functions called in a stage after it has written half of its output; no parameters, so not in fingerprints."""
 
 
 class Line(Params):
-    """What a stage writes after the text of its inputs."""
+    """Text that a stage writes after the text of its inputs."""
 
     name: str
     text: str = ""

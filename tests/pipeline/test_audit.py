@@ -32,7 +32,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def given(tmp_path: Path, model: Path) -> dict[str, Any]:
-    """What an audit needs at least; the labels have classes in no order."""
+    """The least that an audit needs; the classes of the labels are not sorted."""
     (tmp_path / "images").mkdir()
     write_table(tmp_path / "labels.csv", [{"image_id": name, "dx": name} for name in ("nv", "bcc", "mel")])
     return {"model": model, "data": tmp_path / "images", "labels": tmp_path / "labels.csv"}

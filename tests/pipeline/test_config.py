@@ -1,4 +1,4 @@
-"""What a config may say: mistakes are named by their path, defaults are complete, and reading one stays quick."""
+"""Configs: mistakes are named by their path, and defaults are complete."""
 
 from __future__ import annotations
 
@@ -297,7 +297,7 @@ def test_an_override_sets_its_key_and_no_other(tmp_path: Path, override: str, pa
 
 
 def spread(path: str) -> set[str]:
-    """Where else an override may show: the pipeline's seed is that of its stages."""
+    """Further keys that an override changes: the pipeline's seed is that of its stages."""
     return {"train.seed", "augment.seed", "evaluate.seed"} if path == "seed" else set()
 
 
@@ -411,7 +411,7 @@ def test_every_property_of_the_schema_is_described() -> None:
 
 
 def described(value: Values, definitions: Values) -> bool:
-    """Tell whether a property says what it means; one that has a single value, the tag of an attack, need not."""
+    """Whether a property has a description; one with a single value, the tag of an attack, needs none."""
     # Pydantic leaves out a description that is also that of the model which the property refers to.
     referred = definitions.get(value.get("$ref", "").removeprefix("#/$defs/"), {})
     return bool(value.get("description") or referred.get("description") or "const" in value)

@@ -1,4 +1,4 @@
-"""The runner: does what is not done yet, stops only what a failure touches, and writes down what became of it."""
+"""Runner: repeats no finished work, confines failures to the nodes that depend on them, and records outcomes."""
 
 import signal
 import sqlite3
@@ -132,7 +132,7 @@ def test_a_changed_parameter_runs_only_what_depends_on_it(run: Run) -> None:
 
 
 def test_a_changed_parameter_that_changes_no_content_runs_only_its_node(run: Run) -> None:
-    """What comes after depends on content, not on how it came about."""
+    """Later nodes depend on the content of their inputs, not on their parameters."""
     run()
 
     run(remark="cosmetic")

@@ -51,7 +51,7 @@ def python(*arguments: str, cwd: Path) -> str:
 
 
 def arguments(command: str, root: Path) -> list[str]:
-    """What follows `dermrobust`."""
+    """The arguments of `dermrobust`."""
     options = [] if command == "schema" else ["--set", f"root={root}"]
     return ["--help"] if command == "help" else [*READING[command], *options]
 
