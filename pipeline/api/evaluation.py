@@ -131,9 +131,7 @@ def load_evaluation(path: str | Path, run: str | None = None) -> Evaluation:
     root = folder.parents[2]
     config = PipelineConfig(root=str(root))
     if not ledger_path(config).exists():
-        raise UserError(
-            f"'{path}' lies in no root with a ledger; expected <root>/artifacts/evaluation/<fingerprint>"
-        )
+        raise UserError(f"'{path}' lies in no root with a ledger; expected <root>/artifacts/evaluation/<fingerprint>")
     found = run or Ledger(ledger_path(config)).producer(folder.parent.name, folder.name)
     if found is None or folder.parent.name != ArtifactType.EVALUATION.value:
         raise UserError(f"'{path}' is not an evaluation of a run in '{root}'; see: dermrobust runs")
