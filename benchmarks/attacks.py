@@ -275,7 +275,8 @@ def compile_time(size: int) -> Row:
     for steps in (5, 100):
         network = _renamed(NETWORKS.resolve("resnet")((size, size, 3), 7, 0), steps)
         run = _ours({"attack": "pgd", "steps": steps}, attack_target(network, precision=_precision()), stop=False)
-        taken[steps] = (_seconds(lambda run=run: run(images, labels)), _seconds(lambda run=run: run(images, labels)))
+        call = functools.partial(run, images, labels)
+        taken[steps] = (_seconds(call), _seconds(call))
     compiled = {steps: first - second for steps, (first, second) in taken.items()}
     return {
         "benchmark": "compile",

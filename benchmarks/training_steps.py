@@ -84,7 +84,12 @@ def _step(size: int, objective: Any, images: tf.Tensor, labels: tf.Tensor) -> Ca
         xla=False,
     )
     radius, seed = tf.constant(4 / 255), tf.constant([0, 0])
-    return lambda: float(step(images, labels, radius, seed)) and None
+
+    def run() -> None:
+        # Reading the loss waits until the step is done.
+        float(step(images, labels, radius, seed))
+
+    return run
 
 
 def input_seconds(size: int, augmentation: str) -> float:
