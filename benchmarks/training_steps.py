@@ -72,7 +72,7 @@ def _share(cpu_seconds: float, step_seconds: float) -> float:
 
 
 def _step(size: int, objective: Any, images: tf.Tensor, labels: tf.Tensor) -> Callable[[], None]:
-    network = NETWORKS.resolve(_NETWORKS[size])((size, size, 3), _CLASSES, 0)
+    network = NETWORKS.resolve(_NETWORKS[size])().build((size, size, 3), _CLASSES, 0)
     optimizer = keras.optimizers.AdamW(1e-4)
     optimizer.build(network.trainable_variables)
     step = compiled_step(

@@ -69,7 +69,9 @@ def main() -> None:
     print(machine())
     for name, size in _CASES:
         for kind, make in (("training", _training_step), ("attack", _attack_step)):
-            steps = {xla: make(NETWORKS.resolve(name)((size, size, 3), 7, 0), size, xla) for xla in (False, True)}
+            steps = {
+                xla: make(NETWORKS.resolve(name)().build((size, size, 3), 7, 0), size, xla) for xla in (False, True)
+            }
             first = {xla: _seconds(step) for xla, (step, _) in steps.items()}
             taken: dict[bool, list[float]] = {False: [], True: []}
             for _ in range(_RUNS):

@@ -20,7 +20,7 @@ from dermrobust.components.component import Context
 from dermrobust.components.evaluation.params import PredictParams
 from dermrobust.components.foreign_files import FOREIGN, SAVED_MODEL
 from dermrobust.components.model_files import NETWORK, load_classifier, load_target, loaded_once
-from dermrobust.models.classifier import compute_deterministically
+from dermrobust.models.devices import prepare_devices
 from dermrobust.models.foreign.saved_models import saved_model_target
 from dermrobust.models.foreign.spec import ForeignSpec, OutputKind
 
@@ -59,7 +59,7 @@ def _foreign(uri: str) -> ForeignSpec:
 @functools.lru_cache(maxsize=8)
 def _saved_model(uri: str, digest: str) -> Target:
     """Return the SavedModel of a model artifact; loaded once per process and content, which `digest` stands for."""
-    compute_deterministically()
+    prepare_devices()
     target: Target = loaded_once(("saved_model", digest), lambda: _load_saved_model(uri))
     return target
 

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from dermrobust.attacks.target import Precision, Target
 from dermrobust.components import storage
 from dermrobust.components.artifacts import Artifact
-from dermrobust.models.classifier import attack_target, compute_deterministically, load_network_bytes
+from dermrobust.models.classifier import attack_target, load_network_bytes
+from dermrobust.models.devices import prepare_devices
 from dermrobust.models.preprocessing import Preprocessing
 
 NETWORK = "model.keras"
@@ -57,7 +58,7 @@ def load_network(uri: str, digest: str) -> keras.Model:
 @functools.lru_cache(maxsize=8)
 def load_target(uri: str, digest: str, precision: Precision) -> Target:
     """Return a model artifact as attacks see it: folded, with gradients of a precision; see `load_network`."""
-    compute_deterministically()
+    prepare_devices()
     target: Target = loaded_once(
         ("target", digest, precision), lambda: attack_target(load_network(uri, digest), precision=precision)
     )
@@ -67,7 +68,7 @@ def load_target(uri: str, digest: str, precision: Precision) -> Target:
 @functools.lru_cache(maxsize=8)
 def load_classifier(uri: str, digest: str) -> Target:
     """Return a model artifact exactly as it is, to score images by; see `load_network`."""
-    compute_deterministically()
+    prepare_devices()
     target: Target = loaded_once(
         ("classifier", digest), lambda: attack_target(load_network(uri, digest), folding=False)
     )

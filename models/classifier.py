@@ -24,15 +24,6 @@ _loading = threading.Lock()
 """Guards `_architecture`, because `lru_cache` lets two threads build the same one, and both would be compiled."""
 
 
-def compute_deterministically() -> None:
-    """Make the results of TensorFlow in this process depend on its inputs alone.
-
-    Without it, sums over a batch run in the order in which threads finish: no seed would give the same model twice, and
-    an attack could differ between workers. On the measured CPUs it costs nothing.
-    """
-    tf.config.experimental.enable_op_determinism()
-
-
 def save_network(network: keras.Model, path: Path) -> None:
     """Write a `.keras` file whose bytes depend on the network alone.
 

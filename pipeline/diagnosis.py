@@ -75,6 +75,7 @@ def diagnose(config: PipelineConfig, *, self_test: bool) -> Iterator[Finding]:
     """
     yield Finding("python", True, f"{platform.python_version()} on {platform.platform()}")
     yield from _versions()
+    yield _devices()
     yield _memory()
     yield _disk(config)
     yield _runner(config)
@@ -88,6 +89,12 @@ def _versions() -> Iterator[Finding]:
             yield Finding(name, True, importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
             yield Finding(name, False, "not installed; install the pinned set from requirements.lock")
+
+
+def _devices() -> Finding:
+    from dermrobust.models.devices import described_devices
+
+    return Finding("devices", True, described_devices())
 
 
 def _memory() -> Finding:

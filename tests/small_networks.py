@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -15,20 +15,30 @@ from dermrobust.attacks.problem import Labels
 from dermrobust.attacks.target import LogitsFn, Target
 from dermrobust.attacks.threat import Pixels
 from dermrobust.models.image_size import InputShape
+from dermrobust.models.networks.network import Network
 
 CLASS_COUNT = 7
-TINY = "tests.small_networks:tiny_network"
+TINY = "tests.small_networks:TinyNetwork"
 """For the registry of networks."""
 
 
 def tiny_network(input_shape: InputShape, class_count: int, seed: int) -> keras.Model:
-    """Convolution, batch normalization and dropout, as real networks have; see `NetworkFn`."""
+    """Convolution, batch normalization and dropout, as real networks have; see `Network.build`."""
     keras.utils.set_random_seed(seed)
     images = keras.Input(input_shape, name="images")
     x = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False, name="conv")(images)
     x = layers.ReLU(name="relu")(layers.BatchNormalization(momentum=0.9, name="bn")(x))
     x = layers.Dropout(0.1, name="dropout")(layers.Flatten(name="flatten")(x))
     return keras.Model(images, layers.Dense(class_count, name="logits")(x), name="tiny")
+
+
+class TinyNetwork(Network):
+    """The tiny network as a config selects it."""
+
+    network: Literal["tiny"] = "tiny"
+
+    def build(self, input_shape: InputShape, class_count: int, seed: int) -> keras.Model:
+        return tiny_network(input_shape, class_count, seed)
 
 
 def colored_images(count: int, image_size: int = 8, seed: int = 0) -> tuple[Pixels, Labels]:

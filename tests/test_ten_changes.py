@@ -68,18 +68,25 @@ class Plain(CrossEntropy):
         "network",
         "models/networks/pooled.py",
         """
+from typing import Literal
+
 import keras
 
+from dermrobust.models.networks.network import HEAD, Network
 
-def pooled(input_shape, class_count, seed):
-    keras.utils.set_random_seed(seed)
-    images = keras.Input(input_shape, name="images")
-    features = keras.layers.Conv2D(8, 3, strides=2, activation="relu", name="features")(images)
-    pooled = keras.layers.GlobalAveragePooling2D(name="pooled")(features)
-    return keras.Model(images, keras.layers.Dense(class_count, name="logits")(pooled))
+
+class Pooled(Network):
+    network: Literal["pooled"] = "pooled"
+
+    def build(self, input_shape, class_count, seed):
+        keras.utils.set_random_seed(seed)
+        images = keras.Input(input_shape, name="images")
+        features = keras.layers.Conv2D(8, 3, strides=2, activation="relu", name="features")(images)
+        pooled = keras.layers.GlobalAveragePooling2D(name="pooled")(features)
+        return keras.Model(images, keras.layers.Dense(class_count, name=HEAD)(pooled))
 """,
         "models/registry.py",
-        '        "pooled": "dermrobust.models.networks.pooled:pooled",\n',
+        '        "pooled": "dermrobust.models.networks.pooled:Pooled",\n',
         '        "small_resnet":',
     ),
     Change(

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import Field, model_validator
 
+from dermrobust.attacks.target import Precision
 from dermrobust.components.artifacts import ArtifactType
 from dermrobust.components.component import Component, Params
+from dermrobust.models.networks.selection import AnyNetwork
 from dermrobust.models.objectives.selection import AnyObjective
-from dermrobust.models.registry import NETWORKS
 
 
 class TrainParams(Params):
     """Parameters of training."""
 
-    network: Annotated[str, AfterValidator(NETWORKS.check)] = Field(
-        "small_resnet", description="Network, by its name in models/registry.py."
+    # By name, so that the module of a default plug-in counts only where it is selected (see `Params.plugins`).
+    network: AnyNetwork = Field(
+        "small_resnet",
+        validate_default=True,
+        description="Architecture and initial weights: a name in models/registry.py, or a name with parameters.",
     )
-    # By name, so that the module of the default objective counts only where it is selected (see `plugins`).
     objective: AnyObjective = Field(
         "cross_entropy",
         validate_default=True,
@@ -28,6 +31,14 @@ class TrainParams(Params):
         "sqrt",
         description="Weight of a class in the loss: equal, or its frequency among the drawn images to the power of "
         "-1/2 or -1. After class_sampling 'inverse' all classes are equally frequent and have equal weights.",
+    )
+    logit_adjustment: float = Field(
+        0.0,
+        ge=0,
+        le=4,
+        description="Factor of the logarithm of each class's frequency among the drawn images that is added to the "
+        "logits in training only (Menon et al. 2021); 1: balanced softmax (Ren et al. 2020). It favors rare classes, "
+        "as class_weighting does, so use one of them: class_weighting 'none'.",
     )
     class_sampling: Literal["none", "sqrt", "inverse"] = Field(
         "none",
@@ -40,6 +51,18 @@ class TrainParams(Params):
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak learning rate of the cosine schedule (AdamW).")
     warmup_epochs: float = Field(
         1.0, ge=0, allow_inf_nan=False, description="Number of epochs over which the learning rate rises from zero."
+    )
+    backbone_learning_rate: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Learning rate of the layers of a pretrained network, as a fraction of that of its new head.",
+    )
+    head_epochs: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="Number of first epochs in which only the head of a pretrained network is trained.",
     )
     weight_decay: float = Field(0.02, ge=0, le=1, description="Weight decay of AdamW.")
     weight_perturbation: float = Field(
@@ -78,12 +101,21 @@ class TrainParams(Params):
         "(objectives craft theirs after the augmentation).",
     )
     shuffle_buffer: int = Field(16_384, ge=1, description="Number of records shuffled at a time; bounds memory.")
+    precision: Precision = Field(
+        "float32",
+        description="Precision in which inner layers compute; variables stay float32, and so does the trained model. "
+        "bfloat16 is faster on GPUs and on CPUs with AMX or AVX-512-BF16, except for depthwise convolutions.",
+    )
     xla: bool = Field(True, description="Compile the training step with XLA.")
     seed: int = Field(0, ge=0, lt=2**31, description="Random seed: the same seed gives the same model.")
 
-    def plugins(self) -> frozenset[str]:
-        """Return the modules of the selected objective and network; see `Params.plugins`."""
-        return super().plugins() | {NETWORKS.module(self.network)}
+    @model_validator(mode="after")
+    def _balances_once(self) -> Self:
+        if self.logit_adjustment and self.class_weighting != "none":
+            raise ValueError("logit_adjustment: set class_weighting to 'none', or rare classes are favored twice")
+        if self.head_epochs >= self.epochs:
+            raise ValueError(f"head_epochs: {self.head_epochs} must be fewer than the {self.epochs} epochs")
+        return self
 
 
 TRAIN = Component(
@@ -92,5 +124,6 @@ TRAIN = Component(
     inputs={"examples": ArtifactType.EXAMPLES, "adversarial": ArtifactType.ADVERSARIAL_EXAMPLES},
     outputs={"model": ArtifactType.MODEL},
     executor="dermrobust.components.train.executor:run",
+    external_content="dermrobust.components.train.initial_weights:digest",
     libraries=("tensorflow", "keras", "cleverhans"),
 )

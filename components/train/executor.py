@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 
 from dermrobust.components import model_files, storage
 from dermrobust.components.adversarial_spec import AdversarialSpec
@@ -16,19 +17,20 @@ from dermrobust.components.artifacts import LOGS, Artifact
 from dermrobust.components.component import Context
 from dermrobust.components.examples import ExamplesSpec, Split, shard_uris
 from dermrobust.components.train.augmentation import AUGMENTATIONS
-from dermrobust.components.train.checkpoint import TrainingState
+from dermrobust.components.train.checkpoint import TrainingState, assign
 from dermrobust.components.train.class_balance import balanced_weights, sampling_rates
 from dermrobust.components.train.component import TrainParams
 from dermrobust.components.train.data import TrainingData
+from dermrobust.components.train.logit_adjustment import logit_offsets
 from dermrobust.components.train.loop import Training, train
+from dermrobust.components.train.precision import in_precision
 from dermrobust.components.train.robust_validation import RobustCheck, robust_validator
 from dermrobust.components.train.stopping import Stop, score_name, stopped_by
 from dermrobust.components.train.validation import validator
-from dermrobust.components.train.work_folder import local_work
-from dermrobust.models.classifier import compute_deterministically, save_network
-from dermrobust.models.networks.network import NetworkFn
+from dermrobust.components.train.work_folder import WorkFolder, local_work
+from dermrobust.models.classifier import save_network
+from dermrobust.models.devices import compute_nondeterministically, prepare_devices
 from dermrobust.models.objectives.adversarial import AdversarialObjective
-from dermrobust.models.registry import NETWORKS
 
 
 def run(context: Context) -> None:
@@ -37,31 +39,76 @@ def run(context: Context) -> None:
     assert isinstance(params, TrainParams)
     examples = context.input("examples")
     spec = ExamplesSpec.read(examples)
-    keras.utils.set_random_seed(params.seed)
-    compute_deterministically()
-    build: NetworkFn = NETWORKS.resolve(params.network)
-    network = build(spec.preprocessing.input_shape, len(spec.class_names), params.seed)
     data = _training_data(params, examples, spec, context.inputs["adversarial"])
-    weights = balanced_weights(spec.class_counts[Split.TRAIN], params.class_sampling, params.class_weighting)
     output = context.outputs["model"]
     with local_work(context.work_folder) as work, tempfile.TemporaryDirectory() as folder:
-        training = Training(
-            network=network,
-            data=data,
-            validate=_validator(network, params, examples, spec),
-            class_weights=weights,
-            work=work,
-            tell=lambda line: context.progress.line(f"train: {line}"),
-        )
-        with context.progress.task("train", params.epochs * data.steps, "steps") as task:
-            state = train(training, params, task)
+        network, state, deterministic = _trained(context, params, examples, spec, data, work)
         result = Path(folder)
         save_network(network, result / model_files.NETWORK)
         reason = stopped_by(state, params)
-        _write_figures(result, spec, state, reason, data.count)
+        _write_figures(result, spec, state, reason, data.count, deterministic)
         storage.upload(result, output)
         storage.upload(work.path / LOGS, storage.join(output, LOGS))
     _tell(context, params, state, reason)
+
+
+def _trained(
+    context: Context,
+    params: TrainParams,
+    examples: Artifact,
+    spec: ExamplesSpec,
+    data: TrainingData,
+    work: WorkFolder,
+) -> tuple[keras.Model, TrainingState, bool]:
+    """Return a trained network, the state of its training, and whether the same seed gives the same bytes."""
+    prepare_devices()
+    try:
+        return *_train(context, params, examples, spec, data, work), True
+    except tf.errors.UnimplementedError as error:
+        # Raised by the first step, so nothing is lost. Other operations that are not implemented raise it again.
+        if "determin" not in str(error).lower():
+            raise
+        _, _, reason = error.message.rpartition("\n")
+    compute_nondeterministically()
+    context.progress.line(
+        "train: an operation of this network has no deterministic gradient here; training goes on without it, so the "
+        f"same seed may give another model ({reason[:200]})"
+    )
+    return *_train(context, params, examples, spec, data, work), False
+
+
+def _train(
+    context: Context,
+    params: TrainParams,
+    examples: Artifact,
+    spec: ExamplesSpec,
+    data: TrainingData,
+    work: WorkFolder,
+) -> tuple[keras.Model, TrainingState]:
+    keras.utils.set_random_seed(params.seed)
+    network = params.network.build(spec.preprocessing.input_shape, len(spec.class_names), params.seed)
+    counts = spec.class_counts[Split.TRAIN]
+    trainable = in_precision(network, params.precision)
+    validate = _validator(network, params, examples, spec)
+
+    def validate_in_float32() -> dict[str, float]:
+        if trainable is not network:
+            assign(network.variables, [variable.value for variable in trainable.variables])
+        return validate()
+
+    training = Training(
+        network=trainable,
+        data=data,
+        validate=validate_in_float32,
+        class_weights=balanced_weights(counts, params.class_sampling, params.class_weighting),
+        work=work,
+        tell=lambda line: context.progress.line(f"train: {line}"),
+        logit_offsets=logit_offsets(counts, params.class_sampling, params.logit_adjustment),
+    )
+    with context.progress.task("train", params.epochs * data.steps, "steps") as task:
+        state = train(training, params, task)
+    assign(network.variables, [variable.value for variable in trainable.variables])
+    return network, state
 
 
 def _training_data(
@@ -119,11 +166,17 @@ def _tell(context: Context, params: TrainParams, state: TrainingState, reason: S
 
 
 def _write_figures(
-    folder: Path, spec: ExamplesSpec, state: TrainingState, reason: Stop | None, image_count: int
+    folder: Path,
+    spec: ExamplesSpec,
+    state: TrainingState,
+    reason: Stop | None,
+    image_count: int,
+    deterministic: bool,
 ) -> None:
     model_spec = model_files.ModelSpec(class_names=spec.class_names, preprocessing=spec.preprocessing)
     best = state.history[state.best_epoch - 1]
     figures = {**best, "epochs": state.epoch, "training_images": image_count, "stopped_by": reason}
+    figures["deterministic"] = deterministic
     (folder / model_files.SPEC).write_text(model_spec.model_dump_json(indent=1))
     (folder / model_files.HISTORY).write_text(json.dumps(state.history, indent=1))
     (folder / model_files.METRICS).write_text(json.dumps(figures, indent=1))

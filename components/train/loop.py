@@ -17,6 +17,8 @@ from dermrobust.components.train.checkpoint import Checkpoints, TrainingState, a
 from dermrobust.components.train.component import TrainParams
 from dermrobust.components.train.data import TrainingData
 from dermrobust.components.train.event_log import EventLog
+from dermrobust.components.train.logit_adjustment import adjusted
+from dermrobust.components.train.optimizers import built_optimizer
 from dermrobust.components.train.step import StepFn, compiled_step
 from dermrobust.components.train.stopping import score_name, stopped_by
 from dermrobust.components.train.work_folder import WorkFolder
@@ -37,6 +39,7 @@ class Training:
         class_weights: Weight of each class, float32 [class_count].
         work: Work folder; an interrupted training resumes from its checkpoints.
         tell: Called with lines for the user.
+        logit_offsets: See `adjusted`; None: none.
     """
 
     network: keras.Model
@@ -45,18 +48,7 @@ class Training:
     class_weights: np.ndarray[Any, np.dtype[np.float32]]
     work: WorkFolder
     tell: Callable[[str], None]
-
-
-def schedule(params: TrainParams, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Return the learning rate over all epochs of so many steps: a linear rise, then a cosine to zero."""
-    warmup = round(params.warmup_epochs * steps)
-    return keras.optimizers.schedules.CosineDecay(
-        0.0 if warmup else params.learning_rate,
-        # A warm-up as long as the training leaves no step to decay over; Keras divides by this.
-        decay_steps=max(1, params.epochs * steps - warmup),
-        warmup_target=params.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
+    logit_offsets: np.ndarray[Any, np.dtype[np.float32]] | None = None
 
 
 def train(training: Training, params: TrainParams, task: Task) -> TrainingState:
@@ -67,12 +59,10 @@ def train(training: Training, params: TrainParams, task: Task) -> TrainingState:
     Raises:
         FloatingPointError: The loss is no longer finite.
     """
-    optimizer = keras.optimizers.AdamW(schedule(params, training.data.steps), weight_decay=params.weight_decay)
-    # Built now, so that its variables exist when a checkpoint is restored.
-    optimizer.build(training.network.trainable_variables)
+    optimizer = built_optimizer(training.network, params, training.data.steps)
     average = WeightAverage(training.network, params.weight_averaging)
     step = compiled_step(
-        training.network,
+        adjusted(training.network, training.logit_offsets),
         params.objective,
         optimizer,
         training.class_weights,

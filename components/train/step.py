@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from dermrobust.components.train.averaging import WeightAverage
+from dermrobust.components.train.optimizers import SplitOptimizer
 from dermrobust.components.train.weight_perturbation import perturbed_weights
 from dermrobust.models.objectives.objective import Objective
 
@@ -22,7 +23,7 @@ radius and seed as `Objective.craft` takes them."""
 def compiled_step(
     network: keras.Model,
     objective: Objective,
-    optimizer: keras.optimizers.Optimizer,
+    optimizer: keras.optimizers.Optimizer | SplitOptimizer,
     class_weights: np.ndarray[Any, np.dtype[np.float32]],
     *,
     average: WeightAverage | None = None,
@@ -37,7 +38,7 @@ def compiled_step(
     Args:
         network: Network to train, in place.
         objective: Loss, and how adversarial images are crafted.
-        optimizer: Optimizer, built for the trainable variables of the network.
+        optimizer: keras.optimizers.Optimizer | SplitOptimizer, built for the trainable variables of the network.
         class_weights: Weight of each class, float32 [class_count].
         average: Moving average, updated after the step.
         weight_perturbation: `gamma` of `perturbed_weights`; 0 disables it.

@@ -2,15 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import abc
+from typing import TYPE_CHECKING
 
-import keras
+from pydantic import BaseModel, ConfigDict
 
 from dermrobust.models.image_size import InputShape
 
-NetworkFn = Callable[[InputShape, int, int], keras.Model]
-"""(input_shape, class_count, seed) -> network from float32 [batch, height, width, 3] in [0, 1] to logits.
+if TYPE_CHECKING:
+    import keras
 
-The initial weights depend on the seed alone. Every layer is named: names that Keras counts up would differ from one
-model of a process to the next, and with them the saved bytes and the architecture by which compiled attacks are shared.
-"""
+HEAD = "logits"
+"""Name of the last layer. It always starts from random weights, since it depends on the classes."""
+
+
+class Network(BaseModel, abc.ABC):
+    """Architecture and initial weights; the fields are its parameters.
+
+    Each subclass declares a field `network: Literal[...]`, its name in a config. Keras is imported inside methods, so
+    that configs are checked without it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @abc.abstractmethod
+    def build(self, input_shape: InputShape, class_count: int, seed: int) -> keras.Model:
+        """Return a network from float32 [batch, height, width, 3] in [0, 1] to logits [batch, class_count].
+
+        Random weights depend on the seed alone. Every layer is named, the last one `HEAD`: names that Keras counts up
+        would differ from one model of a process to the next, and with them the saved bytes and the architecture by
+        which compiled attacks are shared.
+
+        Args:
+            input_shape: (height, width, 3).
+            class_count: Number of logits.
+            seed: Seed of the random weights and of dropout.
+
+        Raises:
+            UserError: Pretrained weights are not there, or are not those that the network was written for.
+        """
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether all layers but the head start from trained weights."""
+        return False
+
+    def weights_digest(self) -> str:
+        """Return a digest of initial weights that a user provides; empty where code and versions determine them.
+
+        Raises:
+            UserError: The file of the weights cannot be read.
+        """
+        return ""

@@ -23,6 +23,7 @@ from dermrobust.models.objectives.cross_entropy import CrossEntropy
 from dermrobust.models.objectives.fast import Fast
 from dermrobust.models.objectives.mart import Mart
 from dermrobust.models.objectives.mixed import Mixed
+from dermrobust.models.objectives.n_fgsm import NFGSM
 from dermrobust.models.objectives.objective import Objective
 from dermrobust.models.objectives.pgd import PGDTraining
 from dermrobust.models.objectives.trades import Trades
@@ -31,7 +32,7 @@ from tests.components.trainings import Interrupted, Steps, changed, training
 from tests.models.robust_training import BUDGET, images_and_labels, robust_accuracy, seed_of, untrained
 from tests.small_networks import CLASS_COUNT, colored_images, tiny_network, trained_network
 
-ADVERSARIAL = (Fast, PGDTraining, Mixed, Trades, Mart)
+ADVERSARIAL = (Fast, PGDTraining, NFGSM, Mixed, Trades, Mart)
 EQUAL = np.ones(CLASS_COUNT, np.float32)
 STEPS, BATCH = 150, 64
 

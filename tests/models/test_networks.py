@@ -3,17 +3,30 @@
 import keras
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from dermrobust.models.image_size import InputShape
+from dermrobust.models.networks.network import HEAD, Network
+from dermrobust.models.networks.selection import AnyNetwork
 from dermrobust.models.registry import NETWORKS
 
 CLASS_COUNT = 7
 SHAPES = ((16, 16, 3), (20, 20, 3), (12, 20, 3))  # the later ones leave odd sizes on the way down
-every_network = pytest.mark.parametrize("name", NETWORKS.names)
+# Others need files; see test_pretrained.py and test_own_networks.py.
+RANDOM = {
+    "small_resnet": {},
+    "resnet": {},
+    "thin_resnet50": {"weights": None},
+    "efficientnet_lite": {"weights": None},
+    "keras_application": {"weights": None, "application": "MobileNetV2"},
+}
+READER: TypeAdapter[Network] = TypeAdapter(AnyNetwork)
+every_network = pytest.mark.parametrize("name", RANDOM)
 
 
 def build(name: str, shape: InputShape = SHAPES[0], seed: int = 0) -> keras.Model:
-    network: keras.Model = NETWORKS.resolve(name)(shape, CLASS_COUNT, seed)
+    network = READER.validate_python({"network": name, **RANDOM[name]}).build(shape, CLASS_COUNT, seed)
+    assert network.layers[-1].name == HEAD
     return network
 
 
@@ -72,5 +85,10 @@ def test_every_variable_moves_in_training_or_is_a_statistic(name: str) -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="there is no network 'vgg'; there are: small_resnet, resnet"):
+    with pytest.raises(ValueError, match="there is no network 'vgg'; there are: small_resnet, resnet, thin_resnet50"):
         NETWORKS.check("vgg")
+
+
+def test_networks_of_all_registered_names_are_tested() -> None:
+    registered = {name for name, target in NETWORKS.entries.items() if target.startswith("dermrobust.")}
+    assert {*RANDOM, "keras_file"} == registered

@@ -19,6 +19,7 @@ from dermrobust.models.objectives.cross_entropy import CrossEntropy
 from dermrobust.models.objectives.fast import Fast
 from dermrobust.models.objectives.mart import Mart
 from dermrobust.models.objectives.mixed import Mixed
+from dermrobust.models.objectives.n_fgsm import NFGSM
 from dermrobust.models.objectives.objective import Objective
 from dermrobust.models.objectives.pgd import PGDTraining
 from dermrobust.models.objectives.selection import AnyObjective
@@ -35,7 +36,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def test_a_name_alone_means_its_defaults() -> None:
-    assert OBJECTIVES.names == ("cross_entropy", "fast", "pgd", "mixed", "trades", "mart")
+    assert OBJECTIVES.names == ("cross_entropy", "fast", "pgd", "n_fgsm", "mixed", "trades", "mart")
     for name in OBJECTIVES.names:
         objective = CONFIG.validate_python(name)
 
@@ -47,10 +48,11 @@ def test_a_name_alone_means_its_defaults() -> None:
 
 
 def test_defaults_are_those_of_the_papers() -> None:
-    pgd, trades, mart = PGDTraining(), Trades(), Mart()
+    pgd, trades, mart, n_fgsm = PGDTraining(), Trades(), Mart(), NFGSM()
 
     assert (pgd.epsilon, pgd.steps, pgd.step_size) == (ThreatModel(4), 5, None)
     assert (trades.beta, mart.beta) == (6, 5)
+    assert (n_fgsm.noise, n_fgsm.step) == (2, 1)
 
 
 def test_parameters_are_read() -> None:
@@ -63,7 +65,7 @@ def test_parameters_are_read() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("hope", "there is no objective 'hope'; there are: cross_entropy, fast, pgd, mixed, trades, mart"),
+        ("hope", "there is no objective 'hope'; there are: cross_entropy, fast, pgd, n_fgsm, mixed, trades, mart"),
         ({"objective": "hope"}, "there is no objective 'hope'; there are: cross_entropy, fast"),
         ({"steps": 3}, "the key 'objective' must name one objective; there are: cross_entropy"),
         (3, "expected the name of one objective, or a mapping"),

@@ -16,6 +16,7 @@ from dermrobust.models.objectives.cross_entropy import CrossEntropy
 from dermrobust.models.objectives.fast import STEP, Fast
 from dermrobust.models.objectives.mart import Mart
 from dermrobust.models.objectives.mixed import Mixed
+from dermrobust.models.objectives.n_fgsm import NFGSM
 from dermrobust.models.objectives.pgd import PGDTraining
 from dermrobust.models.objectives.trades import Trades
 from tests.models.robust_training import craft, images_and_labels, seed_of, untrained
@@ -218,3 +219,16 @@ def test_no_gradient_flows_through_crafting(kind: type[AdversarialObjective], ne
         return [value for value in tape.gradient(total, [images, *network.trainable_variables]) if value is not None]
 
     assert gradients() == []
+
+
+def test_n_fgsm_leaves_the_budget_by_its_noise_and_goes_one_step_along_the_gradient(network: keras.Model) -> None:
+    images, labels = images_and_labels(32)
+    images = 0.25 + images / 2  # far from black and white, where clipping would hide the lengths
+
+    moved = craft(NFGSM(), network, images, labels, 0.05) - images
+    noise = craft(NFGSM(step=1e-6), network, images, labels, 0.05) - images
+
+    assert 2.8 < np.abs(moved).max() / 0.05 <= 3 + 1e-4
+    assert 1.9 < np.abs(noise).max() / 0.05 <= 2 + 1e-4
+    np.testing.assert_allclose(np.abs(moved - noise), 0.05, atol=1e-4)
+    assert mean_loss(network, images + moved, labels) > mean_loss(network, images + noise, labels)

@@ -1,0 +1,98 @@
+"""Optimizers of training: AdamW, with a learning rate of its own for pretrained layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras.optimizers.schedules import CosineDecay, LearningRateSchedule
+
+from dermrobust.components.train.component import TrainParams
+from dermrobust.models.networks.network import HEAD
+
+
+@dataclass(frozen=True)
+class SplitOptimizer:
+    """Optimizers of which each updates some of a network's trainable variables.
+
+    Attributes:
+        parts: Each optimizer, built, with its variables.
+    """
+
+    parts: Sequence[tuple[keras.optimizers.Optimizer, Sequence[keras.Variable]]]
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """Variables of all optimizers, always in the same order."""
+        return [variable for optimizer, _ in self.parts for variable in optimizer.variables]
+
+    def apply_gradients(self, gradients: Iterable[tuple[tf.Tensor, keras.Variable]]) -> None:
+        """Update all variables by their gradients, given as pairs."""
+        by_id = {id(variable): gradient for gradient, variable in gradients}
+        for optimizer, owned in self.parts:
+            optimizer.apply_gradients([(by_id[id(variable)], variable) for variable in owned])
+
+
+def built_optimizer(
+    network: keras.Model, params: TrainParams, steps: int
+) -> keras.optimizers.Optimizer | SplitOptimizer:
+    """Return the optimizer of a network for epochs of so many steps, with its variables."""
+    variables = network.trainable_variables
+    if not params.network.pretrained or (params.backbone_learning_rate == 1.0 and params.head_epochs == 0):
+        return _adamw(schedule(params, steps), params, variables)
+    own = {id(variable) for variable in network.get_layer(HEAD).trainable_variables}
+    head = [variable for variable in variables if id(variable) in own]
+    backbone = [variable for variable in variables if id(variable) not in own]
+    return SplitOptimizer(
+        (
+            (_adamw(schedule(params, steps), params, head), head),
+            (_adamw(_backbone_schedule(params, steps), params, backbone), backbone),
+        )
+    )
+
+
+def _adamw(
+    rate: LearningRateSchedule, params: TrainParams, variables: Sequence[keras.Variable]
+) -> keras.optimizers.Optimizer:
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=params.weight_decay)
+    # Built now, so that its variables exist when a checkpoint is restored.
+    optimizer.build(variables)
+    return optimizer
+
+
+def schedule(
+    params: TrainParams, steps: int, *, epochs: int | None = None, factor: float = 1.0
+) -> LearningRateSchedule:
+    """Return the learning rate over epochs of so many steps: a linear rise, then a cosine to zero."""
+    warmup, peak = round(params.warmup_epochs * steps), params.learning_rate * factor
+    total = (params.epochs if epochs is None else epochs) * steps
+    return CosineDecay(
+        0.0 if warmup else peak,
+        # A warm-up as long as the training leaves no step to decay over; Keras divides by this.
+        decay_steps=max(1, total - warmup),
+        warmup_target=peak if warmup else None,
+        warmup_steps=warmup,
+    )
+
+
+def _backbone_schedule(params: TrainParams, steps: int) -> LearningRateSchedule:
+    """Return the learning rate of pretrained layers: zero in the first epochs, then that of the head times a factor."""
+    rest = schedule(params, steps, epochs=params.epochs - params.head_epochs, factor=params.backbone_learning_rate)
+    return _Delayed(rest, params.head_epochs * steps)
+
+
+class _Delayed(LearningRateSchedule):
+    """Schedule that begins after some steps, and is zero until then."""
+
+    def __init__(self, later: LearningRateSchedule, delay: int) -> None:
+        self._later, self._delay = later, delay
+
+    def __call__(self, step: Any) -> Any:
+        waited = tf.cast(step, tf.int64) - self._delay
+        return tf.where(waited < 0, 0.0, self._later(tf.maximum(waited, 0)))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"later": self._later.get_config(), "delay": self._delay}

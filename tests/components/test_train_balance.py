@@ -1,0 +1,220 @@
+"""Training of pretrained and unbalanced: logit adjustment, learning rates by layer, precision, determinism."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dermrobust.components.artifacts import Artifact
+from dermrobust.components.model_files import METRICS, load_network
+from dermrobust.components.train.component import TrainParams
+from dermrobust.components.train.logit_adjustment import adjusted, logit_offsets
+from dermrobust.components.train.optimizers import SplitOptimizer, built_optimizer, schedule
+from dermrobust.components.train.precision import in_precision
+from dermrobust.models.networks.network import HEAD
+from tests.components.conftest import Make
+from tests.components.trainings import Steps, changed, network_bytes
+from tests.small_networks import CLASS_COUNT, tiny_network
+
+SHAPE = (16, 16, 3)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A pretrained network as a config selects it."""
+    path = tmp_path_factory.mktemp("own") / "own.keras"
+    tiny_network(SHAPE, 5, 1).save(path)
+    return {"network": "keras_file", "path": str(path)}
+
+
+@given(st.lists(st.integers(1, 10_000), min_size=2, max_size=8), st.sampled_from(["none", "sqrt", "inverse"]))
+def test_offsets_are_log_frequencies_of_the_drawn_images(counts: list[int], sampling: str) -> None:
+    offsets = logit_offsets(counts, sampling, 1.0)
+
+    assert offsets is not None
+    assert np.exp(offsets.astype(np.float64)).sum() == pytest.approx(1, rel=1e-5)
+    np.testing.assert_allclose(logit_offsets(counts, sampling, 2.0), 2 * offsets, rtol=1e-5)
+    if sampling == "inverse":
+        np.testing.assert_allclose(offsets, -np.log(len(counts)), rtol=1e-4)
+    if sampling == "none":
+        np.testing.assert_allclose(np.exp(offsets), np.asarray(counts) / np.sum(counts), rtol=1e-4)
+
+
+def test_without_a_factor_there_are_no_offsets() -> None:
+    network = tiny_network(SHAPE, CLASS_COUNT, 0)
+
+    assert logit_offsets([1, 2], "none", 0.0) is None
+    assert adjusted(network, None) is network
+
+
+def test_an_adjusted_network_shifts_the_logits_and_shares_the_variables() -> None:
+    network, offsets = tiny_network(SHAPE, 3, 0), np.float32([-1, 0, 2])
+    images = np.random.default_rng(0).random((4, *SHAPE), np.float32)
+
+    shifted = adjusted(network, offsets)
+
+    np.testing.assert_allclose(shifted(images), network(images) + offsets, rtol=1e-6)
+    assert [id(one) for one in shifted.variables] == [id(one) for one in network.variables]
+
+
+def test_logit_adjustment_moves_predictions_to_rare_classes(
+    train_params: TrainParams, train_model: Make, examples: Artifact
+) -> None:
+    plain, balanced = (
+        load_network(model.uri, model.digest)
+        for model in (
+            train_model(changed(train_params, class_weighting="none"), "unbalanced"),
+            train_model(changed(train_params, class_weighting="none", logit_adjustment=2.0), "balanced"),
+        )
+    )
+    counts = np.asarray(examples.read_json("examples.json")["class_counts"]["train"])
+    noise = np.random.default_rng(0).random((256, *plain.input_shape[1:]), np.float32)
+    rare = counts <= np.median(counts)
+
+    shares = [
+        np.asarray(tf.nn.softmax(each(noise, training=False)))[:, rare].sum(axis=1).mean() for each in (plain, balanced)
+    ]
+
+    assert shares[1] > shares[0] + 0.1
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"logit_adjustment": 1.0}, "logit_adjustment: set class_weighting to 'none'"),
+        ({"head_epochs": 20}, "head_epochs: 20 must be fewer than the 20 epochs"),
+    ],
+)
+def test_contradictions_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainParams.model_validate(values)
+
+
+def test_the_backbone_learns_at_its_own_rate(own: dict[str, Any]) -> None:
+    params = TrainParams.model_validate(
+        {"network": own, "epochs": 4, "warmup_epochs": 1, "backbone_learning_rate": 0.1, "head_epochs": 1}
+    )
+    network = params.network.build(SHAPE, CLASS_COUNT, 0)
+
+    optimizer = built_optimizer(network, params, 10)
+
+    assert isinstance(optimizer, SplitOptimizer)
+    (head, of_head), (backbone, of_backbone) = optimizer.parts
+    assert [variable.path for variable in of_head] == [f"{HEAD}/kernel", f"{HEAD}/bias"]
+    assert len(of_head) + len(of_backbone) == len(network.trainable_variables)
+    rates = {step: float(backbone._learning_rate(step)) for step in (0, 9, 10, 20, 39)}
+    assert rates[0] == rates[9] == rates[10] == 0
+    # The rise of one epoch begins after the epochs of the head, and the decay ends with training.
+    assert rates[20] == pytest.approx(0.1 * params.learning_rate)
+    assert 0 < rates[39] < 0.05 * rates[20]
+    assert float(head._learning_rate(10)) == pytest.approx(params.learning_rate)
+
+
+def test_only_the_head_moves_in_its_epochs(own: dict[str, Any]) -> None:
+    params = TrainParams.model_validate({"network": own, "epochs": 2, "warmup_epochs": 0, "head_epochs": 1})
+    network = params.network.build(SHAPE, CLASS_COUNT, 0)
+    optimizer = built_optimizer(network, params, 2)
+    before = [variable.numpy() for variable in network.trainable_variables]
+
+    moved = []
+    for _ in range(3):
+        gradients = [tf.ones(variable.shape) for variable in network.trainable_variables]
+        optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
+        after = [variable.numpy() for variable in network.trainable_variables]
+        moved.append([bool((old != new).any()) for old, new in zip(before, after, strict=True)])
+
+    is_head = [variable.path.startswith(HEAD) for variable in network.trainable_variables]
+    assert moved[0] == moved[1] == is_head
+    assert all(moved[2])
+
+
+def test_a_network_from_random_weights_has_one_optimizer() -> None:
+    params = TrainParams(backbone_learning_rate=0.1)
+
+    optimizer = built_optimizer(tiny_network(SHAPE, CLASS_COUNT, 0), params, 10)
+
+    assert isinstance(optimizer, keras.optimizers.AdamW)
+
+
+def test_a_warm_up_as_long_as_training_leaves_a_schedule() -> None:
+    params = TrainParams(epochs=1, warmup_epochs=5)
+
+    assert np.isfinite(float(schedule(params, 10)(9)))
+
+
+def test_in_bfloat16_inner_layers_compute_in_it_and_variables_stay_float32() -> None:
+    network = tiny_network((32, 32, 3), CLASS_COUNT, 0)
+    images = np.random.default_rng(0).random((4, 32, 32, 3), np.float32)
+
+    mixed = in_precision(network, "bfloat16")
+
+    assert {variable.dtype for variable in mixed.trainable_variables} == {"float32"}
+    assert mixed.get_layer("bn").compute_dtype == "bfloat16"
+    assert mixed.output.dtype == "float32"
+    np.testing.assert_allclose(mixed(images), network(images), atol=0.05)
+    assert (np.asarray(mixed(images)) != np.asarray(network(images))).any()
+
+
+def test_a_model_trained_in_bfloat16_is_validated_and_saved_in_float32(
+    train_params: TrainParams, train_model: Make
+) -> None:
+    model = train_model(changed(train_params, precision="bfloat16"), "mixed")
+
+    network = load_network(model.uri, model.digest)
+    assert {layer.compute_dtype for layer in network.layers} == {"float32"}
+    history = model.read_json("history.json")
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_a_pretrained_network_is_trained_further(
+    train_params: TrainParams, train_model: Make, own: dict[str, Any]
+) -> None:
+    params = changed(train_params, network=own, backbone_learning_rate=0.5, head_epochs=1)
+
+    one, two = train_model(params, "further"), train_model(params, "further_again")
+
+    assert network_bytes(one) == network_bytes(two)
+    assert one.read_json(METRICS)["deterministic"] is True
+    assert one.read_json("history.json")[-1]["loss"] < one.read_json("history.json")[0]["loss"]
+
+
+@keras.saving.register_keras_serializable("tests")
+class OnlyNondeterministic(keras.layers.Layer):
+    """Layer with a gradient that TensorFlow refuses to compute where results must be deterministic."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        @tf.custom_gradient
+        def identity(x: tf.Tensor) -> Any:
+            return x, lambda upstream: tf.py_function(self._gradient, [upstream], tf.float32)
+
+        result = identity(inputs)
+        result.set_shape(inputs.shape)
+        return result
+
+    def _gradient(self, upstream: tf.Tensor) -> tf.Tensor:
+        from tensorflow.python.framework.config import is_op_determinism_enabled
+
+        if is_op_determinism_enabled():
+            raise tf.errors.UnimplementedError(None, None, "a deterministic kernel for Identity is not available")
+        return upstream
+
+
+def test_an_operation_without_a_deterministic_gradient_does_not_stop_training(
+    train_params: TrainParams, train_model: Make, tmp_path: Path
+) -> None:
+    path, images = tmp_path / "odd.keras", keras.Input(SHAPE, name="pictures")
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(keras.layers.Conv2D(4, 3, name="conv")(images))
+    keras.Model(images, keras.layers.Dense(5, name="classes")(OnlyNondeterministic(name="odd")(x))).save(path)
+    steps = Steps()
+    params = changed(train_params, network={"network": "keras_file", "path": str(path)}, epochs=2)
+
+    model = train_model(params, "nondeterministic", steps)
+
+    assert model.read_json(METRICS)["deterministic"] is False
+    assert model.read_json(METRICS)["epochs"] == 2
+    assert sum("no deterministic gradient" in line for line in steps.lines) == 1
