@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -54,7 +54,7 @@ class Victim:
         return np.asarray(self.network(images, training=False))
 
     def predicted(self, images: Images | Pixels) -> Labels:
-        shown = to_images(images) if images.dtype == np.uint8 else images
+        shown = to_images(cast("Pixels", images)) if images.dtype == np.uint8 else cast("Images", images)
         return np.asarray(self.logits(shown).argmax(axis=1))
 
     def robust(self, images: Images | Pixels) -> npt.NDArray[np.bool_]:

@@ -74,6 +74,7 @@ def seconds(call: Callable[[], object], runs: int = 3) -> float:
 
 def median_of(benchmark: BenchmarkFixture, call: Callable[[], object]) -> float:
     benchmark.pedantic(call, rounds=3, warmup_rounds=1)
+    assert benchmark.stats is not None
     return float(benchmark.stats.stats.median)
 
 

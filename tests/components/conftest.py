@@ -26,6 +26,8 @@ from tests.small_networks import TINY
 IMAGE_SIZE = 16
 
 Outputs = Mapping[str, Artifact]
+Inputs = Mapping[str, Any]
+"""Artifacts, or tuples of them, by the name of a component's input."""
 Make = Callable[..., Artifact]
 Records = list[dict[str, Any]]
 

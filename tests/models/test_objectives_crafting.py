@@ -169,9 +169,12 @@ def test_neither_graph_nor_tracing_grows_with_the_steps(
 ) -> None:
     calls: list[bool] = []
     original = type(network).call
-    monkeypatch.setattr(
-        type(network), "call", lambda self, *a, **k: calls.append(bool(k.get("training"))) or original(self, *a, **k)
-    )
+
+    def call(self: keras.Model, *arguments: Any, **options: Any) -> Any:
+        calls.append(bool(options.get("training")))
+        return original(self, *arguments, **options)
+
+    monkeypatch.setattr(type(network), "call", call)
     sizes, traced = [], []
     for steps in (2, 50):
         calls.clear()

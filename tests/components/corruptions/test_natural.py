@@ -46,7 +46,8 @@ def test_any_image_gives_an_image_of_its_size_and_the_same_one_alone_or_in_a_bat
     before = pixels.copy()
     together = corrupt(name, severity, pixels, ["first", "second"])
 
-    assert (together.shape, together.dtype) == (pixels.shape, np.uint8)
+    assert together.shape == pixels.shape
+    assert together.dtype == np.uint8
     np.testing.assert_array_equal(together, corrupt(name, severity, pixels, ["first", "second"]))
     np.testing.assert_array_equal(together[1:], corrupt(name, severity, pixels[1:], ["second"]))
     np.testing.assert_array_equal(pixels, before)

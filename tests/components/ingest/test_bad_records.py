@@ -19,10 +19,11 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.components import image_validation, raw_dataset
-from dermrobust.components.image_validation import MAX_PIXELS, BadRecord, Reason, check_image
+from dermrobust.components.image_validation import BadRecord, Reason, check_image
 from dermrobust.components.ingest.datasets.folder.source import FolderSource
 from dermrobust.components.ingest.image_sources import index_images, read_image
 from dermrobust.components.ingest.quarantine import QuarantinedRecord, check
+from dermrobust.models.image_formats import MAX_PIXELS
 from dermrobust.models.pixels import from_encoded
 from dermrobust.models.preprocessing import Preprocessing
 from tests.datasets import (

@@ -173,7 +173,12 @@ def test_an_interrupted_run_goes_on_from_its_finished_shards(
         (tmp_path / "examples" / path).unlink()
     read: list[tuple[Split, int]] = []
     real = raw_dataset.read_shard
-    monkeypatch.setattr(raw_dataset, "read_shard", lambda uri, *place: read.append(place) or real(uri, *place))
+
+    def read_shard(uri: str, *place: Any) -> Any:
+        read.append(place)
+        return real(uri, *place)
+
+    monkeypatch.setattr(raw_dataset, "read_shard", read_shard)
 
     again = preprocess(dataset, tmp_path)
 

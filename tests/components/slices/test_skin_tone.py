@@ -189,7 +189,8 @@ def test_images_do_not_affect_one_another() -> None:
     pixels: Pixels = np.clip([bare(skin, seed=index) for index, skin in enumerate(SKINS)], 0, 255).astype(np.uint8)
     together = typology_angles(pixels)
 
-    assert (together.dtype, together.shape) == (np.float32, (len(SKINS),))
+    assert together.dtype == np.float32
+    assert together.shape == (len(SKINS),)
     np.testing.assert_array_equal(together, [typology_angles(image[np.newaxis])[0] for image in pixels])
     assert typology_angles(pixels[:0]).shape == (0,)
 
