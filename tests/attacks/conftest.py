@@ -10,7 +10,6 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import settings
 
 from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.engine import attack_images, attack_pixels, record_seeds, to_images
@@ -21,10 +20,6 @@ from dermrobust.models.classifier import attack_target
 from tests.small_networks import colored_images, trained_network
 
 SURROGATE = "other"
-
-# A first call compiles, and other work may share the processor: time says nothing about a property.
-settings.register_profile("attacks", deadline=None, derandomize=True)
-settings.load_profile("attacks")
 
 
 @dataclass(frozen=True, repr=False)

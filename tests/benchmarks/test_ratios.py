@@ -26,7 +26,7 @@ from tests.small_networks import CLASS_COUNT, colored_images
 SIZE, STEPS = 28, 20
 THREAT = ThreatModel(24)
 """Enough to take an image from one class to another: it breaks the network, as attacks break undefended ones."""
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timing]
 
 
 @dataclass(frozen=True, repr=False)

@@ -35,7 +35,7 @@ def network() -> keras.Model:
 
 @every_objective
 @pytest.mark.parametrize("norm", Norm)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(radius=st.floats(0, 1.5, width=32), seed=st.integers(0, 2**31 - 1), extreme=st.booleans())
 def test_crafted_images_stay_in_the_budget(
     kind: type[AdversarialObjective], norm: Norm, network: keras.Model, radius: float, seed: int, extreme: bool

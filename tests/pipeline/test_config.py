@@ -390,7 +390,7 @@ configs: st.SearchStrategy[dict[str, Any]] = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(values=configs)
 def test_what_is_dumped_validates_to_the_same(values: Values) -> None:
     config = PipelineConfig.model_validate(values)

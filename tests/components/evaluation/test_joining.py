@@ -121,7 +121,7 @@ def test_an_image_without_clean_prediction_is_refused(tables: dict[str, pa.Table
 levels = st.sampled_from([0.0, 0.25, 0.5, 1.0])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     labels=arrays(np.int64, IMAGES, elements=st.integers(0, CLASSES - 1)),
     probabilities=arrays(np.float32, (2, len(CONDITIONS), IMAGES, CLASSES), elements=levels),

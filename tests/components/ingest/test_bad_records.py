@@ -289,7 +289,7 @@ def test_a_bomb_is_refused_by_its_header() -> None:
 FILES = [encoded(draw(0, 20, 24), name) for name in ("JPEG", "PNG", "BMP", "GIF")]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(content=st.sampled_from(FILES), position=st.integers(0, 700), byte=st.integers(0, 255), cut=st.integers(0, 3000))
 def test_what_passes_is_decoded_by_preprocess(content: bytes, position: int, byte: int, cut: int) -> None:
     """A damaged file is either a bad record or an image, never a crash of this stage or of the next."""

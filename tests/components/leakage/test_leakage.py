@@ -270,7 +270,7 @@ def test_a_turned_or_mirrored_copy_of_a_rectangle_is_found(edit: str) -> None:
 
 
 @given(pixels=arrays(np.uint8, (3, 28, 36, 3)))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_hash_is_the_same_alone_or_in_a_batch(pixels: Pixels) -> None:
     together = perceptual_hashes(pixels)
 
@@ -282,7 +282,7 @@ def test_a_hash_is_the_same_alone_or_in_a_batch(pixels: Pixels) -> None:
     others=arrays(np.uint8, st.tuples(st.integers(0, 20), st.just(16))),
     limit=st.integers(0, 128),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_near_hashes_are_those_that_differ_in_few_bits(hashes: Pixels, others: Pixels, limit: int) -> None:
     expected = {}
     for (i, one), (j, other) in itertools.product(enumerate(hashes), enumerate(others)):

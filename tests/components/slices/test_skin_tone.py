@@ -76,7 +76,7 @@ def test_bare_skin_has_the_angle_of_its_color(skin: tuple[int, int, int], tone: 
     ratio=st.floats(0.8, 1.25),
     center=st.tuples(st.floats(0.42, 0.58), st.floats(0.42, 0.58)),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_lesion_of_any_darkness_moves_the_angle_little(
     skin: tuple[int, int, int], darkness: float, share: float, ratio: float, center: tuple[float, float]
 ) -> None:
