@@ -226,7 +226,9 @@ def test_no_gradient_flows_through_crafting(kind: type[AdversarialObjective], ne
 
 def test_n_fgsm_leaves_the_budget_by_its_noise_and_goes_one_step_along_the_gradient(network: keras.Model) -> None:
     images, labels = images_and_labels(32)
-    images = 0.25 + images / 2  # far from black and white, where clipping would hide the lengths
+    images = np.float32(0.25) + images / np.float32(
+        2
+    )  # far from black and white, where clipping would hide the lengths
 
     moved = craft(NFGSM(), network, images, labels, 0.05) - images
     noise = craft(NFGSM(step=1e-6), network, images, labels, 0.05) - images
