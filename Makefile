@@ -5,6 +5,8 @@ UV_VERSION := 0.13.9
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TYPED := build/typed/dermrobust
+# Each process needs up to 4 GB of memory; more than two on two cores run no faster.
+TEST_PROCESSES ?= 2
 HAM10000_DIR ?= $(abspath ../shared/data/ham10000)
 export HAM10000_DIR
 
@@ -13,8 +15,10 @@ export HAM10000_DIR
 run: $(READY)
 	$(BIN)/dermrobust run
 
+# Tests that measure time run alone, before the others share the processor.
 test: $(READY) browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m timing
+	$(BIN)/python -m pytest -m "not timing" --numprocesses $(TEST_PROCESSES) --no-loadscope-reorder
 
 # The report is tested in a real browser.
 browser:

@@ -89,6 +89,7 @@ setup(
             "onnx>=1.19",
             "pytest>=9",
             "pytest-benchmark>=5",
+            "pytest-xdist>=3.8",
             "hypothesis>=6",
             "ruff",
             "mypy",

@@ -1,15 +1,61 @@
-"""Fixtures that show fingerprints an edited project, without touching its files."""
+"""Distribution of the tests over processes, and fixtures that show fingerprints an edited project."""
 
+from __future__ import annotations
+
+import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from dermrobust.components import fingerprint as fingerprints
+from dermrobust.models.registry import NETWORKS
+
+if TYPE_CHECKING:
+    from tests.scheduling import FilesTogether
 
 Edit = Callable[[str, str, str], None]
 Add = Callable[[str, str], None]
+
+# A first call compiles, and other work may share the processor: time says nothing about a property.
+settings.register_profile("tests", deadline=None, derandomize=True)
+settings.load_profile("tests")
+
+if sys.dont_write_bytecode:
+    # Otherwise each process that a test starts would compile TensorFlow's modules, which takes ten seconds.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parents[1] / "build" / "pycache")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers that each compute on all cores slow each other down. TensorFlow reads this when it is first used.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesTogether:
+    """Use the project's scheduler for `--numprocesses`."""
+    from tests.scheduling import FilesTogether
+
+    return FilesTogether(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In parallel runs, move files with slow tests to the front, so that no worker ends long after the others."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tiny_in_registry() -> Iterator[None]:
+    """Configs of tests may name the network 'tiny'."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(NETWORKS.entries, "tiny", "tests.small_networks:TinyNetwork")
+        yield
 
 
 @pytest.fixture

@@ -18,8 +18,6 @@ from dermrobust.models.image_size import InputShape
 from dermrobust.models.networks.network import Network
 
 CLASS_COUNT = 7
-TINY = "tests.small_networks:TinyNetwork"
-"""For the registry of networks."""
 
 
 def tiny_network(input_shape: InputShape, class_count: int, seed: int) -> keras.Model:

@@ -81,7 +81,7 @@ def test_the_worked_examples_of_the_page_work(tmp_path: Path) -> None:
     with_line(package / "models/registry.py", 'OBJECTIVES = Registry(\n    "objective",\n    {\n', objective_entry)
 
     tried = subprocess.run(
-        [sys.executable, "-c", TRY, *blocks("json")], cwd=tmp_path, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", TRY, *blocks("json")], cwd=tmp_path, capture_output=True, text=True, timeout=600
     )
 
     assert tried.stdout.endswith("worked\n"), tried.stderr[-2000:]

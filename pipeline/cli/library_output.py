@@ -19,6 +19,8 @@ def silence_libraries() -> None:
 
     Call it before the libraries are imported, since some read these settings only then.
     """
+    # Otherwise pydantic searches the metadata of all installed packages for plugins, in every command.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     os.environ.setdefault("GLOG_minloglevel", "3")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import settings
 
 from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.engine import attack_images, attack_pixels, record_seeds, to_images
@@ -21,10 +20,6 @@ from dermrobust.models.classifier import attack_target
 from tests.small_networks import colored_images, trained_network
 
 SURROGATE = "other"
-
-# A first call compiles, and other work may share the processor: time says nothing about a property.
-settings.register_profile("attacks", deadline=None, derandomize=True)
-settings.load_profile("attacks")
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,7 +49,7 @@ class Victim:
         return np.asarray(self.network(images, training=False))
 
     def predicted(self, images: Images | Pixels) -> Labels:
-        shown = to_images(images) if images.dtype == np.uint8 else images
+        shown = to_images(cast("Pixels", images)) if images.dtype == np.uint8 else cast("Images", images)
         return np.asarray(self.logits(shown).argmax(axis=1))
 
     def robust(self, images: Images | Pixels) -> npt.NDArray[np.bool_]:

@@ -48,7 +48,7 @@ def test_progress_is_looked_at_where_the_published_code_does(steps: int) -> None
     lengths = checkpoints(steps)
 
     assert lengths.shape == (steps + 1,)
-    assert [(at, int(lengths[at])) for at in np.flatnonzero(lengths)] == published_windows(steps)
+    assert [(int(at), int(lengths[at])) for at in np.flatnonzero(lengths)] == published_windows(steps)
 
 
 def test_of_100_steps_the_checkpoints_are_those_of_the_paper() -> None:
@@ -251,9 +251,12 @@ def test_where_the_ratio_is_not_defined_auto_raises_the_margin(
     class_count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[losses.LossFn] = []
-    monkeypatch.setattr(
-        "dermrobust.attacks.apgd_step.auto_pgd", lambda problem, loss, steps: used.append(loss) or problem.images.copy()
-    )
+
+    def auto_pgd(problem: Problem, loss: losses.LossFn, steps: int) -> Images:
+        used.append(loss)
+        return problem.images.copy()
+
+    monkeypatch.setattr("dermrobust.attacks.apgd_step.auto_pgd", auto_pgd)
 
     Auto(steps=4, targets=1, queries=0).perturb(problem_with(class_count))  # all images stand
 
@@ -284,7 +287,12 @@ def test_targeted_apgd_aims_at_the_likeliest_wrong_classes_in_turn(
 
 def test_by_default_all_wrong_classes_are_aimed_at(few: Victim, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    monkeypatch.setattr("dermrobust.attacks.apgd_step.auto_pgd", lambda problem, *_: calls.append(1) or problem.images)
+
+    def auto_pgd(problem: Problem, *_: object) -> Images:
+        calls.append(1)
+        return problem.images
+
+    monkeypatch.setattr("dermrobust.attacks.apgd_step.auto_pgd", auto_pgd)
 
     APGDTargeted(steps=1).perturb(few.problem(BUDGETS[Norm.LINF]))
     assert len(calls) == CLASS_COUNT - 1

@@ -1,6 +1,7 @@
 """Gradient attacks equal CleverHans's published ones, and its other attacks run on Keras 3."""
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -42,7 +43,7 @@ def perturbed(attack: Attack, victim: Victim, threat: ThreatModel) -> Images:
     return attack.perturb(victim.problem(threat))
 
 
-def arguments(victim: Victim, norm: Norm) -> tuple[object, ...]:
+def arguments(victim: Victim, norm: Norm) -> tuple[Any, ...]:
     """What CleverHans's functions start with: model, images, epsilon."""
     return (
         lambda images: victim.network(images, training=False),

@@ -157,7 +157,12 @@ def test_auto_stops_at_success_by_itself(victim: Victim) -> None:
 
 def test_auto_ends_with_the_square_attack_where_that_is_defined(few: Victim, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(Square, "perturb", lambda self, problem: asked.append(self.queries) or problem.images.copy())
+
+    def perturb(self: Square, problem: Problem) -> Images:
+        asked.append(self.queries)
+        return problem.images.copy()
+
+    monkeypatch.setattr(Square, "perturb", perturb)
 
     for norm in Norm:
         Auto(steps=1, targets=1, queries=7).perturb(few.problem(ThreatModel(1, norm)))

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
@@ -11,7 +10,7 @@ from dermrobust.attacks import engine
 from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.cleverhans.bim import BIM
 from dermrobust.attacks.cleverhans.fgsm import FGSM
-from dermrobust.attacks.engine import attack_images, attack_pixels
+from dermrobust.attacks.engine import attack_images, attack_pixels, to_images
 from dermrobust.attacks.noise import Noise
 from dermrobust.attacks.problem import Labels, Problem
 from dermrobust.attacks.square_step import sides
@@ -66,7 +65,7 @@ def test_every_attack_takes_images_that_are_not_square(name: str, norm: Norm) ->
 def test_height_and_width_have_the_same_role(attack: Attack, norm: Norm) -> None:
     target, pixels, labels = rectangular()
     turned = Target(logits, (tf.transpose(target.weights[0], [1, 0, 2, 3]),))
-    images: Images = pixels.astype(np.float32) / 255
+    images = to_images(pixels)
     seeds = seeds_of(len(labels))
 
     found = attack_images(attack, target, images, labels, seeds, threat=BUDGETS[norm])
@@ -115,7 +114,7 @@ def test_large_images_are_attacked_a_few_at_a_time(
 ) -> None:
     target, pixels, labels = rectangular()
     monkeypatch.setattr(engine, "_BYTES_AT_ONCE", limit)
-    images: npt.NDArray[np.float32] = pixels.astype(np.float32) / 255
+    images = to_images(pixels)
     stored, unrounded = Recording(seen=[]), Recording(seen=[])
 
     found = attack_pixels(stored, target, pixels, labels, seeds_of(6), threat=ThreatModel(4), batch_size=2)

@@ -94,7 +94,7 @@ def test_a_config_has_a_schema_that_editors_can_read() -> None:
     schema = config.json_schema()
 
     assert "apgd_ce" in str(schema)
-    assert APGDCE.model_fields["steps"].description in str(schema)
+    assert str(APGDCE.model_fields["steps"].description) in str(schema)
 
 
 @pytest.mark.parametrize("name", ["pgd", "pgd_40", "a", "a" * 64])

@@ -144,10 +144,9 @@ def test_the_margin_never_grows_with_more_queries(few: Victim) -> None:
 def test_the_loss_never_falls_from_query_to_query(
     few: Victim, goal: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dermrobust.attacks import square_step
+    from dermrobust.attacks import square_step, stepping
 
     seen: list[npt.NDArray[np.float32]] = []
-    original = square_step.run
 
     def watched(problem: Problem, method: Any) -> Images:
         def step(*arguments: Any) -> Any:
@@ -155,7 +154,7 @@ def test_the_loss_never_falls_from_query_to_query(
             seen.append(state[1].numpy())
             return state, done
 
-        return original(problem, dataclasses.replace(method, step=step))
+        return stepping.run(problem, dataclasses.replace(method, step=step))
 
     monkeypatch.setattr(square_step, "run", watched)
     perturbed(few, 150, goal=goal)

@@ -60,8 +60,9 @@ class Given:
 
 
 def test_what_is_right_passes() -> None:
-    for door, images in ((attack_images, IMAGES), (attack_pixels, PIXELS)):
-        assert door(FGSM(), linear_target(3), images, LABELS, SEEDS, threat=BUDGET).shape == images.shape
+    given = (LABELS, SEEDS)
+    assert attack_images(FGSM(), linear_target(3), IMAGES, *given, threat=BUDGET).shape == IMAGES.shape
+    assert attack_pixels(FGSM(), linear_target(3), PIXELS, *given, threat=BUDGET).shape == PIXELS.shape
 
 
 @pytest.mark.parametrize(
@@ -248,11 +249,11 @@ def test_an_attack_that_leaves_the_range_of_images_is_an_error() -> None:
         (Ensemble(members=(Noise(),)), Norm.LINF),
         (Noise(draws=2), Norm.L2),
     ],
-    ids=lambda value: value.attack if isinstance(value, Attack) else str(value),
+    ids=lambda value: value.name if isinstance(value, Attack) else str(value),
 )
 def test_logits_that_become_nan_under_attack_are_an_error_not_a_robust_model(attack: Attack, norm: Norm) -> None:
     """A comparison with NaN is false: an image would be taken for one that no attack can break."""
-    clean = np.repeat(IMAGES[:1] / 2 + 0.25, 4, axis=0)
+    clean = np.repeat(IMAGES[:1] / np.float32(2) + np.float32(0.25), 4, axis=0)
     target = undefined_on(linear_target(3), lambda x: tf.reduce_max(tf.abs(x - clean[:1]), axis=[1, 2, 3]) > 1e-4)
     linear = linear_target(3)
     labels = np.asarray(linear.logits(linear.weights, clean)).argmax(axis=1)

@@ -20,13 +20,13 @@ from dermrobust.attacks.ensemble import Ensemble
 from dermrobust.attacks.problem import Labels
 from dermrobust.attacks.threat import Images, ThreatModel
 from dermrobust.models.classifier import attack_target
-from dermrobust.models.networks.small_resnet import small_resnet
+from dermrobust.models.networks.small_resnet import SmallResNet
 from tests.small_networks import CLASS_COUNT, colored_images
 
 SIZE, STEPS = 28, 20
 THREAT = ThreatModel(24)
 """Enough to take an image from one class to another: it breaks the network, as attacks break undefended ones."""
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timing]
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,7 +49,7 @@ class Case:
 @pytest.fixture(scope="module")
 def case() -> Case:
     pixels, labels = colored_images(256, SIZE)
-    network = small_resnet((SIZE, SIZE, 3), CLASS_COUNT, 0)
+    network = SmallResNet().build((SIZE, SIZE, 3), CLASS_COUNT, 0)
     network.compile(keras.optimizers.Adam(2e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     network.fit(to_images(pixels), labels, batch_size=32, epochs=6, verbose=0)
     # The moving averages of so short a training lag behind the weights.
@@ -74,6 +74,7 @@ def seconds(call: Callable[[], object], runs: int = 3) -> float:
 
 def median_of(benchmark: BenchmarkFixture, call: Callable[[], object]) -> float:
     benchmark.pedantic(call, rounds=3, warmup_rounds=1)
+    assert benchmark.stats is not None
     return float(benchmark.stats.stats.median)
 
 

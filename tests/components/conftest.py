@@ -20,12 +20,12 @@ from dermrobust.components.model_files import load_network
 from dermrobust.components.preprocess.component import PREPROCESS, PreprocessParams
 from dermrobust.components.progress import Progress, Silent
 from dermrobust.components.train.component import TRAIN, TrainParams
-from dermrobust.models.registry import NETWORKS
-from tests.small_networks import TINY
 
 IMAGE_SIZE = 16
 
 Outputs = Mapping[str, Artifact]
+Inputs = Mapping[str, Any]
+"""Artifacts, or tuples of them, by the name of a component's input."""
 Make = Callable[..., Artifact]
 Records = list[dict[str, Any]]
 
@@ -91,14 +91,6 @@ def dataset(workshop: Workshop) -> Artifact:
 def examples(workshop: Workshop, dataset: Artifact) -> Artifact:
     params = PreprocessParams(image_size=IMAGE_SIZE)
     return workshop.make(PREPROCESS, params, "drawn", dataset=dataset)["examples"]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def tiny_in_registry() -> Iterator[None]:
-    """Configs of tests may name the network 'tiny'."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(NETWORKS.entries, "tiny", TINY)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,14 @@ import pytest
 
 from dermrobust.components import model_files
 from dermrobust.components.artifacts import Artifact
+from dermrobust.models.classifier import load_network_bytes
 
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the threads that loaded a network; loading takes a moment, as it does."""
     threads: list[str] = []
-    real = model_files.load_network_bytes
+    real = load_network_bytes
 
     def load(content: bytes) -> object:
         threads.append(threading.current_thread().name)

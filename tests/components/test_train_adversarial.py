@@ -321,8 +321,12 @@ def test_the_budget_rises_from_step_to_step_and_nothing_is_traced_again(
     crafting: list[Any] = []
     started_craft = Fast.craft
 
+    def craft(*given: Any) -> Any:
+        crafting.append(given)
+        return started_craft(*given)
+
     with pytest.MonkeyPatch.context() as patch, Silent().task("train", None, "steps") as task:
-        patch.setattr(Fast, "craft", lambda *given: crafting.append(given) or started_craft(*given))
+        patch.setattr(Fast, "craft", craft)
         train(started, params, task)
 
     steps = started.data.steps

@@ -39,7 +39,9 @@ def test_offsets_are_log_frequencies_of_the_drawn_images(counts: list[int], samp
 
     assert offsets is not None
     assert np.exp(offsets.astype(np.float64)).sum() == pytest.approx(1, rel=1e-5)
-    np.testing.assert_allclose(logit_offsets(counts, sampling, 2.0), 2 * offsets, rtol=1e-5)
+    doubled = logit_offsets(counts, sampling, 2.0)
+    assert doubled is not None
+    np.testing.assert_allclose(doubled, np.float32(2) * offsets, rtol=1e-5)
     if sampling == "inverse":
         np.testing.assert_allclose(offsets, -np.log(len(counts)), rtol=1e-4)
     if sampling == "none":
@@ -54,7 +56,7 @@ def test_without_a_factor_there_are_no_offsets() -> None:
 
 
 def test_an_adjusted_network_shifts_the_logits_and_shares_the_variables() -> None:
-    network, offsets = tiny_network(SHAPE, 3, 0), np.float32([-1, 0, 2])
+    network, offsets = tiny_network(SHAPE, 3, 0), np.array([-1, 0, 2], np.float32)
     images = np.random.default_rng(0).random((4, *SHAPE), np.float32)
 
     shifted = adjusted(network, offsets)

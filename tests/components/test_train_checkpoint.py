@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,7 +23,7 @@ from tests.components.trainings import Interrupted, Steps, changed, network_byte
 from tests.memory_storage import FILES
 from tests.small_networks import CLASS_COUNT, tiny_network
 
-Events = dict[str, list[tuple[int, float]]]
+Events = dict[str, list[tuple[int, Any]]]
 
 
 @pytest.fixture

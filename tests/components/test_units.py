@@ -77,7 +77,7 @@ def test_a_killed_execution_goes_on_from_its_finished_units(whole: Path, tmp_pat
     code = f"from tests.components.test_units import *; work(Path({str(output)!r}), Path({str(first)!r}), 0.3)"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 600
         while len(list(output.rglob("*.parquet"))) < 3:
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)

@@ -50,7 +50,8 @@ def test_the_papers_experiment_runs_on_real_images(tmp_path: Path, monkeypatch: 
         [
             *("run", "--json", "--config", str(HERE.parents[2] / "configs" / "ham10000.json")),
             *("--set", f"root={tmp_path / 'output'}", "--set", "evaluate.epsilons=[4]"),
-            *("--set", "train.epochs=2", "--set", "augment.train.epochs=1", "--set", "preprocess.image_size=24"),
+            *("--set", "train.network=tiny", "--set", "train.epochs=2", "--set", "augment.train.epochs=1"),
+            *("--set", "preprocess.image_size=24"),
             *("--set", f"evaluate.gate.thresholds={thresholds}", "--set", "evaluate.gate.checks=ignored"),
             *("--set", "evaluate.probes.images=16", "--set", "evaluate.probes.queries=5"),
             *("--set", "evaluate.probes.spsa_images=0", "--set", "evaluate.probes.corruption_images=16"),

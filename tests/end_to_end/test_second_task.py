@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 CONFIG: dict[str, Any] = {
     "preprocess": {"image_size": [16, 24]},
-    "train": {"epochs": 4, "warmup_epochs": 0, "learning_rate": 0.01, "xla": False},
+    "train": {"network": "tiny", "epochs": 4, "warmup_epochs": 0, "learning_rate": 0.01, "xla": False},
     "augment": {"attacks": {"fgsm": "fgsm"}, "models": {"fgsm": ["fgsm"]}, "train": {"epochs": 1}},
     "evaluate": {
         "epsilons": [4],

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dermrobust.attacks.engine import to_images
 from dermrobust.attacks.problem import Labels
 from dermrobust.attacks.threat import Images, ThreatModel
 from dermrobust.models.objectives.crafting import Ball, ascend
@@ -19,7 +20,7 @@ BUDGET = ThreatModel(10)
 
 def images_and_labels(count: int, seed: int = 0) -> tuple[Images, Labels]:
     pixels, labels = colored_images(count, seed=seed)
-    return pixels.astype(np.float32) / 255, labels
+    return to_images(pixels), labels
 
 
 def untrained(seed: int = 0) -> keras.Model:

@@ -94,7 +94,7 @@ def test_an_h5_file_under_another_name_is_refused(tmp_path: Path) -> None:
 def test_code_inside_a_model_never_runs(tmp_path: Path) -> None:
     traces = tmp_path / "it_ran"
     layer = keras.layers.Lambda(
-        lambda x, path: (open(path, "w").close(), x)[1],  # noqa: PTH123
+        lambda x, path: (open(path, "w"), x)[1],  # noqa: PTH123, SIM115
         output_shape=(2,),
         arguments={"path": str(traces)},
     )

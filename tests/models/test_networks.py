@@ -1,5 +1,7 @@
 """Every network that a config can name: from images in [0, 1] to logits, the same for the same seed."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from dermrobust.models.registry import NETWORKS
 CLASS_COUNT = 7
 SHAPES = ((16, 16, 3), (20, 20, 3), (12, 20, 3))  # the later ones leave odd sizes on the way down
 # Others need files; see test_pretrained.py and test_own_networks.py.
-RANDOM = {
+RANDOM: dict[str, dict[str, Any]] = {
     "small_resnet": {},
     "resnet": {},
     "thin_resnet50": {"weights": None},

@@ -91,7 +91,7 @@ def test_what_is_wrong_is_named(value: Any, message: str) -> None:
 
 def test_parameters_cannot_be_changed_later() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        PGDTraining().steps = 3
+        PGDTraining().steps = 3  # type: ignore[misc]
 
 
 def test_the_schema_offers_names_and_parameters_with_their_documentation() -> None:

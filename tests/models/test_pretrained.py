@@ -51,8 +51,9 @@ def test_thin_resnet50_computes_what_the_onnx_reference_computes(photographs: np
     network = ThinResNet50().build((SIZE, SIZE, 3), 2, 0)
     network.get_layer(HEAD).set_weights([tensors[dense.input[1]], bias])
 
-    blue_first = photographs[..., ::-1] * 255 - np.float32([104, 117, 123])
-    (expected,) = ReferenceEvaluator(model).run(None, {model.graph.input[0].name: blue_first.astype(np.float32)})
+    blue_first = photographs[..., ::-1] * 255 - np.array([104, 117, 123], np.float32)
+    (output,) = ReferenceEvaluator(model).run(None, {model.graph.input[0].name: blue_first.astype(np.float32)})
+    expected = np.asarray(output)
 
     np.testing.assert_allclose(keras.ops.softmax(network(photographs, training=False)), expected, atol=1e-5)
 

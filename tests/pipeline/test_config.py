@@ -366,7 +366,7 @@ def test_every_key_has_a_default() -> None:
     assert PipelineConfig.model_validate({}) == PipelineConfig()
 
 
-configs = st.builds(
+configs: st.SearchStrategy[dict[str, Any]] = st.builds(
     dict,
     seed=st.integers(0, 2**31 - 1),
     description=st.text(max_size=10),
@@ -390,7 +390,7 @@ configs = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(values=configs)
 def test_what_is_dumped_validates_to_the_same(values: Values) -> None:
     config = PipelineConfig.model_validate(values)

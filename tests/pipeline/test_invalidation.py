@@ -149,7 +149,7 @@ def test_only_the_nodes_that_use_what_changed_run_again(
         edit(module, pattern, line)
     for registry, module in change.plugins:
         add(module, "class Another: pass\n")
-        monkeypatch.setitem(registry.entries, "another", f"{module}:Another")  # type: ignore[arg-type]
+        monkeypatch.setitem(registry.entries, "another", f"{module}:Another")
 
     after = fingerprints_of(change.config)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -153,19 +151,6 @@ def test_a_run_that_did_not_end_well_says_so(drawn: DrawnRoot) -> None:
     drawn.run(RUN)
     drawn.node(RUN, "export", "export", status="refused")
     assert "export refused" in evaluated_run(drawn.config, RUN).lineage.notes[0]
-
-
-@pytest.mark.parametrize("command", [["report"], ["runs"], ["show", "metrics"], ["compare", RUN, RUN]])
-def test_reading_needs_no_slow_library(command: list[str], drawn: DrawnRoot, root: Path) -> None:
-    drawn.run(RUN)
-    slow = ("tensorflow", "apache_beam", "tensorflow_model_analysis", "scipy", "pandas")
-    program = (
-        "import sys; from dermrobust.pipeline.cli.main import main;"
-        f"main({[*command, '--set', f'root={root}']}, standalone_mode=False);"
-        f"print(*(n for n in {slow} if n in sys.modules), '.')"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.splitlines()[-1].strip() == "."
 
 
 def test_the_ledger_returns_a_run_whole(drawn: DrawnRoot) -> None:

@@ -39,14 +39,15 @@ def distances(name: str, pixels: Pixels) -> list[float]:
     severity=SEVERITY,
     pixels=st.sampled_from(((8, 8), (9, 28), (28, 9), (28, 28))).flatmap(lambda size: arrays(np.uint8, (2, *size, 3))),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_image_gives_an_image_of_its_size_and_the_same_one_alone_or_in_a_batch(
     name: str, severity: int, pixels: Pixels
 ) -> None:
     before = pixels.copy()
     together = corrupt(name, severity, pixels, ["first", "second"])
 
-    assert (together.shape, together.dtype) == (pixels.shape, np.uint8)
+    assert together.shape == pixels.shape
+    assert together.dtype == np.uint8
     np.testing.assert_array_equal(together, corrupt(name, severity, pixels, ["first", "second"]))
     np.testing.assert_array_equal(together[1:], corrupt(name, severity, pixels[1:], ["second"]))
     np.testing.assert_array_equal(pixels, before)
@@ -72,7 +73,7 @@ def test_a_severity_means_the_same_at_any_size(name: str) -> None:
 
 @pytest.mark.parametrize("name", MARKS)
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_marks_stay_where_they_are_when_the_severity_grows(name: str, seed: int) -> None:
     pixels = np.full((1, 64, 64, 3), 190, np.uint8)
     marked = [(corrupt(name, severity, pixels, [str(seed)]) != pixels).any(axis=-1) for severity in SEVERITIES]

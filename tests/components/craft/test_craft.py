@@ -1,5 +1,7 @@
 """Transferred examples: crafted once on their source, and the same to a model as if crafted for it alone."""
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -49,7 +51,7 @@ def scored(
         surrogates=("other",) if "surrogates" in inputs else (),
         transferred=("moved",) if "transferred" in inputs else (),
     )
-    given = {"surrogates": (), "transferred": (), **inputs}
+    given: dict[str, Any] = {"surrogates": (), "transferred": (), **inputs}
     return workshop.make(PREDICT, params, name, examples=examples, model=model, **given)["predictions"]
 
 

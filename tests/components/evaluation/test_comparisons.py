@@ -85,7 +85,7 @@ def test_many_comparisons_of_nothing_find_nothing() -> None:
     assert not any(row["significant"] for row in rows)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(arrays(np.int8, st.integers(1, 40), elements=st.integers(-1, 1)))
 def test_mcnemar_is_the_binomial_test_of_the_discordant_images(difference: Any) -> None:
     gained, lost = int((difference == 1).sum()), int((difference == -1).sum())
@@ -94,7 +94,7 @@ def test_mcnemar_is_the_binomial_test_of_the_discordant_images(difference: Any) 
     assert mcnemar(-difference) == pytest.approx(expected)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_holm_keeps_the_order_and_never_falls_below_what_was_found(p_values: list[float]) -> None:
     adjusted = holm(p_values)

@@ -287,6 +287,7 @@ def test_a_threshold_on_the_interval_is_held_to_its_end(intervals: Run) -> None:
     above = intervals.verdict(INTERVALS["upper end above"])
     assert above.upper is not None
     assert above.value is not None
+    assert above.threshold.max is not None
     assert above.value < above.threshold.max < above.upper
     assert not above.passed
     assert intervals.verdict(INTERVALS["interval above"]).passed

@@ -34,7 +34,7 @@ def test_weights_are_poisson_with_mean_one_and_the_same_for_images_of_a_lesion()
     assert shares == pytest.approx([0.3679, 0.3679, 0.1839, 0.0613], abs=0.005)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.permutations(list(range(12))), st.integers(1, 11))
 def test_weights_do_not_depend_on_what_stands_beside_a_row(order: list[int], cut: int) -> None:
     clusters = lesions(12)

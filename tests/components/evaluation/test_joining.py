@@ -121,7 +121,7 @@ def test_an_image_without_clean_prediction_is_refused(tables: dict[str, pa.Table
 levels = st.sampled_from([0.0, 0.25, 0.5, 1.0])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     labels=arrays(np.int64, IMAGES, elements=st.integers(0, CLASSES - 1)),
     probabilities=arrays(np.float32, (2, len(CONDITIONS), IMAGES, CLASSES), elements=levels),
@@ -181,7 +181,7 @@ def test_what_a_probe_broke_counts_in_the_worst_case() -> None:
     )
     worst = joining.with_worst_case(shard, {"a": probes})
     images, found = selected(worst, "a", WORST_CASE, 4)
-    expected = {"ISIC_1": [0, 1, 0], "ISIC_2": [0.9, 0.1, 0]}
+    expected: dict[str, list[float]] = {"ISIC_1": [0, 1, 0], "ISIC_2": [0.9, 0.1, 0]}
     np.testing.assert_allclose(found, [expected.get(image, [1, 0, 0]) for image in images], rtol=1e-6)
     np.testing.assert_array_equal(selected(worst, "a", WORST_CASE, 8)[1], [[1, 0, 0]] * IMAGES)
 

@@ -81,7 +81,7 @@ def value(metric: Any, labels: Any, scores: Any) -> float:
     return float(metric(labels, scores, weighted.once(len(labels)))[0])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(predictions())
 def test_balanced_accuracy_equals_scikit_learn(data: tuple[Any, Any, Any]) -> None:
     labels, scores, _ = data
@@ -91,7 +91,7 @@ def test_balanced_accuracy_equals_scikit_learn(data: tuple[Any, Any, Any]) -> No
     assert value(balanced_accuracy, labels, scores) == pytest.approx(expected)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(predictions())
 def test_macro_auc_is_the_mean_over_classes_with_positives_and_negatives(data: tuple[Any, Any, Any]) -> None:
     labels, scores, _ = data
@@ -112,7 +112,7 @@ def test_macro_auc_equals_scikit_learn_multi_class_when_all_classes_are_there() 
     assert value(macro_auc, labels, scores.astype(np.float32)) == pytest.approx(expected, abs=1e-6)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(predictions(), st.sampled_from([0.5, 0.8, 0.95]))
 def test_sensitivity_is_the_highest_that_the_roc_curve_allows(data: tuple[Any, Any, Any], specificity: float) -> None:
     labels, scores, _ = data
@@ -138,7 +138,7 @@ def test_calibration_error_is_the_mean_gap_between_confidence_and_accuracy() -> 
     assert found == pytest.approx((2 * abs(0.9 - 0.5) + 2 * abs(0.55 - 1.0)) / 4)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(predictions(), st.data())
 def test_a_row_of_weight_two_is_two_rows(data: tuple[Any, Any, Any], draw: st.DataObject) -> None:
     labels, scores, _ = data
@@ -181,7 +181,7 @@ def test_everything_is_undefined_without_examples() -> None:
     assert all(math.isnan(value) for value in found.values())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(predictions(), st.data())
 def test_batching_and_merging_do_not_change_the_metrics(data: tuple[Any, Any, Any], draw: st.DataObject) -> None:
     labels, scores, clean = data
@@ -205,7 +205,7 @@ def test_batching_and_merging_do_not_change_the_metrics(data: tuple[Any, Any, An
         assert whole["attack_success_rate"] == pytest.approx(wrong[at_risk].mean())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(predictions())
 def test_every_interval_holds_its_estimate(data: tuple[Any, Any, Any]) -> None:
     found = computed([element(*data)])

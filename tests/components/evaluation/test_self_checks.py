@@ -104,21 +104,23 @@ def evaluated(
         )
         probed = workshop.make(PROBE, probe, place, **inputs, surrogates=(), transferred=(), predictions=made)
         probes.append(probed["probes"])
-    params = EvaluateParams(
+    measure = EvaluateParams(
         **shared,
         models=tuple(models),
         control=next(iter(models)),
         slices=("skin_tone",),
     )
-    made = workshop.make(
-        *(EVALUATE, params, name),
+    measured = workshop.make(
+        EVALUATE,
+        measure,
+        name,
         examples=examples,
         predictions=tuple(predictions),
         probes=tuple(probes),
         leakage=leakage,
     )
     gate = GateParams(gate=Gate(candidate=tuple(models)[-1]))
-    return {**made, **workshop.make(GATE, gate, f"{name}-gate", evaluation=made["evaluation"])}
+    return {**measured, **workshop.make(GATE, gate, f"{name}-gate", evaluation=measured["evaluation"])}
 
 
 def statuses(evaluation: Artifact, model: str | None) -> dict[str, str]:

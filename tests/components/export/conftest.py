@@ -16,7 +16,7 @@ from dermrobust.components.evaluation.thresholds import Threshold
 from dermrobust.components.examples import ExamplesSpec, Split, read_batches, shard_uris
 from dermrobust.components.export.component import EXPORT, ExportParams
 from dermrobust.components.model_files import load_network
-from tests.components.conftest import Workshop
+from tests.components.conftest import Inputs, Workshop
 
 PARAMS = ExportParams(warmup_requests=3, canary_images=12)
 Floats = np.ndarray[Any, np.dtype[np.float32]]
@@ -62,12 +62,12 @@ def blessed(workshop: Workshop) -> Artifact:
 
 
 @pytest.fixture(scope="session")
-def export_inputs(model: Artifact, blessed: Artifact, dataset: Artifact, examples: Artifact) -> dict[str, Artifact]:
+def export_inputs(model: Artifact, blessed: Artifact, dataset: Artifact, examples: Artifact) -> Inputs:
     return {"model": model, "blessing": blessed, "dataset": dataset, "examples": examples}
 
 
 @pytest.fixture(scope="session")
-def exported(workshop: Workshop, export_inputs: dict[str, Artifact]) -> Artifact:
+def exported(workshop: Workshop, export_inputs: Inputs) -> Artifact:
     return workshop.make(EXPORT, PARAMS, "exported", **export_inputs)["exported_model"]
 
 

@@ -15,7 +15,7 @@ from dermrobust.components.examples import ExamplesSpec
 from dermrobust.components.export import canary
 from dermrobust.components.export.component import EXPORT, ExportParams
 from dermrobust.components.export.signatures import ServedClassifier
-from tests.components.conftest import IMAGE_SIZE, Workshop
+from tests.components.conftest import IMAGE_SIZE, Inputs, Workshop
 from tests.components.export.conftest import PARAMS, Floats, blessing_of
 from tests.small_networks import CLASS_COUNT
 
@@ -75,7 +75,7 @@ def test_the_description_says_what_is_served_and_why_it_was_allowed(
     }
 
 
-def exports_nothing(folder: Path, params: ExportParams, error: type[Exception], match: str, **inputs: Artifact) -> None:
+def exports_nothing(folder: Path, params: ExportParams, error: type[Exception], match: str, **inputs: Any) -> None:
     """Assert that an export fails and writes nothing."""
     with pytest.raises(error, match=match):
         Workshop(folder).make(EXPORT, params, "refused", **inputs)
@@ -84,7 +84,7 @@ def exports_nothing(folder: Path, params: ExportParams, error: type[Exception], 
 
 
 def test_a_model_that_is_not_blessed_is_refused_with_the_reasons(
-    workshop: Workshop, export_inputs: dict[str, Artifact], tmp_path: Path
+    workshop: Workshop, export_inputs: Inputs, tmp_path: Path
 ) -> None:
     inputs = {**export_inputs, "blessing": blessing_of(workshop, "not_blessed", blessed=False)}
     reasons = "'mixed' is not blessed.*\n  accuracy is 0.1 of 0.5\n  Gradients exist: fail.$"
@@ -95,7 +95,7 @@ def test_a_model_that_is_not_blessed_is_refused_with_the_reasons(
 @pytest.mark.parametrize("shift", [2e-5, float("nan")])
 def test_a_loader_that_returns_other_probabilities_stops_the_export(
     shift: float,
-    export_inputs: dict[str, Artifact],
+    export_inputs: Inputs,
     expected: Floats,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -113,7 +113,7 @@ def test_a_loader_that_returns_other_probabilities_stops_the_export(
 
 
 def test_the_canary_is_asked_for_as_many_test_images_as_there_are(
-    export_inputs: dict[str, Artifact],
+    export_inputs: Inputs,
     expected: Floats,
     photographs: list[bytes],
     tmp_path: Path,
@@ -142,7 +142,7 @@ class _KerasVariablesServed(ServedClassifier):
 
 @pytest.mark.slow
 def test_variables_that_only_one_loader_restores_stop_the_export(
-    export_inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    export_inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dermrobust.components.export.executor.ServedClassifier", _KerasVariablesServed)
     reason = r"Nothing was exported.\ntf.compat.v1.saved_model.load: [\s\S]*Could not find variable"

@@ -104,7 +104,7 @@ def test_preprocessing_is_that_of_training_to_the_bit(size: int | tuple[int, int
     assert not pixels[-1].numpy().any()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_no_damage_makes_a_request_fail(data: st.DataObject, classify: Classify) -> None:
     content = bytearray(data.draw(st.sampled_from(GOOD)))

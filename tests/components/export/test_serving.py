@@ -68,7 +68,7 @@ def test_saved_model_cli_classifies(exported: Artifact, classify: Classify, tmp_
         [str(program), "run", "--dir", exported.path("saved_model"), *signature, *files],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
 
@@ -112,7 +112,7 @@ def test_tensorflow_java_returns_what_python_does(
         path.write_bytes(content)
     arguments = " ".join(str(path) for path in (exported.path("saved_model"), *paths))
 
-    done = maven(java_client, "--offline", "exec:java", f"-Dexec.args={arguments}", seconds=120)
+    done = maven(java_client, "--offline", "exec:java", f"-Dexec.args={arguments}", seconds=600)
 
     assert done.returncode == 0, done.stdout + done.stderr
     printed = done.stdout.replace("\033[0m", "")  # Maven resets the terminal's colors

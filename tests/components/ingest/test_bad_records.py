@@ -19,10 +19,11 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.components import image_validation, raw_dataset
-from dermrobust.components.image_validation import MAX_PIXELS, BadRecord, Reason, check_image
+from dermrobust.components.image_validation import BadRecord, Reason, check_image
 from dermrobust.components.ingest.datasets.folder.source import FolderSource
 from dermrobust.components.ingest.image_sources import index_images, read_image
 from dermrobust.components.ingest.quarantine import QuarantinedRecord, check
+from dermrobust.models.image_formats import MAX_PIXELS
 from dermrobust.models.pixels import from_encoded
 from dermrobust.models.preprocessing import Preprocessing
 from tests.datasets import (
@@ -288,7 +289,7 @@ def test_a_bomb_is_refused_by_its_header() -> None:
 FILES = [encoded(draw(0, 20, 24), name) for name in ("JPEG", "PNG", "BMP", "GIF")]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(content=st.sampled_from(FILES), position=st.integers(0, 700), byte=st.integers(0, 255), cut=st.integers(0, 3000))
 def test_what_passes_is_decoded_by_preprocess(content: bytes, position: int, byte: int, cut: int) -> None:
     """A damaged file is either a bad record or an image, never a crash of this stage or of the next."""

@@ -41,7 +41,8 @@ def batches(workshop: Workshop, ingested: Ingested) -> dict[Split, Batch]:
     examples = workshop.make(PREPROCESS, params, "fundus", dataset=ingested.dataset)["examples"]
     spec = ExamplesSpec.read(examples)
     assert spec.task == FUNDUS
-    return {split: next(read_shard(*shard_uris(examples, spec, split), spec.task)) for split in Split}
+    shards = {split: shard_uris(examples, spec, split) for split in Split}
+    return {split: next(read_shard(uri, spec.task)) for split, (uri,) in shards.items()}
 
 
 def test_the_data_set_carries_its_task(ingested: Ingested) -> None:

@@ -51,7 +51,7 @@ def by_lesion(records: list[SyntheticRecord]) -> dict[str, list[SyntheticRecord]
 # The population
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(count=counts, seed=seeds)
 def test_population_has_the_count_and_unique_ids(count: int, seed: int) -> None:
     records = sample_population(count, seed)
@@ -62,7 +62,7 @@ def test_population_has_the_count_and_unique_ids(count: int, seed: int) -> None:
     assert all(re.fullmatch(r"SYN_L\d{6}", record.lesion_id) for record in records)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(count=counts, seed=seeds)
 def test_images_of_a_lesion_agree_on_everything_but_the_photograph(count: int, seed: int) -> None:
     for images in by_lesion(sample_population(count, seed)).values():
@@ -70,7 +70,7 @@ def test_images_of_a_lesion_agree_on_everything_but_the_photograph(count: int, s
         assert len({replace(image, image_id="", image_seed=0) for image in images}) == 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(count=st.integers(min_value=200, max_value=800), seed=seeds)
 def test_no_class_starves_from_200_images_on(count: int, seed: int) -> None:
     lesions = Counter(images[0].dx for images in by_lesion(sample_population(count, seed)).values())
@@ -78,13 +78,13 @@ def test_no_class_starves_from_200_images_on(count: int, seed: int) -> None:
     assert min(lesions.values()) >= MIN_LESIONS
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(count=counts, seed=seeds)
 def test_population_is_a_function_of_count_and_seed(count: int, seed: int) -> None:
     assert sample_population(count, seed) == sample_population(count, seed)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=seeds)
 def test_larger_population_repeats_the_photographs_of_a_smaller_one(seed: int) -> None:
     small, large = (
@@ -149,7 +149,7 @@ def test_pixels_hang_on_class_and_seeds_alone() -> None:
         assert not np.array_equal(render(record), render(replace(record, **change)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(dx=st.sampled_from(CLASSES), lesion_seed=seeds, image_seed=seeds)
 def test_every_image_shows_something_and_is_not_clipped_away(dx: str, lesion_seed: int, image_seed: int) -> None:
     image = render(record_of(dx, lesion_seed, image_seed))

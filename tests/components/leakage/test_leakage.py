@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+import operator
 import os
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -61,8 +62,8 @@ def lesion(seed: int, size: int = SIZE) -> Pixels:
 def write_shard(path: Path, records: Sequence[Record]) -> str:
     with tf.io.TFRecordWriter(str(path)) as writer:
         for image_id, lesion_id, pixels in records:
-            values = {"image/id": image_id, "lesion/id": lesion_id, "label": 0, "dx": "nv"}
-            writer.write(encode({**values, "image/encoded": encode_pixels(pixels)}))
+            names = {"image/id": image_id, "lesion/id": lesion_id, "dx": "nv"}
+            writer.write(encode({**names, "label": 0, "image/encoded": encode_pixels(pixels)}))
     return str(path)
 
 
@@ -122,7 +123,7 @@ def resized(size: int) -> Edit:
 
 EXACT: Mapping[str, Edit] = {
     "nothing": lambda image: image,
-    **{method.name.lower(): lambda image, method=method: image.transpose(method) for method in Image.Transpose},
+    **{method.name.lower(): operator.methodcaller("transpose", method) for method in Image.Transpose},
 }
 EDITS: Mapping[str, Edit] = {
     **EXACT,
@@ -251,7 +252,8 @@ def test_hashes_and_thumbnails_have_one_size_whatever_that_of_the_images(size: i
     pixels = np.stack([lesion(seed, size) for seed in range(3)])
     reference = np.stack([lesion(seed) for seed in range(3)])
 
-    assert (perceptual_hashes(pixels).shape, perceptual_hashes(pixels).dtype) == ((3, 32), np.uint8)
+    assert perceptual_hashes(pixels).shape == (3, 32)
+    assert perceptual_hashes(pixels).dtype == np.uint8
     difference = np.bitwise_count(perceptual_hashes(pixels) ^ perceptual_hashes(reference)).sum(axis=1)
     assert (difference <= MAX_DISTANCE).all()
     np.testing.assert_allclose(thumbnails(pixels).mean((1, 2)), pixels.mean((1, 2)) @ (0.299, 0.587, 0.114), rtol=1e-3)
@@ -268,7 +270,7 @@ def test_a_turned_or_mirrored_copy_of_a_rectangle_is_found(edit: str) -> None:
 
 
 @given(pixels=arrays(np.uint8, (3, 28, 36, 3)))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_hash_is_the_same_alone_or_in_a_batch(pixels: Pixels) -> None:
     together = perceptual_hashes(pixels)
 
@@ -280,7 +282,7 @@ def test_a_hash_is_the_same_alone_or_in_a_batch(pixels: Pixels) -> None:
     others=arrays(np.uint8, st.tuples(st.integers(0, 20), st.just(16))),
     limit=st.integers(0, 128),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_near_hashes_are_those_that_differ_in_few_bits(hashes: Pixels, others: Pixels, limit: int) -> None:
     expected = {}
     for (i, one), (j, other) in itertools.product(enumerate(hashes), enumerate(others)):
@@ -288,7 +290,7 @@ def test_near_hashes_are_those_that_differ_in_few_bits(hashes: Pixels, others: P
         if bits <= limit:
             expected[i, j] = bits
 
-    found = {}
+    found: dict[tuple[int, int], int] = {}
     for first, second, distance in near_duplicates(hashes, others, limit):
         found.update(zip(zip(first.tolist(), second.tolist(), strict=True), distance.tolist(), strict=True))
 

@@ -173,7 +173,12 @@ def test_an_interrupted_run_goes_on_from_its_finished_shards(
         (tmp_path / "examples" / path).unlink()
     read: list[tuple[Split, int]] = []
     real = raw_dataset.read_shard
-    monkeypatch.setattr(raw_dataset, "read_shard", lambda uri, *place: read.append(place) or real(uri, *place))
+
+    def read_shard(uri: str, *place: Any) -> Any:
+        read.append(place)
+        return real(uri, *place)
+
+    monkeypatch.setattr(raw_dataset, "read_shard", read_shard)
 
     again = preprocess(dataset, tmp_path)
 
@@ -191,7 +196,7 @@ def network_pixels(
     return pixels
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(height=st.integers(1, 90), width=st.integers(1, 90), size=st.integers(8, 40))
 def test_any_photograph_becomes_a_square_of_the_size(height: int, width: int, size: int) -> None:
     pixels = network_pixels(draw(0, height, width), size)
@@ -199,7 +204,7 @@ def test_any_photograph_becomes_a_square_of_the_size(height: int, width: int, si
     assert pixels.shape == (size, size, 3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(height=st.integers(1, 90), width=st.integers(1, 90), size=st.tuples(*[st.integers(8, 40)] * 2))
 def test_any_photograph_becomes_a_rectangle_of_the_size(height: int, width: int, size: tuple[int, int]) -> None:
     assert network_pixels(draw(0, height, width), size).shape == (*size, 3)
@@ -284,7 +289,7 @@ def channel_norms(pixels: Pixels) -> np.ndarray[Any, np.dtype[np.float64]]:
     return norms
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), cast=st.tuples(*[st.floats(0.5, 1.0)] * 3))
 def test_shades_of_gray_removes_a_color_cast(seed: int, cast: tuple[float, float, float]) -> None:
     neutral = np.repeat(draw(seed, 40, 40)[..., :1] // 2, 3, axis=2)

@@ -1,6 +1,7 @@
 """Probes: what still stands is tried further, on the first images of every shard, whatever the images' shape."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -24,9 +25,9 @@ from dermrobust.components.preprocess.component import PREPROCESS, PreprocessPar
 from dermrobust.components.probe.component import PROBE
 from dermrobust.components.probe.plan import large_budget
 from dermrobust.components.train.component import TRAIN, TrainParams
-from tests.components.conftest import Workshop, records
+from tests.components.conftest import Inputs, Workshop, records
 
-SHARED = {
+SHARED: dict[str, Any] = {
     "attacks": {"fgsm": FGSM(), "pgd": PGD(steps=2)},
     "epsilons": (ThreatModel(2),),
     "batch_size": 16,
@@ -44,10 +45,10 @@ def rectangles(workshop: Workshop, dataset: Artifact) -> Artifact:
 
 
 @pytest.fixture(scope="module")
-def inputs(workshop: Workshop, rectangles: Artifact, train_params: TrainParams) -> dict[str, Artifact]:
+def inputs(workshop: Workshop, rectangles: Artifact, train_params: TrainParams) -> Inputs:
     """A model of rectangular images, its predictions, and examples that were crafted on it."""
     model = workshop.make(TRAIN, train_params, "of_rectangles", examples=rectangles, adversarial=())["model"]
-    given = {"examples": rectangles, "model": model}
+    given: Inputs = {"examples": rectangles, "model": model}
     predictions = workshop.make(
         PREDICT, PredictParams(**SHARED), "of_rectangles", **given, surrogates=(), transferred=()
     )["predictions"]
@@ -58,7 +59,7 @@ def inputs(workshop: Workshop, rectangles: Artifact, train_params: TrainParams) 
 
 
 @pytest.fixture(scope="module")
-def probes(workshop: Workshop, inputs: dict[str, Artifact]) -> Artifact:
+def probes(workshop: Workshop, inputs: Inputs) -> Artifact:
     params = ProbeParams(**SHARED, **SIZES, transferred=("itself",), corruptions=CORRUPTIONS)
     return workshop.make(PROBE, params, "of_rectangles", **inputs, surrogates=())["probes"]
 
@@ -102,7 +103,7 @@ def test_every_probe_tries_the_same_images_in_the_order_of_the_plan(probed: pa.T
         assert len(rows) == shards * share_of(SIZES["spsa_images" if attack == "spsa" else "images"], shards)
 
 
-def test_what_has_fallen_is_not_tried_again(probed: pa.Table, inputs: dict[str, Artifact]) -> None:
+def test_what_has_fallen_is_not_tried_again(probed: pa.Table, inputs: Inputs) -> None:
     stood = standing(inputs["predictions"], SHARED["attacks"])
     correct = standing(inputs["predictions"], {})
 
@@ -112,7 +113,7 @@ def test_what_has_fallen_is_not_tried_again(probed: pa.Table, inputs: dict[str, 
         assert (row["predicted"] is not None) == row["stood"]
 
 
-def test_crafted_examples_are_scored_on_the_model(probed: pa.Table, inputs: dict[str, Artifact]) -> None:
+def test_crafted_examples_are_scored_on_the_model(probed: pa.Table, inputs: Inputs) -> None:
     uris = [inputs["transferred"].path(name) for name in storage.list_files(inputs["transferred"].uri)]
     crafted = {
         record["image/id"].decode(): record["pixels"]

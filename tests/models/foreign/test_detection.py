@@ -16,7 +16,7 @@ from tests.foreign_models import BYTES, SIGNED, UNIT
 
 LABELS = np.arange(90) % 3
 """Of three classes; an image holds its own index, so that a fake model knows it."""
-IMAGES = np.broadcast_to(np.arange(90, dtype=np.float32)[:, None, None, None] / 100, (90, 2, 2, 3)).copy()
+IMAGES = np.broadcast_to(np.arange(90, dtype=np.float32)[:, None, None, None] / np.float32(100), (90, 2, 2, 3)).copy()
 
 
 def model(**right: float) -> LogitsIn:

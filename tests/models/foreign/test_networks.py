@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
+from dermrobust.attacks.engine import to_images
 from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.logits import logits_of
 from dermrobust.models.classifier import attack_target, load_network, save_network
@@ -22,7 +23,7 @@ from dermrobust.models.foreign.spec import IMAGENET, InputFormat, OutputKind
 from tests.foreign_models import BYTES, SIGNED, SIZE, UNIT, in_dense, learned, taking, with_softmax
 from tests.small_networks import CLASS_COUNT, colored_images
 
-IMAGES = colored_images(12, SIZE, seed=5)[0].astype(np.float32) / 255
+IMAGES = to_images(colored_images(12, SIZE, seed=5)[0])
 
 
 def classifier(*before: Any, head: Any) -> keras.Model:

@@ -74,7 +74,13 @@ def _model_rows(model: str, attacks: Sequence[str]) -> Iterator[dict[str, Any]]:
                 value = min(1.0, base * shift) if metric in _RATES else (1 - left) * 0.9 + 0.03
                 low, high = interval(value, n) if metric != "macro_auc" else (None, None)
                 norm = "linf" if epsilon else None
-                row = {"model": model, "attack": attack, "norm": norm, "epsilon": epsilon, "slice": where}
+                row: dict[str, Any] = {
+                    "model": model,
+                    "attack": attack,
+                    "norm": norm,
+                    "epsilon": epsilon,
+                    "slice": where,
+                }
                 row |= {"metric": metric, "value": value, "n": n, "lower": low, "upper": high, "small": n < SMALLEST}
                 yield row
     # What TFMA gives for all attacks together; nobody shows it.
@@ -138,7 +144,13 @@ def gallery_rows(models: Sequence[str] = MODELS, each: int = 6, side: int = 64) 
         for index in range(each):
             dx, after, danger = turns[index % len(turns)]
             seed = 100 * at + index
-            row = {"model": model, "attack": ("pgd", "auto")[index % 2], "epsilon": 4.0, "truth": dx, "danger": danger}
+            row: dict[str, Any] = {
+                "model": model,
+                "attack": ("pgd", "auto")[index % 2],
+                "epsilon": 4.0,
+                "truth": dx,
+                "danger": danger,
+            }
             row |= {"image_id": f"ISIC_{24000 + seed:07d}", "predicted_before": dx, "predicted_after": after}
             row |= {"p_before": 0.91 - 0.01 * index, "p_after": 0.88, "clean": png(seed, side)}
             rows.append({**row, "adversarial": png(seed, side, 4)})
@@ -147,7 +159,9 @@ def gallery_rows(models: Sequence[str] = MODELS, each: int = 6, side: int = 64) 
 
 def check_rows(models: Sequence[str] = MODELS) -> list[dict[str, Any]]:
     shared = {"title": "Stored images keep the budget", "model": None, "status": "pass", "figures": {"outside": 0}}
-    rows = [{"name": "budget", **shared, "sentence": "All 92,640 stored images lie within their budget."}]
+    rows: list[dict[str, Any]] = [
+        {"name": "budget", **shared, "sentence": "All 92,640 stored images lie within their budget."}
+    ]
     for model in models:
         failing = model == "fgsm"
         rows.append(
@@ -162,8 +176,9 @@ def check_rows(models: Sequence[str] = MODELS) -> list[dict[str, Any]]:
                 "figures": {"with_gradients": 0.3121, "without_gradients": 0.21 if failing else 0.55, "note": None},
             }
         )
-        warned = {"title": "More steps change little", "model": model, "status": "warn", "figures": {"change": 0.011}}
-        rows.append({"name": "steps", **warned, "sentence": "Twice the steps take 1.1 points more."})
+        warned = {"title": "More steps change little", "model": model, "status": "warn"}
+        sentence = "Twice the steps take 1.1 points more."
+        rows.append({"name": "steps", **warned, "sentence": sentence, "figures": {"change": 0.011}})
     return rows
 
 
@@ -277,7 +292,7 @@ class DrawnRoot:
             {"image_size": 64, "color_constancy": "none"},
         )
         attacks, seed = changes.get("attacks", ATTACKS), changes.get("seed", 0)
-        predictions = []
+        predictions: list[Artifact] = []
         for model in models:
             trained = self.publish(
                 *(ArtifactType.MODEL, f"model-{len(predictions)}{run}", f"train[{model}]"),

@@ -211,7 +211,7 @@ def test_a_figure_tells_interval_and_n_on_focus_and_hover_and_arrows_move(page: 
         webdriver.ActionChains(page).move_to_element(cells[0]).move_to_element(cells[2]).perform()
         return "pgd" in tip.text
 
-    WebDriverWait(page, 10).until(told_of_pgd)
+    WebDriverWait(page, 60).until(told_of_pgd)
 
 
 def test_the_gallery_begins_with_missed_melanomas_and_filters(page: webdriver.Chrome) -> None:
@@ -287,6 +287,7 @@ def test_without_scripts_everything_can_be_read(browser: webdriver.Chrome, path:
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
+@pytest.mark.timing
 def test_four_models_with_full_galleries_are_small_and_open_quickly(
     browser: webdriver.Chrome, lineage: Lineage, tmp_path: Path
 ) -> None:
