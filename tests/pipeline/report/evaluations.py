@@ -189,7 +189,7 @@ def about(models: Sequence[str] = MODELS, **changes: Any) -> dict[str, Any]:
 def blessing(model: str, blessed: bool) -> dict[str, Any]:
     def verdict(metric: str, value: float, n: int, passed: bool, judged: bool, **threshold: Any) -> dict[str, Any]:
         low, high = interval(value, n)
-        asked = {"metric": metric, "attack": "none", "epsilon": 0.0, "lesion": None, "min": 0.3, **threshold}
+        asked = {"metric": metric, "attack": "none", "epsilon": 0.0, "class": None, "min": 0.3, **threshold}
         differences = {"change_lower": None, "change_upper": None}
         return {
             **{"threshold": asked, "value": value, "baseline_value": 0.6, "change": value - 0.6, "n": n},
@@ -199,8 +199,8 @@ def blessing(model: str, blessed: bool) -> dict[str, Any]:
 
     verdicts = [
         verdict("balanced_accuracy", 0.5986, IMAGES, True, True),
-        verdict("accuracy", 0.27, 218, blessed, True, attack="worst_case", epsilon=4.0, lesion="mel", min=0.25),
-        verdict("accuracy", 0.2, 22, False, False, lesion="df"),
+        verdict("accuracy", 0.27, 218, blessed, True, attack="worst_case", epsilon=4.0, **{"class": "mel"}, min=0.25),
+        verdict("accuracy", 0.2, 22, False, False, **{"class": "df"}),
     ]
     return {"blessed": blessed, "candidate": model, "baseline": MODELS[0], "thresholds": verdicts, "checks": []}
 
