@@ -21,7 +21,7 @@ from dermrobust.components.evaluation.checks import Check, Checks
 from dermrobust.components.evaluation.description import Description
 from dermrobust.components.evaluation.rows import Comparison, Corruption, Figure, Flip, Place
 from dermrobust.components.evaluation.schemas import METRICS_SCHEMA, OVERALL
-from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE, canonical_epsilon
+from dermrobust.components.evaluation.thresholds import CLEAN, CONSTANT, WORST_CASE, canonical_epsilon
 
 _AGAIN = "evaluate again with: dermrobust evaluate --force"
 _Row = TypeVar("_Row", Corruption, Comparison, Flip)
@@ -72,6 +72,11 @@ class Evaluation:
     def frame(self, name: str = files.METRICS) -> Any:
         """Return one of the Parquet files as a `pandas.DataFrame`; see `table`."""
         return self.table(name).to_pandas()
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models in their order, and after them the constant classifier where it was measured."""
+        return self.about.models if self.about.constant_class is None else (*self.about.models, CONSTANT)
 
     @cached_property
     def candidate(self) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from dermrobust.models.task import Task
+
 OVERALL = "overall"
 """Value of the column `slice` for all images."""
 CLUSTER = "cluster"
@@ -89,6 +91,11 @@ def outcomes_schema(models: Sequence[str]) -> pa.Schema:
     """Return the columns of outcomes: a row for each image under each attack, a column for each model."""
     place = [("attack", pa.string()), ("epsilon", pa.float64()), (CLUSTER, pa.int64()), ("label", pa.int64())]
     return pa.schema([*place, *((right(model), pa.bool_()) for model in models)])
+
+
+def images_schema(task: Task) -> pa.Schema:
+    """Return the columns of the test images: label, group and slice features of each."""
+    return pa.schema([("label", pa.int64()), (CLUSTER, pa.int64()), *((name, pa.string()) for name in task.slices)])
 
 
 def right(model: str) -> str:

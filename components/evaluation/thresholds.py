@@ -17,6 +17,9 @@ CLEAN = "none"
 WORST_CASE = "worst_case"
 """Name of the derived attack: for each image the prediction, clean or attacked, that does worst on it."""
 
+CONSTANT = "constant"
+"""Name of the classifier that always answers the most frequent class; no other model may have it."""
+
 MetricName = Annotated[str, AfterValidator(METRICS.check), Field(json_schema_extra={"enum": list(METRICS.names)})]
 Rate = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Change = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]

@@ -26,12 +26,13 @@ from dermrobust.components.evaluation.schemas import (
     COMPARISONS_SCHEMA,
     FLIPS_SCHEMA,
     STORED_SCHEMA,
+    images_schema,
     outcomes_schema,
 )
 from dermrobust.components.evaluation.tables import WriteTable, read_tables, write_table
-from dermrobust.components.evaluation.thresholds import CLEAN, canonical_epsilon
+from dermrobust.components.evaluation.thresholds import CLEAN, CONSTANT, canonical_epsilon
 from dermrobust.components.examples import ExamplesSpec, Split, shard_uris
-from dermrobust.components.measure import comparisons, stored
+from dermrobust.components.measure import comparisons, constant, stored
 from dermrobust.components.measure.checks.evidence import Evidence
 from dermrobust.components.measure.checks.running import run_checks
 from dermrobust.components.measure.corrupted import corruptions_table
@@ -57,7 +58,7 @@ def run(context: Context) -> None:
     losses = adaptive_losses(table, named(params.attacks, Kind.TRANSFER))
     compared = work.compared()
     checks = work.checks(table, losses)
-    write_table(storage.join(evaluation, files.METRICS), table)
+    write_table(storage.join(evaluation, files.METRICS), pa.concat_tables([table, work.constant(table)]))
     write_table(storage.join(evaluation, files.COMPARISONS), compared)
     write_table(storage.join(evaluation, files.CORRUPTIONS), work.corruptions())
     _write_json(storage.join(evaluation, files.ADAPTIVE), losses)
@@ -86,6 +87,7 @@ class _Work:
                 f"evaluate: the test images are of {present} class(es); at least two are needed to tell what a "
                 "model can tell apart. Add images of other classes."
             )
+        self._most_frequent = constant.most_frequent(self._spec)
         if self.baseline is not None and self.baseline not in self._shards:
             raise UserError(f"evaluate: the baseline '{self.baseline}' is none of {', '.join(self._shards)}")
 
@@ -113,6 +115,11 @@ class _Work:
                 | "Spread models and shards" >> beam.Reshuffle()
                 | "Read stored images"
                 >> beam.ParDo(stored.ReadStored(self._reader())).with_outputs(stored.FLIPS, main="read")
+            )
+            columns = images_schema(self._task).names
+            images = batches | "Test images" >> beam.FlatMap(constant.clean_images, columns)
+            images | "Keep images" >> WriteTable(
+                storage.join(evaluation, files.IMAGES), images_schema(self._task), columns
             )
             keys = ["model", "attack", "epsilon", "shard"]
             read.read | "Keep" >> WriteTable(storage.join(evaluation, files.STORED), STORED_SCHEMA, keys)
@@ -151,9 +158,22 @@ class _Work:
         )
         return run_checks(evidence)
 
+    def constant(self, table: pa.Table) -> pa.Table:
+        """Return the metrics of the constant classifier where `table` has those of the models."""
+        params = self._params
+        return constant.constant_table(
+            read_tables([storage.join(self._context.outputs["evaluation"], files.IMAGES)]),
+            table,
+            self._task,
+            self._most_frequent,
+            specificity=params.specificity,
+            min_slice_size=params.min_slice_size,
+        )
+
     def corruptions(self) -> pa.Table:
-        """Return accuracy under natural corruptions."""
+        """Return metrics under natural corruptions."""
         corrupted = {model: read_tables(probe_uris(artifact, CORRUPTED)) for model, artifact in self._probes.items()}
+        corrupted[CONSTANT] = constant.always(self._most_frequent, next(iter(corrupted.values())))
         return corruptions_table(corrupted, self._task, self._params.specificity)
 
     def about(self, table: pa.Table) -> Description:
@@ -175,6 +195,7 @@ class _Work:
             groups=len(set(clean.clusters.tolist())),
             notes=tuple(self._notes(table)),
             versions=manifest.versions,
+            constant_class=self._task.class_names[self._most_frequent],
         )
 
     @functools.cached_property

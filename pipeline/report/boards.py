@@ -108,7 +108,7 @@ def metric_choice(evaluation: Evaluation, names: Sequence[str], first: str = "ac
 
 def model_choice(evaluation: Evaluation) -> Choice:
     """Return the control for a model; the candidate is chosen at first."""
-    return choice("model", "Model", evaluation.about.models, str, evaluation.candidate)
+    return choice("model", "Model", evaluation.models, str, evaluation.candidate)
 
 
 def epsilon_choice(evaluation: Evaluation) -> Choice:

@@ -15,7 +15,8 @@ from markupsafe import Markup, escape
 
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.rows import Figure
-from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
+from dermrobust.components.evaluation.schemas import OVERALL
+from dermrobust.components.evaluation.thresholds import CLEAN, CONSTANT, WORST_CASE
 from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.report.headline import headline
 from dermrobust.pipeline.report.lineage import Lineage, ModelRecord
@@ -37,7 +38,6 @@ def render_card(evaluation: Evaluation, lineage: Lineage) -> str:
             lineage=lineage,
             headline=verdict,
             model=next((record for record in lineage.models if record.name == verdict.model), None),
-            others=[name for name in evaluation.about.models if name != verdict.model],
             overall=_overall(evaluation, verdict.model),
             clinical=_clinical(evaluation, verdict.model),
             unitary=_groups(evaluation, verdict.model, crossed=False),
@@ -102,6 +102,7 @@ def _lines(evaluation: Evaluation, model: str, metrics: Sequence[str]) -> list[_
             wording.metric(metric, evaluation.about.task).label,
             label,
             figure(evaluation.figure(model, attack, epsilon, metric)),
+            *_constant(evaluation, metric, OVERALL),
         )
         for metric in metrics
         for label, attack, epsilon in _conditions(evaluation)
@@ -123,7 +124,15 @@ def _slice_line(evaluation: Evaluation, model: str, where: str, label: str) -> _
     budgets = evaluation.about.epsilons[:1]
     clean = figure(evaluation.figure(model, CLEAN, 0.0, "accuracy", where))
     worst = [figure(evaluation.figure(model, WORST_CASE, epsilon, "accuracy", where)) for epsilon in budgets]
-    return (label, clean, *worst)
+    return (label, clean, *worst, *_constant(evaluation, "accuracy", where))
+
+
+def _constant(evaluation: Evaluation, metric: str, where: str) -> list[str]:
+    """Return the cell of the constant classifier, whose figures are the same under every attack."""
+    if evaluation.about.constant_class is None:
+        return []
+    found = evaluation.figure(CONSTANT, CLEAN, 0.0, metric, where)
+    return ["–" if found is None else figure(found)]
 
 
 def _sees_adversarial(lineage: Lineage, model: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.schemas import OVERALL
+from dermrobust.components.evaluation.thresholds import CONSTANT
 from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.report.boards import Board, Heading, Panel, Row, combinations, epsilon_choice, metric_choice
 from dermrobust.pipeline.report.lineage import Lineage
@@ -34,7 +35,7 @@ def _panel(evaluation: Evaluation, keys: dict[str, str]) -> Panel:
             Heading(model, model, _role(evaluation, model)),
             tuple(evaluation.figure(model, attack, epsilon, metric) for attack in evaluation.conditions),
         )
-        for model in evaluation.about.models
+        for model in evaluation.models
     )
     caption = f"{shown.label} at ε {wording.budget(epsilon, evaluation.about.norm)}, all test images; {shown.direction}"
     return Panel(keys, caption, attack_columns(evaluation), rows, shown.more_is_better)
@@ -42,7 +43,11 @@ def _panel(evaluation: Evaluation, keys: dict[str, str]) -> Panel:
 
 def _role(evaluation: Evaluation, model: str) -> str:
     gated = None if evaluation.blessing is None else evaluation.candidate
-    roles = {evaluation.about.baseline: "baseline", gated: "candidate"}
+    roles = {
+        evaluation.about.baseline: "baseline",
+        gated: "candidate",
+        CONSTANT: f"always {evaluation.about.constant_class}",
+    }
     return roles.get(model, "")
 
 

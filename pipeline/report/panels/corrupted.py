@@ -69,9 +69,7 @@ def corruption_charts(evaluation: Evaluation) -> list[tuple[str, list[LineChart]
         drawn = []
         label = wording.metric(metric, evaluation.about.task).label
         for name in (MEAN, *names):
-            series = [
-                _series(evaluation, found, model, name, metric, severities, names) for model in evaluation.about.models
-            ]
+            series = [_series(evaluation, found, model, name, metric, severities, names) for model in evaluation.models]
             title = "Mean over corruptions" if name == MEAN else name.replace("_", " ")
             drawn.append(line_chart(title, label, "severity", series, ticks, small=name != MEAN))
         charts.append((metric, drawn))

@@ -61,7 +61,7 @@ def _rows(evaluation: Evaluation, metric: str, attack: str) -> list[Row]:
     places = [(CLEAN, 0.0), *((attack, epsilon) for epsilon in evaluation.about.epsilons)]
     return [
         Row(Heading(model, model), tuple(evaluation.figure(model, name, epsilon, metric) for name, epsilon in places))
-        for model in evaluation.about.models
+        for model in evaluation.models
     ]
 
 

@@ -44,7 +44,7 @@ def test_lines_stand_out_from_paper_and_no_two_look_alike() -> None:
 
 def test_a_curve_lies_where_the_figures_are(evaluation: Evaluation) -> None:
     chart = robustness_chart(evaluation, "accuracy", "worst_case")
-    assert [line.name for line in chart.lines] == list(evaluation.about.models)
+    assert [line.name for line in chart.lines] == [*evaluation.about.models, "constant"]
     for line in chart.lines:
         for mark, (attack, epsilon) in zip(
             line.marks, [("none", 0.0), *(("worst_case", e) for e in evaluation.about.epsilons)], strict=True
