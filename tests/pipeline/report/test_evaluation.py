@@ -129,10 +129,10 @@ def test_the_constant_classifier_is_in_the_tables_of_models_and_has_a_dash_where
     evaluation: Evaluation,
 ) -> None:
     assert evaluation.models == (*MODELS, "constant")
-    for panel in matrix(evaluation).panels:
-        row = panel.rows[-1]
+    for table in matrix(evaluation).tables:
+        row = table.rows[-1]
         assert (row.heading.key, row.heading.note) == ("constant", "always nv")
-        known = panel.keys["metric"] in ("accuracy", "balanced_accuracy")
+        known = table.keys["metric"] in ("accuracy", "balanced_accuracy")
         assert [cell is not None for cell in row.cells] == [known] * len(evaluation.conditions)
 
 
