@@ -12,13 +12,12 @@ from pydantic import AfterValidator, Field, field_validator
 from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.selection import NamedAttacks, read_suite
-from dermrobust.attacks.target import Precision
 from dermrobust.attacks.threat import Norm, ThreatModel
+from dermrobust.components.attack_settings import AttackSettings
 from dermrobust.components.budgets import StorableThreat
 from dermrobust.components.component import Params
 from dermrobust.components.corruptions.registry import CORRUPTIONS
 from dermrobust.components.evaluation.metrics.registry import METRICS
-from dermrobust.components.gradient_precision import GRADIENT_PRECISION
 from dermrobust.components.slices.registry import SLICES
 
 
@@ -37,7 +36,7 @@ def _default_attacks() -> dict[str, Any]:
     return read_suite("paper")
 
 
-class PredictParams(Params):
+class PredictParams(AttackSettings):
     """Attacks and budgets of an evaluation."""
 
     attacks: NamedAttacks = Field(
@@ -54,9 +53,6 @@ class PredictParams(Params):
         description="Stop at the first misclassification of an image: the same accuracies, several times faster; "
         "false: use the whole budget, which lowers the probabilities that macro AUC is computed from.",
     )
-    gradient_precision: Precision = GRADIENT_PRECISION
-    batch_size: int = Field(128, ge=1, le=4096, description="Images per gradient step.")
-    seed: int = Field(0, ge=0, lt=2**31, description="Seed of random starts.")
     surrogates: tuple[str, ...] = Field(
         (), description="Names of the models that ensembles transfer from, in the order of the inputs."
     )

@@ -125,8 +125,9 @@ class _Work:
             read.read | "Keep" >> WriteTable(storage.join(evaluation, files.STORED), STORED_SCHEMA, keys)
             worst = (
                 read[stored.FLIPS]
-                | "Worst flips" >> beam.CombinePerKey(stored.WorstFlips(params.gallery))
-                | "Rows of flips" >> beam.FlatMap(lambda kept: [dict(flip) for flip in kept[1]])
+                # A shard yields `gallery` flips at most.
+                | "Flips of a model" >> beam.GroupByKey()
+                | "Worst flips" >> beam.FlatMap(lambda found, count: stored.worst(found[1], count), params.gallery)
             )
             worst | "Keep flips" >> WriteTable(
                 storage.join(evaluation, files.GALLERY), FLIPS_SCHEMA, stored.WORST_FIRST

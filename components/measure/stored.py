@@ -109,29 +109,6 @@ class ReadStored(beam.DoFn):
         return FALSE_ALARM if truth not in malignant and taken_for in malignant else OTHER
 
 
-class WorstFlips(beam.CombineFn):
-    """Keeps the worst flips of a model, each image once."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-
-    def create_accumulator(self) -> list[Flip]:
-        """See Beam."""
-        return []
-
-    def add_input(self, accumulator: list[Flip], element: Flip) -> list[Flip]:
-        """See Beam."""
-        return worst([*accumulator, element], self._count)
-
-    def merge_accumulators(self, accumulators: Iterable[list[Flip]]) -> list[Flip]:
-        """See Beam."""
-        return worst([flip for accumulator in accumulators for flip in accumulator], self._count)
-
-    def extract_output(self, accumulator: list[Flip]) -> list[Flip]:
-        """See Beam."""
-        return accumulator
-
-
 def worst(flips: Iterable[Flip], count: int) -> list[Flip]:
     """Return the worst flips in the order of WORST_FIRST, each image once."""
     kept: dict[str, Flip] = {}
