@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from dermrobust.components.evaluation.metrics.metric import Problem, Rows
 from dermrobust.components.evaluation.metrics.registry import METRICS
+from dermrobust.components.evaluation.params import Reading
 from dermrobust.components.evaluation.schemas import CLUSTER, METRICS_SCHEMA, OVERALL
 from dermrobust.components.evaluation.thresholds import CLEAN, CONSTANT
 from dermrobust.components.examples import ExamplesSpec, Split
@@ -32,9 +33,7 @@ def clean_images(batch: pa.RecordBatch, columns: Sequence[str]) -> Iterator[pa.T
     yield images.filter(pc.equal(batch.column("attack").flatten(), CLEAN))
 
 
-def constant_table(
-    images: pa.Table, measured: pa.Table, task: Task, label: int, *, specificity: float, min_slice_size: int
-) -> pa.Table:
+def constant_table(images: pa.Table, measured: pa.Table, task: Task, label: int, reading: Reading) -> pa.Table:
     """Return the constant classifier's figures wherever other models have some, as rows of `METRICS_SCHEMA`.
 
     It answers the same under every attack, so each figure on clean images holds at every budget. Metrics of what an
@@ -45,11 +44,10 @@ def constant_table(
         measured: metrics of other models.
         task: the classification problem.
         label: the label that it always answers.
-        specificity: specificity at which sensitivity to the critical classes is measured.
-        min_slice_size: number of images below which a figure is marked as small.
+        reading: specificity, and number of images below which a figure is marked as small.
     """
     figures = {
-        where: figures_of(_rows(part, task, label), METRICS.resolve_all(), Problem.of(task, specificity))
+        where: figures_of(_rows(part, task, label), METRICS.resolve_all(), Problem.of(task, reading.specificity))
         for where, part in _slices(images, task)
     }
     # In the order of the first model; Arrow's `group_by` has none.
@@ -60,7 +58,7 @@ def constant_table(
             **dict(zip(_PLACE, place, strict=True)),
             "metric": metric,
             **vars(figure),
-            "small": figure.n < min_slice_size,
+            "small": figure.n < reading.min_slice_size,
         }
         for place in places
         for metric, figure in figures[place[-1]].items()

@@ -28,14 +28,9 @@ def count_of(metric: str) -> str:
     return EXAMPLE_COUNT if METRICS.resolve(metric).counts_all else f"{metric}_n"
 
 
-def lower_bound(metric: str) -> str:
-    """Return the name under which TFMA holds the lower end of a metric's interval."""
-    return f"{metric}_lower"
-
-
-def upper_bound(metric: str) -> str:
-    """Return the name under which TFMA holds the upper end of a metric's interval."""
-    return f"{metric}_upper"
+def bounds_of(metric: str) -> tuple[str, str]:
+    """Return the names under which TFMA holds the ends of a metric's interval."""
+    return f"{metric}_lower", f"{metric}_upper"
 
 
 class RobustnessMetrics(metric_types.Metric):
@@ -86,11 +81,9 @@ def _computations(
 
 
 def _keys(model: str) -> dict[str, metric_types.MetricKey]:
-    names = [f(metric) for f in (str, count_of, lower_bound, upper_bound) for metric in METRICS.names]
+    names = dict.fromkeys(name for metric in METRICS.names for name in (metric, count_of(metric), *bounds_of(metric)))
     # TFMA's loaders look metrics up by keys whose `example_weighted` is None.
-    return {
-        name: metric_types.MetricKey(name, model_name=model, example_weighted=None) for name in dict.fromkeys(names)
-    }
+    return {name: metric_types.MetricKey(name, model_name=model, example_weighted=None) for name in names}
 
 
 class _RobustnessCombiner(beam.CombineFn):
@@ -138,7 +131,7 @@ class _RobustnessCombiner(beam.CombineFn):
             for name, figure in figures_of(rows, METRICS.resolve_all(), self._problem).items():
                 values |= {name: figure.value, count_of(name): float(figure.n)}
                 if figure.lower is not None and figure.upper is not None:
-                    values |= {lower_bound(name): figure.lower, upper_bound(name): figure.upper}
+                    values |= dict(zip(bounds_of(name), (figure.lower, figure.upper), strict=True))
         return {key: float(values[name]) for name, key in keys.items()}
 
     def _of_model(self, values: Any) -> Any:

@@ -40,7 +40,7 @@ class _Judged:
     def verdict(self) -> Verdict:
         """Return the verdict."""
         candidate, baseline, difference = self._candidate, self._baseline, self._difference
-        value, before = _value(candidate), _value(baseline)
+        value, before = _of(candidate, "value"), _of(baseline, "value")
         change = None if value is None or before is None else value - before
         defined = value is not None and (change is not None or not self._threshold.compares)
         judged = not (defined and candidate is not None and candidate.small)
@@ -59,12 +59,12 @@ class _Judged:
         return Verdict(
             threshold=self._threshold,
             value=value,
-            lower=_lower(candidate),
-            upper=_upper(candidate),
+            lower=_of(candidate, "lower"),
+            upper=_of(candidate, "upper"),
             baseline_value=before,
             change=change,
-            change_lower=_lower(difference),
-            change_upper=_upper(difference),
+            change_lower=_of(difference, "lower"),
+            change_upper=_of(difference, "upper"),
             n=None if candidate is None else candidate.n,
             judged=judged,
             passed=judged and self._exists and defined and not failures,
@@ -74,25 +74,21 @@ class _Judged:
     def _failures(self, change: float | None) -> Iterator[str]:
         """Yield a phrase for each requirement that is not met; one on a figure that is not known is not."""
         threshold, figure, difference = self._threshold, self._candidate, self._difference
-        low = high = _value(figure)
+        low = high = _of(figure, "value")
         change_low = change_high = change
         lower = upper = "the "
         if threshold.on == "interval":
-            low, high = _lower(figure), _upper(figure)
-            change_low, change_high = _lower(difference), _upper(difference)
+            low, high = _of(figure, "lower"), _of(figure, "upper")
+            change_low, change_high = _of(difference, "lower"), _of(difference, "upper")
             lower, upper = "the lower end of the interval of the ", "the upper end of the interval of the "
-        for name, bound, found in (
-            (f"{lower}value", threshold.min, low),
-            (f"{lower}change", threshold.min_change, change_low),
+        for name, found, bound, sign in (
+            (f"{lower}value", low, threshold.min, 1),
+            (f"{lower}change", change_low, threshold.min_change, 1),
+            (f"{upper}value", high, threshold.max, -1),
+            (f"{upper}change", change_high, threshold.max_change, -1),
         ):
-            if bound is not None and not (found is not None and found >= bound - TOLERANCE):
-                yield f"{name}, {_number(found)}, is not at least {bound:.4g}"
-        for name, bound, found in (
-            (f"{upper}value", threshold.max, high),
-            (f"{upper}change", threshold.max_change, change_high),
-        ):
-            if bound is not None and not (found is not None and found <= bound + TOLERANCE):
-                yield f"{name}, {_number(found)}, is not at most {bound:.4g}"
+            if bound is not None and not (found is not None and sign * (found - bound) >= -TOLERANCE):
+                yield f"{name}, {_number(found)}, is not at {'least' if sign > 0 else 'most'} {bound:.4g}"
         if self._chance is not None and not (low is not None and low > self._chance):
             chance = f"{self._chance:.4g}, which guessing among {self._classes} classes reaches"
             yield f"{lower}value, {_number(low)}, is not above {chance}"
@@ -133,16 +129,10 @@ class _Judged:
         return f"{self._text} is {value}{changed} on {candidate.n} images; the gate asks for {wanted}{whole}."
 
 
-def _value(figure: Figure | None) -> float | None:
-    return None if figure is None else figure.value
-
-
-def _lower(row: Figure | Comparison | None) -> float | None:
-    return None if row is None else row.lower
-
-
-def _upper(row: Figure | Comparison | None) -> float | None:
-    return None if row is None else row.upper
+def _of(row: Figure | Comparison | None, name: str) -> float | None:
+    """Return a number of a row; None where there is no row."""
+    found: float | None = None if row is None else getattr(row, name)
+    return found
 
 
 def _interval(lower: float | None, upper: float | None, sign: str = "") -> str:

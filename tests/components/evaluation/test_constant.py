@@ -10,6 +10,7 @@ import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that
 
+from dermrobust.components.evaluation.params import Reading
 from dermrobust.components.evaluation.schemas import CLUSTER, images_schema
 from dermrobust.components.examples import ExamplesSpec, Split
 from dermrobust.components.measure.constant import always, clean_images, constant_table, most_frequent
@@ -43,7 +44,7 @@ def test_its_figures_are_those_of_a_model_that_always_answers_this_class(evaluat
     measured = metrics_table(found.output_uri, ["vanilla", "same"], "linf", 10)
     expected = [row for row in measured.to_pylist() if row["model"] == "same" and row["metric"] not in UNDEFINED]
     vanilla = measured.filter(pa.array([model == "vanilla" for model in measured["model"].to_pylist()]))
-    table = constant_table(images_of_predictions(), vanilla, TASK, NV, specificity=0.9, min_slice_size=10)
+    table = constant_table(images_of_predictions(), vanilla, TASK, NV, Reading(specificity=0.9, min_slice_size=10))
     assert table.schema == measured.schema
     rows = table.to_pylist()
     assert {row["model"] for row in rows} == {"constant"}
