@@ -62,7 +62,7 @@ def _verdict(evaluation: Evaluation, model: str) -> tuple[str, str, str]:
     if missed:
         reasons.append(f"it misses {len(missed)} of {len(judged)} thresholds")
     if blessing.checks:
-        reasons.append(f"{len(blessing.checks)} checks of the evaluation stand in the way")
+        reasons.append(f"{len(blessing.checks)} checks of the evaluation do not pass")
     if not reasons:
         reasons.append("no threshold could be judged" if not judged else "the validation as a whole did not hold")
     return "refused", "Refused", f"Model {model} must not be exported: {' and '.join(reasons)}."
