@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
+from dermrobust.components.evaluation.content import Content
 from dermrobust.models.task import Task
 
 
-class Description(BaseModel):
+class Description(Content):
     """Content of `evaluation.json`.
 
     Attributes:
@@ -29,8 +28,6 @@ class Description(BaseModel):
         constant_class: class that the constant classifier answers: the most frequent one of the training images, or of
             the test images where the former are not known; None: it was not measured.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     task: Task
     models: tuple[str, ...]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field
 
 from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.cleverhans.pgd import PGD
@@ -59,12 +59,9 @@ class PredictParams(AttackSettings):
     transferred: tuple[str, ...] = Field(
         (), description="Names of the attacks whose examples are crafted already, in the order of the inputs."
     )
-    slices: tuple[str, ...] = Field((), description="Slice features that are derived from the pixels.")
-
-    @field_validator("slices")
-    @classmethod
-    def _known_slices(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(SLICES.check(name) for name in names)
+    slices: Annotated[tuple[str, ...], AfterValidator(lambda names: tuple(map(SLICES.check, names)))] = Field(
+        (), description="Slice features that are derived from the pixels."
+    )
 
     def plugins(self) -> frozenset[str]:
         """See `Params.plugins`."""
@@ -91,12 +88,9 @@ class ProbeParams(PredictParams, ProbeSizes):
     `transferred` names the models that examples were crafted on; see `transfer_probe`.
     """
 
-    corruptions: tuple[str, ...] = Field((), description="Natural corruptions, by name.")
-
-    @field_validator("corruptions")
-    @classmethod
-    def _known_corruptions(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(CORRUPTIONS.check(name) for name in names)
+    corruptions: Annotated[tuple[str, ...], AfterValidator(lambda names: tuple(map(CORRUPTIONS.check, names)))] = Field(
+        (), description="Natural corruptions, by name."
+    )
 
     def plugins(self) -> frozenset[str]:
         """See `Params.plugins`."""

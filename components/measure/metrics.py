@@ -6,7 +6,7 @@ missing; slices by class consist of one class.
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -40,29 +40,13 @@ class RobustnessMetrics(metric_types.Metric):
     An extract holds one row or a batch of rows: labels [n], predictions [n, class_count].
 
     Args:
-        class_count: number of classes.
-        malignant: labels of the malignant classes.
-        critical: labels of the critical classes.
-        specificity: specificity at which sensitivity to the critical classes is measured.
         name: name under which TFMA lists the computation; the metrics have their own names.
+        problem: `class_count`, labels of the `malignant` and of the `critical` classes, and `specificity`, at which
+            sensitivity to the critical classes is measured; see `Problem`.
     """
 
-    def __init__(
-        self,
-        class_count: int,
-        malignant: Sequence[int] = (),
-        critical: Sequence[int] = (),
-        specificity: float = 0.9,
-        name: str = "robustness",
-    ) -> None:
-        super().__init__(
-            _computations,
-            class_count=class_count,
-            malignant=list(malignant),
-            critical=list(critical),
-            specificity=specificity,
-            name=name,
-        )
+    def __init__(self, name: str = "robustness", **problem: Any) -> None:
+        super().__init__(_computations, name=name, **problem)
 
 
 def _computations(
