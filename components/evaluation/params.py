@@ -103,7 +103,7 @@ def transfer_probe(source: str) -> tuple[str, Attack]:
 
 
 class Reading(Params):
-    """How predictions are read."""
+    """Settings of the measurement: malignant classes, specificity, sizes."""
 
     malignant: tuple[str, ...] | None = Field(
         None, description="Classes that must not be taken for the others; null: those that the task names."
@@ -118,7 +118,7 @@ class Reading(Params):
 
 
 class EvaluateParams(Reading):
-    """How the predictions of all models are measured. Thresholds are no part of it: they measure nothing."""
+    """Parameters of the measurement of all models. They have no thresholds, which change no figure."""
 
     models: tuple[str, ...] = Field((), description="Names of the models, in the order of their predictions.")
     attacks: NamedAttacks = Field(default_factory=_default_attacks, description="Attacks on the models, by name.")

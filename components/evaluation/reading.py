@@ -75,17 +75,17 @@ class Evaluation:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models in their order, and after them the constant classifier where it was measured."""
+        """Names of the models in their order, and last of the constant classifier where it was measured."""
         return self.about.models if self.about.constant_class is None else (*self.about.models, CONSTANT)
 
     @cached_property
     def candidate(self) -> str:
-        """The model that the gate judged; without a gate the first one."""
+        """Name of the model that the gate judged; without a gate of the first one."""
         return self.about.models[0] if self.blessing is None else self.blessing.candidate
 
     @cached_property
     def attacks(self) -> tuple[str, ...]:
-        """The attacks in their order, without clean images and the worst case."""
+        """Names of the attacks in their order, without clean images and the worst case."""
         measured = dict.fromkeys(place.attack for place in self.figures)
         known = [name for name in self.about.attacks if name in measured]
         return tuple(dict.fromkeys([*known, *(name for name in measured if name not in (CLEAN, WORST_CASE))]))
@@ -98,12 +98,12 @@ class Evaluation:
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics that were measured."""
+        """Names of the measured metrics."""
         return tuple(dict.fromkeys(place.metric for place in self.figures))
 
     @cached_property
     def slices(self) -> tuple[str, ...]:
-        """The slices of the test images, `overall` among them."""
+        """Names of the slices of the test images, `overall` among them."""
         return tuple(dict.fromkeys(place.slice for place in self.figures))
 
 

@@ -98,7 +98,7 @@ class StoredImages:
     """Result of reading the adversarial images of a shard again.
 
     Attributes:
-        model, attack, epsilon, shard: what was read.
+        model, attack, epsilon, shard: place of the images.
         images: number of images.
         outside: number of images that are outside their budget or missing.
         farthest: largest distance from a clean image, in 1/255.

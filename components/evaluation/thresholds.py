@@ -1,4 +1,4 @@
-"""Thresholds of the gate: what a model must reach before it may be exported.
+"""Thresholds of the gate: requirements on a model that is exported.
 
 Plain data without TensorFlow, so that reading a configuration stays quick.
 """
@@ -12,7 +12,7 @@ from dermrobust.components.evaluation.metrics.registry import METRICS
 from dermrobust.models.task import Task
 
 CLEAN = "none"
-"""Value of the column `attack` on images that nobody attacked; their epsilon is 0."""
+"""Value of the column `attack` on clean images; their epsilon is 0."""
 
 WORST_CASE = "worst_case"
 """Name of the derived attack: for each image the prediction, clean or attacked, that does worst on it."""
@@ -78,9 +78,9 @@ class Threshold(BaseModel):
     )
     on: Literal["estimate", "interval"] = Field(
         default="estimate",
-        description="What is held to the bounds: the figure, or the end of its 95 % interval on the side of the bound "
-        "(min by the lower end, max by the upper), so that chance alone does not pass. For balanced_accuracy always "
-        "the interval.",
+        description="Figure that is held to the bounds: the estimate, or the end of its 95 % interval on the side of "
+        "the bound (min by the lower end, max by the upper), so that chance alone does not pass. For "
+        "balanced_accuracy always the interval.",
     )
     min: Rate | None = Field(default=None, description="The candidate reaches at least this value, in 0 to 1.")
     max: Rate | None = Field(default=None, description="The candidate reaches at most this value, in 0 to 1.")

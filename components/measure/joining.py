@@ -46,7 +46,7 @@ def clean_feature(model: str) -> str:
 
 @dataclass(frozen=True)
 class JoinedShard:
-    """The rows of one shard with the predictions of every model.
+    """Rows of one shard with the predictions of every model.
 
     Attributes:
         rows: table [row] of `attack`, `epsilon` (units of 1/255), `image_id`, the group, `label` and the slices.

@@ -37,8 +37,8 @@ def metrics_table(output_uri: str, models: Sequence[str], norm: str, min_slice_s
     for row in rows:
         group, _, value = row["slice"].partition("=")
         known.setdefault(group, set()).add(value)
-    told = [row for row in rows if known[row["slice"].partition("=")[0]] != {UNKNOWN}]
-    return pa.Table.from_pylist(sorted(told, key=lambda row: _order(row, models)), schema=METRICS_SCHEMA)
+    named = [row for row in rows if known[row["slice"].partition("=")[0]] != {UNKNOWN}]
+    return pa.Table.from_pylist(sorted(named, key=lambda row: _order(row, models)), schema=METRICS_SCHEMA)
 
 
 def unknown_groups(table: pa.Table, slices: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The model card: what a model is for, what it was measured on, and what is not known of it.
+"""Model card: intended use, data, figures and limitations of a model.
 
 Its sections are those of Mitchell et al. 2019 (arXiv 1810.03993).
 """

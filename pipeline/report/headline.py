@@ -14,7 +14,7 @@ from dermrobust.pipeline.report import wording
 
 @dataclass(frozen=True)
 class KeyFigure:
-    """A figure of the candidate and under which attack it was measured."""
+    """Figure of the candidate, and the condition it was measured under."""
 
     label: str
     under: str
@@ -23,12 +23,12 @@ class KeyFigure:
 
 @dataclass(frozen=True)
 class Headline:
-    """The verdict: "blessed", "refused" or "not-gated", in words, with its reasons.
+    """Verdict ("blessed", "refused" or "not-gated") with its reasons and key figures.
 
     Attributes:
-        model: that it is about; the candidate, or without a gate the first model.
+        model: the candidate, or without a gate the first model.
         floor: at which budgets the model is worse than the constant classifier, in a sentence; empty: at none.
-        failing: checks that say that the figures of this model must not be believed as they are.
+        failing: failed checks, which make the figures of this model unreliable.
     """
 
     state: str

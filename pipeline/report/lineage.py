@@ -77,7 +77,7 @@ class Lineage:
         version: version of dermrobust that wrote the report.
         config: config of the run with all defaults, as JSON text.
         commands: commands that repeat the run.
-        nodes, artifacts, models, data: what the run executed and used.
+        nodes, artifacts, models, data: nodes of the run, and what the evaluation was made from.
         attacks: parameters of the attacks by name, from the predictions.
         seed: seed of the attacks.
         notes: remarks on the run.

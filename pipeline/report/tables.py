@@ -57,7 +57,7 @@ class TableSet:
 
     Attributes:
         id: id of its element in the page.
-        corner: what the headings of rows are.
+        corner: heading of the column of row headings.
         look: "bars" or "heat".
         selectors: controls.
         tables: one table for each combination of their options.

@@ -20,7 +20,7 @@ Place = Literal["classes", "groups", "clinical", "card", "terminal", "corruption
 
 @dataclass(frozen=True)
 class Problem:
-    """The parts of a task that metrics depend on.
+    """Parts of a task that metrics depend on.
 
     Attributes:
         malignant: bool [class], true for classes that must not be taken for the others.

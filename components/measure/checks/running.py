@@ -1,4 +1,4 @@
-"""The self-checks of an evaluation; adding one is a function and its line here."""
+"""Self-checks of an evaluation; a new one is a function and its line here."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ CHECKS = (
 
 
 def run_checks(evidence: Evidence) -> Checks:
-    """Return what every check says of every model, in the order of the checks."""
+    """Return the results of every check for every model, in the order of the checks."""
     return Checks(checks=tuple(result for check in CHECKS for result in check.results(evidence)))

@@ -1,4 +1,4 @@
-"""The gallery of flips, most dangerous first."""
+"""Gallery of flips, the most dangerous first."""
 
 from __future__ import annotations
 
