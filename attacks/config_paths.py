@@ -29,8 +29,9 @@ def locate(model: type[BaseModel], location: Location) -> tuple[Location, list[s
         current = members[0]
         path.append(part)
         if _is_model(current):
-            allowed = sorted(current.model_fields)
-            current = current.model_fields[part].annotation if part in current.model_fields else Any
+            fields = {info.validation_alias or name: info for name, info in current.model_fields.items()}
+            allowed = sorted(map(str, fields))
+            current = fields[part].annotation if part in fields else Any
         else:
             # An index of a sequence or a key of a mapping: what follows is of the type of its values.
             allowed = []

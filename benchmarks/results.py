@@ -11,6 +11,7 @@ from typing import Any
 from dermrobust.components.artifacts import ArtifactType
 from dermrobust.components.evaluation.checks import Check
 from dermrobust.components.evaluation.reading import read_evaluation
+from dermrobust.components.evaluation.thresholds import CONSTANT
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.history import evaluation_rows
 from dermrobust.pipeline.ledger import Ledger
@@ -42,12 +43,20 @@ def overall(rows: Rows) -> list[str]:
         "|---" * (len(_BESIDE_ACCURACY) + 5) + "|",
     ]
     for model in dict.fromkeys(row["model"] for row in rows):
-        for attack, epsilon in _conditions(rows):
+        # The constant classifier answers the same under every attack: one row says it.
+        for attack, epsilon in [("none", 0.0)] if model == CONSTANT else _conditions(rows):
             here = {"model": model, "attack": attack, "epsilon": epsilon, "slice": "overall"}
             accuracy = _find(rows, **here, metric="accuracy")
             others = [_text(_find(rows, **here, metric=name)) for name in _BESIDE_ACCURACY]
             budget = "" if attack == "none" else f"{epsilon:g}/255"
-            cells = [model, attack, budget, _text(accuracy), *others, str(accuracy.get("n", ""))]
+            cells = [
+                model,
+                "any" if model == CONSTANT else attack,
+                budget,
+                _text(accuracy),
+                *others,
+                str(accuracy.get("n", "")),
+            ]
             lines.append(f"| {' | '.join(cells)} |")
     return lines
 

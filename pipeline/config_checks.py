@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dermrobust.attacks.errors import UserError
-from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE, Threshold
+from dermrobust.components.evaluation.thresholds import CLEAN, CONSTANT, WORST_CASE, Threshold
 from dermrobust.components.gate.judging import check_slices
 from dermrobust.models.task import Task
 from dermrobust.pipeline.config_sections import BASELINE, AugmentConfig, EvaluateConfig
@@ -21,6 +21,10 @@ def check_models(augment: AugmentConfig, defences: Iterable[str]) -> None:
     for place, models in (("augment.models", augment.models), ("defences", defences)):
         if BASELINE in models:
             raise ValueError(f"{place}: '{BASELINE}' is the name of the baseline; choose another")
+        if CONSTANT in models:
+            raise ValueError(
+                f"{place}: '{CONSTANT}' is the name of the classifier that always answers one class; choose another"
+            )
     if twice := set(augment.models) & set(defences):
         raise ValueError(f"defences: augment.models has a model '{min(twice)}' as well; choose another name")
 

@@ -9,15 +9,14 @@ from pydantic import Field, field_validator
 from dermrobust.attacks.cleverhans.fgsm import FGSM
 from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.selection import NamedAttacks
-from dermrobust.attacks.target import Precision
 from dermrobust.attacks.threat import ThreatModel
+from dermrobust.components.attack_settings import AttackSettings
 from dermrobust.components.augment.component import AugmentParams
 from dermrobust.components.budgets import StorableThreat
 from dermrobust.components.component import Params
 from dermrobust.components.evaluation.params import PredictParams, ProbeSizes, Reading
 from dermrobust.components.evaluation.thresholds import Gate, Threshold
 from dermrobust.components.export.component import ExportParams
-from dermrobust.components.gradient_precision import GRADIENT_PRECISION
 from dermrobust.components.runners.registry import REFUSED_RUNNERS
 
 BASELINE = "vanilla"
@@ -44,7 +43,7 @@ def _default_attacks() -> dict[str, Any]:
     return {"fgsm": FGSM(), "pgd": PGD(steps=10)}
 
 
-class AugmentConfig(Params):
+class AugmentConfig(AttackSettings):
     """Adversarial examples crafted on the baseline, and the models that are trained on them."""
 
     attacks: NamedAttacks = Field(
@@ -53,9 +52,6 @@ class AugmentConfig(Params):
     epsilon: StorableThreat = Field(
         ThreatModel(4), description='Budget: 4 (L-infinity, in 1/255), "linf:4/255" or "l2:0.5".'
     )
-    batch_size: int = Field(128, ge=1, le=4096, description="Images per gradient step.")
-    gradient_precision: Precision = GRADIENT_PRECISION
-    seed: int = Field(0, ge=0, lt=2**31, description="Seed of random starts; default: the seed of the pipeline.")
     models: dict[str, tuple[str, ...]] = Field(
         default_factory=lambda: {"fgsm": ("fgsm",), "pgd": ("pgd",), "mixed": ("fgsm", "pgd")},
         description="Hardened models by name, each with the attacks whose examples it is trained on beside the clean "

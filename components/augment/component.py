@@ -5,15 +5,14 @@ from __future__ import annotations
 from pydantic import Field
 
 from dermrobust.attacks.selection import AnyAttack
-from dermrobust.attacks.target import Precision
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.artifacts import ArtifactType
+from dermrobust.components.attack_settings import AttackSettings
 from dermrobust.components.budgets import StorableThreat
-from dermrobust.components.component import Component, Params
-from dermrobust.components.gradient_precision import GRADIENT_PRECISION
+from dermrobust.components.component import Component
 
 
-class AugmentParams(Params):
+class AugmentParams(AttackSettings):
     """Parameters of crafting."""
 
     # By name, so that the module of the default attack counts only where it is selected (see `Params.plugins`).
@@ -21,9 +20,6 @@ class AugmentParams(Params):
     epsilon: StorableThreat = Field(
         ThreatModel(4), description='Budget: 4 (L-infinity, in 1/255), "linf:4/255", "l2:0.5".'
     )
-    batch_size: int = Field(128, ge=1, le=4096, description="Number of images per gradient step.")
-    gradient_precision: Precision = GRADIENT_PRECISION
-    seed: int = Field(0, ge=0, lt=2**31, description="Random seed of the attack.")
 
 
 AUGMENT = Component(

@@ -6,15 +6,14 @@ from pydantic import Field
 
 from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.selection import AnyAttack
-from dermrobust.attacks.target import Precision
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.artifacts import ArtifactType
-from dermrobust.components.component import Component, Params
+from dermrobust.components.attack_settings import AttackSettings
+from dermrobust.components.component import Component
 from dermrobust.components.evaluation.params import Threats
-from dermrobust.components.gradient_precision import GRADIENT_PRECISION
 
 
-class CraftParams(Params):
+class CraftParams(AttackSettings):
     """Attack on the source model, and the images it is carried out on."""
 
     name: str = Field("transfer", min_length=1, description="Name of the attack in results; it seeds random starts.")
@@ -23,9 +22,6 @@ class CraftParams(Params):
     images: int | None = Field(
         None, ge=1, description="Number of test images, taken evenly from the beginnings of the shards; null: all."
     )
-    batch_size: int = Field(128, ge=1, le=4096, description="Images per gradient step.")
-    gradient_precision: Precision = GRADIENT_PRECISION
-    seed: int = Field(0, ge=0, lt=2**31, description="Seed of random starts.")
 
 
 CRAFT = Component(

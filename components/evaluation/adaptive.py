@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
 
+from dermrobust.components.evaluation.content import Content
 from dermrobust.components.evaluation.schemas import OVERALL
 from dermrobust.components.evaluation.thresholds import WORST_CASE
 
 
-class AdaptiveLoss(BaseModel):
+class AdaptiveLoss(Content):
     """Accuracies of one model at one budget.
 
     Attributes:
@@ -25,8 +25,6 @@ class AdaptiveLoss(BaseModel):
         transferred: accuracy on its examples.
         adaptive: accuracy in the worst case of all attacks, those on the model's own gradients among them.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str
     epsilon: float
@@ -40,10 +38,8 @@ class AdaptiveLoss(BaseModel):
         return self.transferred - self.adaptive
 
 
-class AdaptiveLosses(BaseModel):
+class AdaptiveLosses(Content):
     """Content of `adaptive.json`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     losses: tuple[AdaptiveLoss, ...]
 

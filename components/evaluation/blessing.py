@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
-
+from dermrobust.components.evaluation.content import Content
 from dermrobust.components.evaluation.thresholds import Threshold
 
 
-class Verdict(BaseModel):
+class Verdict(Content):
     """Result of one threshold.
 
     Attributes:
@@ -23,8 +22,6 @@ class Verdict(BaseModel):
         reason: the verdict in one sentence.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     threshold: Threshold
     value: float | None
     lower: float | None
@@ -39,7 +36,7 @@ class Verdict(BaseModel):
     reason: str
 
 
-class Blessing(BaseModel):
+class Blessing(Content):
     """Content of `blessing.json`.
 
     Attributes:
@@ -50,8 +47,6 @@ class Blessing(BaseModel):
         thresholds: a verdict for each threshold of the gate, in its order.
         checks: a sentence for each self-check, or further rule of the gate, that objects.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     blessed: bool
     candidate: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from pydantic import BaseModel, ConfigDict
+from dermrobust.components.evaluation.content import Content
 
 Shown = float | int | str | None
 
@@ -17,7 +17,7 @@ class Status(enum.StrEnum):
     FAIL = "fail"
 
 
-class Check(BaseModel):
+class Check(Content):
     """Result of a check of one model, or of the evaluation as a whole.
 
     Attributes:
@@ -29,8 +29,6 @@ class Check(BaseModel):
         figures: numbers behind the result, by their names.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     name: str
     title: str
     model: str | None
@@ -39,9 +37,7 @@ class Check(BaseModel):
     figures: dict[str, Shown]
 
 
-class Checks(BaseModel):
+class Checks(Content):
     """Content of `checks.json`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     checks: tuple[Check, ...]

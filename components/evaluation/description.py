@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
+from dermrobust.components.evaluation.content import Content
 from dermrobust.models.task import Task
 
 
-class Description(BaseModel):
+class Description(Content):
     """Content of `evaluation.json`.
 
     Attributes:
@@ -26,9 +25,9 @@ class Description(BaseModel):
         groups: number of groups, such as lesions, that they come from.
         notes: remarks, such as on slices that are left out.
         versions: versions of the libraries that made the predictions.
+        constant_class: class that the constant classifier answers: the most frequent one of the training images, or of
+            the test images where the former are not known; None: it was not measured.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     task: Task
     models: tuple[str, ...]
@@ -43,3 +42,4 @@ class Description(BaseModel):
     groups: int
     notes: tuple[str, ...]
     versions: dict[str, str]
+    constant_class: str | None = None

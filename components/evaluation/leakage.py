@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
-
 from dermrobust.components.artifacts import Artifact
+from dermrobust.components.evaluation.content import Content
 from dermrobust.components.examples_layout import Split
 
 FILE = "leakage.json"
 
 
-class NearDuplicate(BaseModel):
+class NearDuplicate(Content):
     """Pair of images in different splits that show the same photograph.
 
     Attributes:
-        first: Id of the image in `first_split`.
-        second: Id of the image in `second_split`.
-        distance: Number of bits, of 256, in which the perceptual hashes differ.
-        correlation: Correlation of the thumbnails, at most 1.
+        first: id of the image in `first_split`.
+        second: id of the image in `second_split`.
+        distance: number of bits, of 256, in which the perceptual hashes differ.
+        correlation: correlation of the thumbnails, at most 1.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     first: str
     first_split: Split
@@ -30,16 +27,14 @@ class NearDuplicate(BaseModel):
     correlation: float
 
 
-class Leakage(BaseModel):
+class Leakage(Content):
     """Groups and images that splits share.
 
     Attributes:
-        shared_groups: Ids of groups (lesions, patients) with images in several splits, in order.
-        near_duplicates: Copies across splits, the most similar first.
-        images: Number of compared images of each split.
+        shared_groups: ids of groups (lesions, patients) with images in several splits, in order.
+        near_duplicates: copies across splits, the most similar first.
+        images: number of compared images of each split.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     shared_groups: tuple[str, ...]
     near_duplicates: tuple[NearDuplicate, ...]

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field
 
 from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.selection import NamedAttacks, read_suite
-from dermrobust.attacks.target import Precision
 from dermrobust.attacks.threat import Norm, ThreatModel
+from dermrobust.components.attack_settings import AttackSettings
 from dermrobust.components.budgets import StorableThreat
 from dermrobust.components.component import Params
 from dermrobust.components.corruptions.registry import CORRUPTIONS
 from dermrobust.components.evaluation.metrics.registry import METRICS
-from dermrobust.components.gradient_precision import GRADIENT_PRECISION
 from dermrobust.components.slices.registry import SLICES
 
 
@@ -37,7 +36,7 @@ def _default_attacks() -> dict[str, Any]:
     return read_suite("paper")
 
 
-class PredictParams(Params):
+class PredictParams(AttackSettings):
     """Attacks and budgets of an evaluation."""
 
     attacks: NamedAttacks = Field(
@@ -54,21 +53,15 @@ class PredictParams(Params):
         description="Stop at the first misclassification of an image: the same accuracies, several times faster; "
         "false: use the whole budget, which lowers the probabilities that macro AUC is computed from.",
     )
-    gradient_precision: Precision = GRADIENT_PRECISION
-    batch_size: int = Field(128, ge=1, le=4096, description="Images per gradient step.")
-    seed: int = Field(0, ge=0, lt=2**31, description="Seed of random starts.")
     surrogates: tuple[str, ...] = Field(
         (), description="Names of the models that ensembles transfer from, in the order of the inputs."
     )
     transferred: tuple[str, ...] = Field(
         (), description="Names of the attacks whose examples are crafted already, in the order of the inputs."
     )
-    slices: tuple[str, ...] = Field((), description="Slice features that are derived from the pixels.")
-
-    @field_validator("slices")
-    @classmethod
-    def _known_slices(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(SLICES.check(name) for name in names)
+    slices: Annotated[tuple[str, ...], AfterValidator(lambda names: tuple(map(SLICES.check, names)))] = Field(
+        (), description="Slice features that are derived from the pixels."
+    )
 
     def plugins(self) -> frozenset[str]:
         """See `Params.plugins`."""
@@ -95,12 +88,9 @@ class ProbeParams(PredictParams, ProbeSizes):
     `transferred` names the models that examples were crafted on; see `transfer_probe`.
     """
 
-    corruptions: tuple[str, ...] = Field((), description="Natural corruptions, by name.")
-
-    @field_validator("corruptions")
-    @classmethod
-    def _known_corruptions(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(CORRUPTIONS.check(name) for name in names)
+    corruptions: Annotated[tuple[str, ...], AfterValidator(lambda names: tuple(map(CORRUPTIONS.check, names)))] = Field(
+        (), description="Natural corruptions, by name."
+    )
 
     def plugins(self) -> frozenset[str]:
         """See `Params.plugins`."""
@@ -113,7 +103,7 @@ def transfer_probe(source: str) -> tuple[str, Attack]:
 
 
 class Reading(Params):
-    """How predictions are read."""
+    """Settings of the measurement: malignant classes, specificity, sizes."""
 
     malignant: tuple[str, ...] | None = Field(
         None, description="Classes that must not be taken for the others; null: those that the task names."
@@ -128,7 +118,7 @@ class Reading(Params):
 
 
 class EvaluateParams(Reading):
-    """How the predictions of all models are measured. Thresholds are no part of it: they measure nothing."""
+    """Parameters of the measurement of all models. They have no thresholds, which change no figure."""
 
     models: tuple[str, ...] = Field((), description="Names of the models, in the order of their predictions.")
     attacks: NamedAttacks = Field(default_factory=_default_attacks, description="Attacks on the models, by name.")

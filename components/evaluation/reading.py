@@ -21,7 +21,7 @@ from dermrobust.components.evaluation.checks import Check, Checks
 from dermrobust.components.evaluation.description import Description
 from dermrobust.components.evaluation.rows import Comparison, Corruption, Figure, Flip, Place
 from dermrobust.components.evaluation.schemas import METRICS_SCHEMA, OVERALL
-from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE, canonical_epsilon
+from dermrobust.components.evaluation.thresholds import CLEAN, CONSTANT, WORST_CASE, canonical_epsilon
 
 _AGAIN = "evaluate again with: dermrobust evaluate --force"
 _Row = TypeVar("_Row", Corruption, Comparison, Flip)
@@ -73,14 +73,19 @@ class Evaluation:
         """Return one of the Parquet files as a `pandas.DataFrame`; see `table`."""
         return self.table(name).to_pandas()
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models in their order, and last of the constant classifier where it was measured."""
+        return self.about.models if self.about.constant_class is None else (*self.about.models, CONSTANT)
+
     @cached_property
     def candidate(self) -> str:
-        """The model that the gate judged; without a gate the first one."""
+        """Name of the model that the gate judged; without a gate of the first one."""
         return self.about.models[0] if self.blessing is None else self.blessing.candidate
 
     @cached_property
     def attacks(self) -> tuple[str, ...]:
-        """The attacks in their order, without clean images and the worst case."""
+        """Names of the attacks in their order, without clean images and the worst case."""
         measured = dict.fromkeys(place.attack for place in self.figures)
         known = [name for name in self.about.attacks if name in measured]
         return tuple(dict.fromkeys([*known, *(name for name in measured if name not in (CLEAN, WORST_CASE))]))
@@ -93,12 +98,12 @@ class Evaluation:
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics that were measured."""
+        """Names of the measured metrics."""
         return tuple(dict.fromkeys(place.metric for place in self.figures))
 
     @cached_property
     def slices(self) -> tuple[str, ...]:
-        """The slices of the test images, `overall` among them."""
+        """Names of the slices of the test images, `overall` among them."""
         return tuple(dict.fromkeys(place.slice for place in self.figures))
 
 

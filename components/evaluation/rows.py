@@ -1,4 +1,4 @@
-"""Rows of the tables of an evaluation, typed."""
+"""Rows of the tables of an evaluation; see `schemas.schema_of`. Epsilons are in 1/255."""
 
 from __future__ import annotations
 
@@ -55,7 +55,10 @@ class Corruption:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A paired comparison on the same images; see `schemas.COMPARISONS_SCHEMA`."""
+    """Paired comparison on the same images; `change` is the model's value minus the baseline's.
+
+    `p_adjusted` is the p-value after Holm (1979), over all rows of the table.
+    """
 
     model: str
     baseline: str
@@ -74,7 +77,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Flip:
-    """An image whose class an attack changed; see `schemas.FLIPS_SCHEMA`."""
+    """Image whose right class an attack changed: names of classes, their probabilities, and PNG files."""
 
     model: str
     attack: str
@@ -88,3 +91,23 @@ class Flip:
     danger: int
     clean: bytes
     adversarial: bytes
+
+
+@dataclass(frozen=True)
+class StoredImages:
+    """Result of reading the adversarial images of a shard again.
+
+    Attributes:
+        model, attack, epsilon, shard: place of the images.
+        images: number of images.
+        outside: number of images that are outside their budget or missing.
+        farthest: largest distance from a clean image, in 1/255.
+    """
+
+    model: str
+    attack: str
+    epsilon: float
+    shard: int
+    images: int
+    outside: int
+    farthest: float

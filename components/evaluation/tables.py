@@ -1,4 +1,4 @@
-"""Writing what a pipeline found as one Parquet file, the same bytes in whichever order it was found."""
+"""Parquet tables of evaluations; a pipeline writes the same bytes whatever the order of its elements."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class WriteTable(beam.PTransform):
     """Writes rows (dictionaries) or tables to one Parquet file, sorted; there must be few of them.
 
     Args:
-        uri: Of the file.
-        schema: Of its rows.
-        keys: Columns to sort by, with a minus in front from large to small; together they tell rows apart.
+        uri: URI of the file.
+        schema: columns of the rows.
+        keys: columns to sort by, descending with a minus in front; rows that agree in all of them must be equal.
     """
 
     def __init__(self, uri: str, schema: pa.Schema, keys: Sequence[str]) -> None:
@@ -40,7 +40,7 @@ class WriteTable(beam.PTransform):
         self._order = [(name.lstrip("-"), "descending" if name.startswith("-") else "ascending") for name in keys]
 
     def expand(self, found: beam.PCollection) -> beam.PCollection:
-        """See Beam."""
+        """Gather the elements and write them."""
         return found | "Gather" >> beam.combiners.ToList() | "Write" >> beam.Map(self._write)
 
     def _write(self, found: list[Any]) -> None:
@@ -51,10 +51,10 @@ class WriteTable(beam.PTransform):
 
 
 def read_columns(uri: str, columns: Sequence[str]) -> pa.Table:
-    """Some columns of a Parquet file.
+    """Return columns of a Parquet file.
 
     Raises:
-        ValueError: If one of them is missing.
+        ValueError: one of them is missing.
     """
     with storage.open_read(uri) as file:
         parquet = pq.ParquetFile(file)

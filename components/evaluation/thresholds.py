@@ -1,4 +1,4 @@
-"""Thresholds of the gate: what a model must reach before it may be exported.
+"""Thresholds of the gate: requirements on a model that is exported.
 
 Plain data without TensorFlow, so that reading a configuration stays quick.
 """
@@ -9,12 +9,16 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.evaluation.metrics.registry import METRICS
+from dermrobust.models.task import Task
 
 CLEAN = "none"
-"""Value of the column `attack` on images that nobody attacked; their epsilon is 0."""
+"""Value of the column `attack` on clean images; their epsilon is 0."""
 
 WORST_CASE = "worst_case"
 """Name of the derived attack: for each image the prediction, clean or attacked, that does worst on it."""
+
+CONSTANT = "constant"
+"""Name of the classifier that always answers the most frequent class; no other model may have it."""
 
 MetricName = Annotated[str, AfterValidator(METRICS.check), Field(json_schema_extra={"enum": list(METRICS.names)})]
 Rate = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -39,9 +43,11 @@ class Threshold(BaseModel):
     Every bound that is given must hold, bounds included. A slice without images, or in which the metric is undefined,
     does not pass; one with too few images is shown, but neither passes nor fails. `min` and `max` bound the candidate's
     own value; `min_change` and `max_change` bound the candidate's value minus the baseline's.
+
+    A threshold on balanced accuracy is held to the interval, and asks for more than chance; see `Metric.chance`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True, serialize_by_alias=True)
 
     metric: MetricName = Field(description="The metric that is bounded.")
     attack: str = Field(
@@ -57,7 +63,14 @@ class Threshold(BaseModel):
         description='Budget of the attack in units of 1/255, or as evaluate.epsilons has it ("linf:4/255"); 0 for '
         '"none" and above 0 for every attack.',
     )
-    lesion: str | None = Field(default=None, min_length=1, description='Only images of this class, such as "mel".')
+    class_name: str | None = Field(
+        default=None,
+        # `class` is a keyword of Python: the config has the alias, code the field's name.
+        validation_alias="class",
+        serialization_alias="class",
+        min_length=1,
+        description='Only images of this class, such as "mel".',
+    )
     slice: str | None = Field(
         default=None,
         pattern=r"^[a-z][a-z0-9_]*=.+$",
@@ -65,8 +78,9 @@ class Threshold(BaseModel):
     )
     on: Literal["estimate", "interval"] = Field(
         default="estimate",
-        description="What is held to the bounds: the figure, or the end of its 95 % interval on the side of the bound "
-        "(min by the lower end, max by the upper), so that chance alone does not pass.",
+        description="Figure that is held to the bounds: the estimate, or the end of its 95 % interval on the side of "
+        "the bound (min by the lower end, max by the upper), so that chance alone does not pass. For "
+        "balanced_accuracy always the interval.",
     )
     min: Rate | None = Field(default=None, description="The candidate reaches at least this value, in 0 to 1.")
     max: Rate | None = Field(default=None, description="The candidate reaches at most this value, in 0 to 1.")
@@ -82,13 +96,23 @@ class Threshold(BaseModel):
         """Whether the threshold needs a baseline."""
         return self.min_change is not None or self.max_change is not None
 
+    def chance(self, task: Task) -> float | None:
+        """Return the value that the lower end of the candidate's interval must exceed, whatever the bounds; or None.
+
+        Within one class there is none: a model that always answers this class has a recall of 1.
+        """
+        found = METRICS.resolve(self.metric).chance
+        asks = self.min is not None or self.min_change is not None
+        one_class = (self.images(task.class_key) or "").startswith(f"{task.class_key}=")
+        return found(len(task.class_names)) if found and asks and not one_class else None
+
     def images(self, class_key: str) -> str | None:
         """Return the slice as the table of metrics names it, such as "dx=mel"; None: all images.
 
         Args:
             class_key: the task's feature with the name of the class.
         """
-        return self.slice if self.lesion is None else f"{class_key}={self.lesion}"
+        return self.slice if self.class_name is None else f"{class_key}={self.class_name}"
 
     def text(self, class_key: str) -> str:
         """Return the threshold for readers: "accuracy under pgd at epsilon 4 (dx=mel)"."""
@@ -99,6 +123,16 @@ class Threshold(BaseModel):
     def __str__(self) -> str:
         """Return the threshold for messages that know no task."""
         return self.text("class")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        if "lesion" in values:
+            raise ValueError(f"the key 'lesion' is now 'class', such as {{\"class\": \"{values['lesion']}\"}}")
+        metric = values.get("metric")
+        return {"on": "interval", **values} if metric in METRICS.names and METRICS.resolve(metric).chance else values
 
     @model_validator(mode="after")
     def _has_consistent_bounds(self) -> Self:
@@ -117,8 +151,8 @@ class Threshold(BaseModel):
             raise ValueError(f'attack "{CLEAN}" means clean images: epsilon must be 0, not {self.epsilon:g}')
         if self.attack != CLEAN and self.epsilon == 0:
             raise ValueError(f'attack "{self.attack}" needs an epsilon above 0 (in units of 1/255)')
-        if self.lesion is not None and self.slice is not None:
-            raise ValueError(f"{self.metric}: give a lesion or a slice, not both")
+        if self.class_name is not None and self.slice is not None:
+            raise ValueError(f"{self.metric}: give a class or a slice, not both")
         return self
 
     @model_validator(mode="after")
@@ -128,8 +162,10 @@ class Threshold(BaseModel):
             raise ValueError(f"{self.metric} is shown only; a threshold on it is not allowed")
         if self.attack == CLEAN and metric.needs_attack:
             raise ValueError(f"{self.metric} needs an attack: nothing succeeds on clean images")
-        if metric.needs_other_classes and self.lesion is not None:
+        if metric.needs_other_classes and self.class_name is not None:
             raise ValueError(f"{self.metric} is undefined within one class: it needs positives and negatives")
+        if metric.chance and self.on != "interval":
+            raise ValueError(f'a threshold on {self.metric} is held to its interval: leave out "on"')
         if self.on == "interval" and self.compares:
             if not metric.compared:
                 compared = ", ".join(each.name for each in METRICS.resolve_all() if each.compared)

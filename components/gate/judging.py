@@ -56,9 +56,9 @@ def check_slices(gate: Gate, task: Task) -> None:
             raise ValueError(f"rules: there is no gate rule '{name}'; there are: {', '.join(RULES.names)}")
     for index, threshold in enumerate(gate.thresholds):
         place = f"thresholds.{index}"
-        if threshold.lesion is not None and threshold.lesion not in task.class_names:
+        if threshold.class_name is not None and threshold.class_name not in task.class_names:
             known = ", ".join(task.class_names)
-            raise ValueError(f"{place}.lesion: '{threshold.lesion}' is no class; these are: {known}")
+            raise ValueError(f"{place}.class: '{threshold.class_name}' is no class; these are: {known}")
         feature = (threshold.slice or "").partition("=")[0]
         if feature and feature not in task.slices:
             known = ", ".join(task.slices)

@@ -84,8 +84,8 @@ def comparisons_table(outcomes: Mapping[Place, Outcomes], models: Sequence[str],
     """Compare every model with the baseline, over all images and by class.
 
     Columns:
-        model, baseline, attack, epsilon, slice, metric: what is compared; metrics are accuracy (within a class its
-            recall) and, over all images, balanced_accuracy.
+        model, baseline, attack, epsilon, slice, metric: place of the comparison; metrics are accuracy (within a class
+            its recall) and, over all images, balanced_accuracy.
         n: images.
         change: the model's value minus the baseline's.
         lower, upper: 95 % interval of the change, from the larger of two standard errors: of a bootstrap over groups,
@@ -98,7 +98,7 @@ def comparisons_table(outcomes: Mapping[Place, Outcomes], models: Sequence[str],
     Args:
         outcomes: by attack and budget.
         models: all models, in the order of the table.
-        baseline: the one that the others are compared with.
+        baseline: the model that the others are compared with.
         task: the classification problem.
     """
     rows = []

@@ -14,7 +14,7 @@ from dermrobust.attacks.kinds import Kind, named
 from dermrobust.components import storage
 from dermrobust.components.artifacts import MANIFEST, Artifact, Manifest
 from dermrobust.components.component import Context
-from dermrobust.components.evaluation import files
+from dermrobust.components.evaluation import files, schemas
 from dermrobust.components.evaluation.adaptive import AdaptiveLosses, adaptive_losses
 from dermrobust.components.evaluation.checks import Checks
 from dermrobust.components.evaluation.description import Description
@@ -22,16 +22,10 @@ from dermrobust.components.evaluation.leakage import Leakage
 from dermrobust.components.evaluation.params import EvaluateParams
 from dermrobust.components.evaluation.predictions import prediction_uris
 from dermrobust.components.evaluation.probes import CORRUPTED, HEALTH, PROBES, probe_uris
-from dermrobust.components.evaluation.schemas import (
-    COMPARISONS_SCHEMA,
-    FLIPS_SCHEMA,
-    STORED_SCHEMA,
-    outcomes_schema,
-)
 from dermrobust.components.evaluation.tables import WriteTable, read_tables, write_table
-from dermrobust.components.evaluation.thresholds import CLEAN, canonical_epsilon
+from dermrobust.components.evaluation.thresholds import CLEAN, CONSTANT, canonical_epsilon
 from dermrobust.components.examples import ExamplesSpec, Split, shard_uris
-from dermrobust.components.measure import comparisons, stored
+from dermrobust.components.measure import comparisons, constant, stored
 from dermrobust.components.measure.checks.evidence import Evidence
 from dermrobust.components.measure.checks.running import run_checks
 from dermrobust.components.measure.corrupted import corruptions_table
@@ -47,22 +41,25 @@ def run(context: Context) -> None:
     """
     params = context.params
     assert isinstance(params, EvaluateParams)
-    evaluation = context.outputs["evaluation"]
     work = _Work(context, params)
-    output = storage.join(evaluation, files.TFMA)
     with context.progress.task("evaluate: metrics by slice (TFMA)", 1, "run") as task:
-        work.measure(output)
+        work.measure()
         task.advance()
-    table = metrics_table(output, params.models, params.norm, params.min_slice_size)
+    table = metrics_table(work.uri(files.TFMA), params.models, params.norm, params.min_slice_size)
     losses = adaptive_losses(table, named(params.attacks, Kind.TRANSFER))
-    compared = work.compared()
-    checks = work.checks(table, losses)
-    write_table(storage.join(evaluation, files.METRICS), table)
-    write_table(storage.join(evaluation, files.COMPARISONS), compared)
-    write_table(storage.join(evaluation, files.CORRUPTIONS), work.corruptions())
-    _write_json(storage.join(evaluation, files.ADAPTIVE), losses)
-    _write_json(storage.join(evaluation, files.CHECKS), checks)
-    _write_json(storage.join(evaluation, files.DESCRIPTION), work.about(table))
+    found: dict[str, pa.Table | BaseModel] = {
+        files.METRICS: pa.concat_tables([table, work.constant(table)]),
+        files.COMPARISONS: work.compared(),
+        files.CORRUPTIONS: work.corruptions(),
+        files.ADAPTIVE: losses,
+        files.CHECKS: work.checks(table, losses),
+        files.DESCRIPTION: work.description(table),
+    }
+    for name, content in found.items():
+        if isinstance(content, BaseModel):
+            storage.write_bytes(work.uri(name), content.model_dump_json(indent=1).encode())
+        else:
+            write_table(work.uri(name), content)
 
 
 class _Work:
@@ -72,40 +69,41 @@ class _Work:
         self._context, self._params = context, params
         self._predictions = dict(zip(params.models, context.inputs["predictions"], strict=True))
         self._probes = dict(zip(params.models, context.inputs["probes"], strict=True))
-        self._examples = context.input("examples")
-        self._spec = ExamplesSpec.read(self._examples)
+        self._spec = ExamplesSpec.read(context.input("examples"))
         # Predictions have the derived columns that predict was asked for, which may be more than the task declares.
         self._task = self._spec.task.with_derived(params.slices)
         if params.malignant is not None:
             known = tuple(name for name in self._task.class_names if name in params.malignant)
             self._task = self._task.model_copy(update={"malignant": known})
         self._shards = {name: prediction_uris(artifact) for name, artifact in self._predictions.items()}
+        # The gate's baseline, else the undefended model.
+        self._baseline = params.baseline or params.control
         present = sum(count > 0 for count in self._spec.class_counts[Split.TEST])
         if present < 2:
             raise UserError(
-                f"evaluate: the test images are of {present} class(es); at least two are needed to tell what a "
-                "model can tell apart. Add images of other classes."
+                f"evaluate: the test images are of {present} class(es); metrics need two at least. "
+                "Add images of other classes."
             )
-        if self.baseline is not None and self.baseline not in self._shards:
-            raise UserError(f"evaluate: the baseline '{self.baseline}' is none of {', '.join(self._shards)}")
+        self._most_frequent = constant.most_frequent(self._spec)
+        if self._baseline is not None and self._baseline not in self._shards:
+            raise UserError(f"evaluate: the baseline '{self._baseline}' is none of {', '.join(self._shards)}")
 
-    @property
-    def baseline(self) -> str | None:
-        """The model that the others are compared with: the gate's, else the undefended one."""
-        return self._params.baseline or self._params.control
+    def uri(self, name: str) -> str:
+        """Return the URI of a file of the evaluation."""
+        return storage.join(self._context.outputs["evaluation"], name)
 
-    def measure(self, output: str) -> None:
-        """Run TFMA; read the outcomes and the stored images on the way."""
-        params = self._params
-        config = build_eval_config(params.models, self._task, specificity=params.specificity)
-        probes = {model: probe_uris(artifact, PROBES) for model, artifact in self._probes.items()}
-        evaluation = self._context.outputs["evaluation"]
+    def measure(self) -> None:
+        """Run TFMA; read the outcomes, the test images and the stored adversarial images in the same pipeline."""
+        params, task = self._params, self._task
+        config = build_eval_config(params.models, task, specificity=params.specificity)
+        outcomes, images = schemas.outcomes_schema(params.models), schemas.images_schema(task)
         with self._context.beam.pipeline() as root:
-            batches = joined_batches(root, self._shards, self._task, probes)
-            run_tfma(batches, config, output)
-            outcomes = batches | "Outcomes" >> beam.ParDo(comparisons.OutcomesOfBatch(params.models))
-            schema = outcomes_schema(params.models)
-            outcomes | "Keep outcomes" >> WriteTable(storage.join(evaluation, files.OUTCOMES), schema, schema.names)
+            batches = joined_batches(root, self._shards, task, self._probed(PROBES))
+            run_tfma(batches, config, self.uri(files.TFMA))
+            found = batches | "Outcomes" >> beam.ParDo(comparisons.OutcomesOfBatch(params.models))
+            found | "Keep outcomes" >> WriteTable(self.uri(files.OUTCOMES), outcomes, outcomes.names)
+            tested = batches | "Test images" >> beam.FlatMap(constant.clean_images, images.names)
+            tested | "Keep images" >> WriteTable(self.uri(files.IMAGES), images, images.names)
             elements = [(model, index) for model in params.models for index in range(len(self._shards[model]))]
             read = (
                 root
@@ -115,24 +113,23 @@ class _Work:
                 >> beam.ParDo(stored.ReadStored(self._reader())).with_outputs(stored.FLIPS, main="read")
             )
             keys = ["model", "attack", "epsilon", "shard"]
-            read.read | "Keep" >> WriteTable(storage.join(evaluation, files.STORED), STORED_SCHEMA, keys)
+            read.read | "Keep" >> WriteTable(self.uri(files.STORED), schemas.STORED_SCHEMA, keys)
             worst = (
                 read[stored.FLIPS]
-                | "Worst flips" >> beam.CombinePerKey(stored.WorstFlips(params.gallery))
-                | "Rows of flips" >> beam.FlatMap(lambda kept: [dict(flip) for flip in kept[1]])
+                # A shard yields `gallery` flips at most.
+                | "Flips of a model" >> beam.GroupByKey()
+                | "Worst flips" >> beam.FlatMap(lambda found, count: stored.worst(found[1], count), params.gallery)
             )
-            worst | "Keep flips" >> WriteTable(
-                storage.join(evaluation, files.GALLERY), FLIPS_SCHEMA, stored.WORST_FIRST
-            )
+            worst | "Keep flips" >> WriteTable(self.uri(files.GALLERY), schemas.FLIPS_SCHEMA, stored.WORST_FIRST)
 
     def compared(self) -> pa.Table:
-        """Return the models beside the baseline; without one, an empty table."""
-        if self.baseline is None:
-            return COMPARISONS_SCHEMA.empty_table()
-        return comparisons.comparisons_table(self._outcomes, self._params.models, self.baseline, self._task)
+        """Return the paired differences from the baseline; without one, an empty table."""
+        if self._baseline is None:
+            return schemas.COMPARISONS_SCHEMA.empty_table()
+        return comparisons.comparisons_table(self._outcomes, self._params.models, self._baseline, self._task)
 
     def checks(self, table: pa.Table, losses: AdaptiveLosses) -> Checks:
-        """Return what the self-checks say."""
+        """Return the results of the self-checks."""
         params = self._params
         evidence = Evidence(
             models=params.models,
@@ -141,9 +138,9 @@ class _Work:
             attacks=params.attacks,
             epsilons=params.epsilons,
             rows=table.to_pylist(),
-            probes={model: read_tables(probe_uris(artifact, PROBES)) for model, artifact in self._probes.items()},
-            health={model: read_tables(probe_uris(artifact, HEALTH)) for model, artifact in self._probes.items()},
-            stored=read_tables([storage.join(self._context.outputs["evaluation"], files.STORED)]).to_pylist(),
+            probes={model: read_tables(uris) for model, uris in self._probed(PROBES).items()},
+            health={model: read_tables(uris) for model, uris in self._probed(HEALTH).items()},
+            stored=read_tables([self.uri(files.STORED)]).to_pylist(),
             manifests={model: _manifest(artifact) for model, artifact in self._predictions.items()},
             leakage=Leakage.read(self._context.input("leakage")),
             losses=losses.losses,
@@ -151,20 +148,25 @@ class _Work:
         )
         return run_checks(evidence)
 
+    def constant(self, table: pa.Table) -> pa.Table:
+        """Return the metrics of the constant classifier where `table` has those of the models."""
+        images = read_tables([self.uri(files.IMAGES)])
+        return constant.constant_table(images, table, self._task, self._most_frequent, self._params)
+
     def corruptions(self) -> pa.Table:
-        """Return accuracy under natural corruptions."""
-        corrupted = {model: read_tables(probe_uris(artifact, CORRUPTED)) for model, artifact in self._probes.items()}
+        """Return metrics under natural corruptions."""
+        corrupted = {model: read_tables(uris) for model, uris in self._probed(CORRUPTED).items()}
+        corrupted[CONSTANT] = constant.always(self._most_frequent, next(iter(corrupted.values())))
         return corruptions_table(corrupted, self._task, self._params.specificity)
 
-    def about(self, table: pa.Table) -> Description:
-        """Return what was evaluated."""
+    def description(self, table: pa.Table) -> Description:
+        """Return the description of the evaluation."""
         params = self._params
         clean = self._outcomes[CLEAN, 0.0]
-        manifest = _manifest(next(iter(self._predictions.values())))
         return Description(
             task=self._task,
             models=params.models,
-            baseline=self.baseline,
+            baseline=self._baseline,
             norm=str(params.norm),
             epsilons=tuple(sorted(canonical_epsilon(threat.epsilon) for threat in params.epsilons)),
             attacks={name: attack.model_dump(mode="json") for name, attack in params.attacks.items()},
@@ -174,13 +176,17 @@ class _Work:
             images=len(clean.labels),
             groups=len(set(clean.clusters.tolist())),
             notes=tuple(self._notes(table)),
-            versions=manifest.versions,
+            versions=_manifest(next(iter(self._predictions.values()))).versions,
+            constant_class=self._task.class_names[self._most_frequent],
         )
 
     @functools.cached_property
     def _outcomes(self) -> Mapping[comparisons.Place, comparisons.Outcomes]:
-        uri = storage.join(self._context.outputs["evaluation"], files.OUTCOMES)
-        return comparisons.outcomes_of(read_tables([uri]), self._params.models)
+        return comparisons.outcomes_of(read_tables([self.uri(files.OUTCOMES)]), self._params.models)
+
+    def _probed(self, folder: str) -> dict[str, list[str]]:
+        """Return for each model the URIs of a folder of its probes, shard by shard."""
+        return {model: probe_uris(artifact, folder) for model, artifact in self._probes.items()}
 
     def _notes(self, table: pa.Table) -> Iterable[str]:
         for name in unknown_groups(table, self._task.slices):
@@ -192,13 +198,13 @@ class _Work:
             )
         if not self._task.critical:
             yield "The task names no critical class: sensitivity to it is left out."
-        if self.baseline is None:
+        if self._baseline is None:
             yield "There is no baseline: models are not compared."
 
     def _reader(self) -> stored.Reader:
         params = self._params
         return stored.Reader(
-            examples=shard_uris(self._examples, self._spec, Split.TEST),
+            examples=shard_uris(self._context.input("examples"), self._spec, Split.TEST),
             predictions=self._shards,
             folders={model: artifact.uri for model, artifact in self._predictions.items()},
             attempts=[(name, threat) for name in params.attacks for threat in params.epsilons],
@@ -209,7 +215,3 @@ class _Work:
 
 def _manifest(artifact: Artifact) -> Manifest:
     return Manifest.model_validate_json(storage.read_bytes(artifact.path(MANIFEST)))
-
-
-def _write_json(uri: str, value: BaseModel) -> None:
-    storage.write_bytes(uri, value.model_dump_json(indent=1).encode())

@@ -29,7 +29,7 @@ Integers = npt.NDArray[np.int64]
 
 
 def _columns(task: Task) -> list[str]:
-    """Return the columns of predictions that the measurement reads, but for the probabilities."""
+    """Return the columns of predictions that the measurement reads, except the probabilities."""
     group = [] if task.group_key is None else [column(task.group_key)]
     return [*ROW_KEY, *group, "label", *task.slices]
 
@@ -46,11 +46,11 @@ def clean_feature(model: str) -> str:
 
 @dataclass(frozen=True)
 class JoinedShard:
-    """The rows of one shard with the predictions of every model.
+    """Rows of one shard with the predictions of every model.
 
     Attributes:
         rows: table [row] of `attack`, `epsilon` (units of 1/255), `image_id`, the group, `label` and the slices.
-        probabilities: For each model float32 [row, class_count].
+        probabilities: for each model float32 [row, class_count].
     """
 
     rows: pa.Table
@@ -67,8 +67,8 @@ def join_models(tables: Mapping[str, pa.Table], task: Task) -> JoinedShard:
     """Return the predictions of all models for one shard, whose rows may be in any order.
 
     Raises:
-        ValueError: If a model lacks rows, repeats rows, disagrees on labels, or has probabilities that are not finite
-            or not of the same class count; if a label is not a class.
+        ValueError: a model lacks rows, repeats rows, disagrees on labels, or has probabilities that are not finite or
+            not of the same class count; or a label is not a class.
     """
     ordered = {model: _in_key_order(table, task) for model, table in tables.items()}
     first, rows = next((model, table.select(_columns(task))) for model, table in ordered.items())
@@ -97,11 +97,11 @@ def with_worst_case(shard: JoinedShard, probes: Mapping[str, pa.Table] | None = 
     exactly if it is wrong in any of them, so that accuracy on these rows is per-example robust accuracy.
 
     Args:
-        shard: The rows of the attacks.
-        probes: For each model rows of `image_id`, `epsilon` and `probabilities` under stronger attacks, on some images.
+        shard: rows of the attacks.
+        probes: for each model rows of `image_id`, `epsilon` and `probabilities` under stronger attacks, on some images.
 
     Raises:
-        ValueError: If an image has no clean prediction.
+        ValueError: an image has no clean prediction.
     """
     attack = shard.rows["attack"].to_numpy()
     epsilon = shard.rows["epsilon"].to_numpy()
@@ -112,34 +112,26 @@ def with_worst_case(shard: JoinedShard, probes: Mapping[str, pa.Table] | None = 
     for budget in np.unique(epsilon[attack != CLEAN]):
         attacked = np.flatnonzero((attack != CLEAN) & (epsilon == budget))
         candidates = np.concatenate([np.unique(clean_row[image[attacked]]), attacked])
-        worst = {model: _first_per_image(candidates, image, rank) for model, rank in order.items()}
-        part = shard.take(worst)
-        stronger = {
-            model: _where_worse(part.rows, values, (probes or {}).get(model), budget)
-            for model, values in part.probabilities.items()
-        }
-        parts.append(JoinedShard(_relabelled(part.rows, WORST_CASE, budget), stronger))
+        part = shard.take({model: _first_per_image(candidates, image, rank) for model, rank in order.items()})
+        for model, found in (probes or {}).items():
+            _replace_where_worse(part, model, found, budget)
+        parts.append(JoinedShard(_relabelled(part.rows, WORST_CASE, budget), part.probabilities))
     return JoinedShard(
         pa.concat_tables([part.rows for part in parts]),
         {model: np.concatenate([part.probabilities[model] for part in parts]) for model in shard.probabilities},
     )
 
 
-def _where_worse(rows: pa.Table, probabilities: Floats, probes: pa.Table | None, epsilon: np.float32) -> Floats:
-    """Return the probabilities [row, class_count], replaced where a probe at this budget leaves a smaller margin."""
-    if probes is None or not probes.num_rows:
-        return probabilities
-    place = {name: index for index, name in enumerate(rows["image_id"].to_pylist())}
-    labels = rows["label"].to_numpy()
-    result = probabilities.copy()
+def _replace_where_worse(part: JoinedShard, model: str, probes: pa.Table, epsilon: np.float32) -> None:
+    """Replace a model's probabilities by those of its probes at this budget where the margin is smaller in them."""
+    labels, probabilities = part.rows["label"].to_numpy(), part.probabilities[model]
+    place = {name: index for index, name in enumerate(part.rows["image_id"].to_pylist())}
     at_budget = pc.equal(probes["epsilon"], pa.scalar(epsilon, pa.float32()))
     found = probes.filter(pc.and_(at_budget, pc.is_valid(probes["probabilities"])))
     for name, values in zip(found["image_id"].to_pylist(), found["probabilities"].to_pylist(), strict=True):
-        index = place.get(name)
-        if index is not None:
-            both = np.stack([np.asarray(values, np.float32), result[index]])
-            result[index] = both[_margin_order(both, np.repeat(labels[index], 2)).argmin()]
-    return result
+        if (index := place.get(name)) is not None:
+            both = np.stack([np.asarray(values, np.float32), probabilities[index]])
+            probabilities[index] = both[_margin_order(both, np.repeat(labels[index], 2)).argmin()]
 
 
 def wide_batches(shard: JoinedShard, task: Task, max_rows: int = MAX_BATCH_ROWS) -> Iterator[pa.RecordBatch]:
@@ -172,12 +164,12 @@ class JoinShards(beam.DoFn):
     """Reads shard `index` of every model and yields wide Arrow batches, worst case included.
 
     Args:
-        shards: For each model the URIs of its Parquet shards, in the same order for every model.
-        task: The classification problem.
-        probes: For models that were probed the URIs of the probes' Parquet shards, in that order.
+        shards: for each model the URIs of its Parquet shards, in the same order for every model.
+        task: the classification problem.
+        probes: for models that were probed the URIs of the probes' Parquet shards, in that order.
 
     Raises:
-        ValueError: If there is no model or the models differ in their number of shards.
+        ValueError: there is no model, or the models differ in their number of shards.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ missing; slices by class consist of one class.
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -28,14 +28,9 @@ def count_of(metric: str) -> str:
     return EXAMPLE_COUNT if METRICS.resolve(metric).counts_all else f"{metric}_n"
 
 
-def lower_bound(metric: str) -> str:
-    """Return the name under which TFMA holds the lower end of a metric's interval."""
-    return f"{metric}_lower"
-
-
-def upper_bound(metric: str) -> str:
-    """Return the name under which TFMA holds the upper end of a metric's interval."""
-    return f"{metric}_upper"
+def bounds_of(metric: str) -> tuple[str, str]:
+    """Return the names under which TFMA holds the ends of a metric's interval."""
+    return f"{metric}_lower", f"{metric}_upper"
 
 
 class RobustnessMetrics(metric_types.Metric):
@@ -45,29 +40,13 @@ class RobustnessMetrics(metric_types.Metric):
     An extract holds one row or a batch of rows: labels [n], predictions [n, class_count].
 
     Args:
-        class_count: number of classes.
-        malignant: labels of the malignant classes.
-        critical: labels of the critical classes.
-        specificity: specificity at which sensitivity to the critical classes is measured.
         name: name under which TFMA lists the computation; the metrics have their own names.
+        problem: `class_count`, labels of the `malignant` and of the `critical` classes, and `specificity`, at which
+            sensitivity to the critical classes is measured; see `Problem`.
     """
 
-    def __init__(
-        self,
-        class_count: int,
-        malignant: Sequence[int] = (),
-        critical: Sequence[int] = (),
-        specificity: float = 0.9,
-        name: str = "robustness",
-    ) -> None:
-        super().__init__(
-            _computations,
-            class_count=class_count,
-            malignant=list(malignant),
-            critical=list(critical),
-            specificity=specificity,
-            name=name,
-        )
+    def __init__(self, name: str = "robustness", **problem: Any) -> None:
+        super().__init__(_computations, name=name, **problem)
 
 
 def _computations(
@@ -86,11 +65,9 @@ def _computations(
 
 
 def _keys(model: str) -> dict[str, metric_types.MetricKey]:
-    names = [f(metric) for f in (str, count_of, lower_bound, upper_bound) for metric in METRICS.names]
+    names = dict.fromkeys(name for metric in METRICS.names for name in (metric, count_of(metric), *bounds_of(metric)))
     # TFMA's loaders look metrics up by keys whose `example_weighted` is None.
-    return {
-        name: metric_types.MetricKey(name, model_name=model, example_weighted=None) for name in dict.fromkeys(names)
-    }
+    return {name: metric_types.MetricKey(name, model_name=model, example_weighted=None) for name in names}
 
 
 class _RobustnessCombiner(beam.CombineFn):
@@ -138,7 +115,7 @@ class _RobustnessCombiner(beam.CombineFn):
             for name, figure in figures_of(rows, METRICS.resolve_all(), self._problem).items():
                 values |= {name: figure.value, count_of(name): float(figure.n)}
                 if figure.lower is not None and figure.upper is not None:
-                    values |= {lower_bound(name): figure.lower, upper_bound(name): figure.upper}
+                    values |= dict(zip(bounds_of(name), (figure.lower, figure.upper), strict=True))
         return {key: float(values[name]) for name, key in keys.items()}
 
     def _of_model(self, values: Any) -> Any:

@@ -1,4 +1,7 @@
-"""Second reading of the stored adversarial images of a model: distances from the clean images, and the worst flips."""
+"""Verification of the stored adversarial images of a model, and its worst flips.
+
+Images are read from storage again, independently of the code that wrote them.
+"""
 
 from __future__ import annotations
 
@@ -19,27 +22,27 @@ from dermrobust.components.examples import Split, read_images, shard_name
 from dermrobust.models.task import Task
 
 WORST_FIRST = ("-danger", "epsilon", "-p_after", "image_id", "model", "attack")
-"""How flips are ordered: by what they mean, then by how little it took, then by how sure the model is."""
+"""Sort keys of flips: danger, then the smallest budget, then the highest probability of the wrong class."""
 FLIPS = "flips"
 CRITICAL_MISSED, MALIGNANCY_MISSED, FALSE_ALARM, OTHER = 3, 2, 1, 0
 
-
 _Predicted = Mapping[tuple[str, float, str], tuple[int, Sequence[float]]]
+"""Label and probabilities by attack, epsilon and image."""
 Flip = Mapping[str, Any]
-"""An image that was right and is wrong under attack: a row of `schemas.FLIPS_SCHEMA`."""
+"""Image that is right when clean and wrong under attack: a row of `schemas.FLIPS_SCHEMA`."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Where the images and predictions of the evaluated models are.
+    """Locations of the images and predictions of the evaluated models.
 
     Attributes:
-        examples: for each shard the URI of the clean images.
-        predictions: for each model the URIs of its Parquet shards.
-        folders: for each model the URI of its predictions artifact.
-        attempts: what was stored for each model: (attack, threat).
+        examples: URI of the clean images of each shard.
+        predictions: URIs of the Parquet shards of each model's predictions.
+        folders: URI of each model's predictions artifact.
+        attempts: stored attacks of each model: (attack, threat).
         task: the classification problem.
-        flips: number of flips that are wanted of each model.
+        flips: maximum number of flips of each model.
     """
 
     examples: Sequence[str]
@@ -51,7 +54,7 @@ class Reader:
 
 
 class ReadStored(beam.DoFn):
-    """Reads a model's adversarial images of one shard again, independently of what wrote them.
+    """Reads a model's adversarial images of one shard.
 
     Yields rows of `schemas.STORED_SCHEMA`, and under the tag FLIPS (model, flip) for the worst flips of the shard.
     """
@@ -65,71 +68,20 @@ class ReadStored(beam.DoFn):
         reader = self._reader
         ids, clean, encoded = read_images(reader.examples[index])
         rows = _predicted(reader.predictions[model][index])
+        name = shard_name(Split.TEST, index, len(reader.examples))
         flips: list[Flip] = []
         for attack, threat in reader.attempts:
-            name = shard_name(Split.TEST, index, len(reader.examples))
             uri = storage.join(reader.folders[model], ADVERSARIAL, folder_name(attack, threat), name)
             found, adversarial, stored = read_images(uri)
             place = {"model": model, "attack": attack, "epsilon": threat.epsilon}
             outside, farthest = _distances(threat, clean, adversarial) if found == ids else (len(ids), math.inf)
             yield {**place, "shard": index, "images": len(found), "outside": outside, "farthest": farthest}
-            if found == ids:
-                flips += [
-                    {**place, **flip, "clean": encoded[at], "adversarial": stored[at]}
-                    for at, flip in self._flips(attack, canonical_epsilon(threat.epsilon), ids, rows)
-                ]
-        for flip in worst(flips, reader.flips):
-            yield beam.pvalue.TaggedOutput(FLIPS, (model, flip))
-
-    def _flips(
-        self, attack: str, epsilon: float, ids: Sequence[str], rows: _Predicted
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield (place, what is known of it) for each image that was right and is wrong."""
-        names = self._reader.task.class_names
-        for place, image in enumerate(ids):
-            label, before = rows[CLEAN, 0.0, image]
-            _, after = rows[attack, epsilon, image]
-            first, second = int(np.argmax(before)), int(np.argmax(after))
-            if first == label != second:
-                yield (
-                    place,
-                    {
-                        **{"image_id": image, "truth": names[label]},
-                        **{"predicted_before": names[first], "predicted_after": names[second]},
-                        **{"p_before": float(before[first]), "p_after": float(after[second])},
-                        "danger": self._danger(names[label], names[second]),
-                    },
-                )
-
-    def _danger(self, truth: str, taken_for: str) -> int:
-        task = self._reader.task
-        malignant = task.malignant
-        if truth in malignant and taken_for not in malignant:
-            return CRITICAL_MISSED if truth in task.critical else MALIGNANCY_MISSED
-        return FALSE_ALARM if truth not in malignant and taken_for in malignant else OTHER
-
-
-class WorstFlips(beam.CombineFn):
-    """Keeps the worst flips of a model, each image once."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-
-    def create_accumulator(self) -> list[Flip]:
-        """See Beam."""
-        return []
-
-    def add_input(self, accumulator: list[Flip], element: Flip) -> list[Flip]:
-        """See Beam."""
-        return worst([*accumulator, element], self._count)
-
-    def merge_accumulators(self, accumulators: Iterable[list[Flip]]) -> list[Flip]:
-        """See Beam."""
-        return worst([flip for accumulator in accumulators for flip in accumulator], self._count)
-
-    def extract_output(self, accumulator: list[Flip]) -> list[Flip]:
-        """See Beam."""
-        return accumulator
+            for at, image in enumerate(ids if found == ids else ()):
+                after = rows[attack, canonical_epsilon(threat.epsilon), image]
+                if flip := _flip(reader.task, rows[CLEAN, 0.0, image], after):
+                    images = {"clean": encoded[at], "adversarial": stored[at]}
+                    flips.append({**place, "image_id": image, **flip, **images})
+        yield from (beam.pvalue.TaggedOutput(FLIPS, (model, each)) for each in worst(flips, reader.flips))
 
 
 def worst(flips: Iterable[Flip], count: int) -> list[Flip]:
@@ -144,8 +96,31 @@ def _order(flip: Flip) -> tuple[Any, ...]:
     return tuple(-flip[name[1:]] if name.startswith("-") else flip[name] for name in WORST_FIRST)
 
 
+def _flip(
+    task: Task, clean: tuple[int, Sequence[float]], attacked: tuple[int, Sequence[float]]
+) -> dict[str, Any] | None:
+    """Return classes, probabilities and danger of a flip; None where the image is no flip."""
+    (label, before), (_, after) = clean, attacked
+    first, second = int(np.argmax(before)), int(np.argmax(after))
+    if not first == label != second:
+        return None
+    names = task.class_names
+    return {
+        **{"truth": names[label], "predicted_before": names[first], "predicted_after": names[second]},
+        **{"p_before": float(before[first]), "p_after": float(after[second])},
+        "danger": _danger(task, names[label], names[second]),
+    }
+
+
+def _danger(task: Task, truth: str, predicted: str) -> int:
+    malignant = task.malignant
+    if truth in malignant and predicted not in malignant:
+        return CRITICAL_MISSED if truth in task.critical else MALIGNANCY_MISSED
+    return FALSE_ALARM if truth not in malignant and predicted in malignant else OTHER
+
+
 def _distances(threat: ThreatModel, clean: Pixels, adversarial: Pixels) -> tuple[int, float]:
-    """Return how many images are outside the budget, and the largest distance in 1/255."""
+    """Return the number of images outside the budget, and the largest distance in 1/255."""
     if not len(clean):
         return 0, 0.0
     if adversarial.shape != clean.shape:
@@ -156,7 +131,6 @@ def _distances(threat: ThreatModel, clean: Pixels, adversarial: Pixels) -> tuple
 
 
 def _predicted(uri: str) -> _Predicted:
-    """Return (label, probabilities) by attack, epsilon and image."""
     table = read_columns(uri, ["attack", "epsilon", "image_id", "label", "probabilities"]).to_pydict()
     return {
         (attack, canonical_epsilon(epsilon), image): (label, scores)

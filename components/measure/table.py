@@ -11,7 +11,7 @@ from tensorflow_model_analysis.slicer import slicer_lib
 from dermrobust.components.evaluation.metrics.registry import METRICS
 from dermrobust.components.evaluation.schemas import METRICS_SCHEMA, OVERALL
 from dermrobust.components.evaluation.thresholds import CLEAN, canonical_epsilon
-from dermrobust.components.measure.metrics import count_of, lower_bound, upper_bound
+from dermrobust.components.measure.metrics import bounds_of, count_of
 from dermrobust.models.task import UNKNOWN
 
 
@@ -37,8 +37,8 @@ def metrics_table(output_uri: str, models: Sequence[str], norm: str, min_slice_s
     for row in rows:
         group, _, value = row["slice"].partition("=")
         known.setdefault(group, set()).add(value)
-    told = [row for row in rows if known[row["slice"].partition("=")[0]] != {UNKNOWN}]
-    return pa.Table.from_pylist(sorted(told, key=lambda row: _order(row, models)), schema=METRICS_SCHEMA)
+    named = [row for row in rows if known[row["slice"].partition("=")[0]] != {UNKNOWN}]
+    return pa.Table.from_pylist(sorted(named, key=lambda row: _order(row, models)), schema=METRICS_SCHEMA)
 
 
 def unknown_groups(table: pa.Table, slices: Sequence[str]) -> list[str]:
@@ -57,13 +57,9 @@ def _rows(metrics: Any, models: Sequence[str], norm: str, min_slice_size: int) -
             value = values.get((model, metric), math.nan)
             if math.isnan(value):
                 continue
-            n = int(values[model, count_of(metric)])
-            yield {
-                **{"model": model, **place, "metric": metric, "value": value, "n": n},
-                "lower": values[model, lower_bound(metric)],
-                "upper": values[model, upper_bound(metric)],
-                "small": n < min_slice_size,
-            }
+            n, (lower, upper) = int(values[model, count_of(metric)]), (values[model, end] for end in bounds_of(metric))
+            interval = {"lower": lower, "upper": upper, "small": n < min_slice_size}
+            yield {"model": model, **place, "metric": metric, "value": value, "n": n, **interval}
 
 
 def _place(features: Mapping[str, Any], norm: str) -> dict[str, Any]:

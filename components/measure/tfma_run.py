@@ -31,7 +31,7 @@ from dermrobust.models.task import Task
 
 
 def build_eval_config(models: Sequence[str], task: Task, *, specificity: float = 0.9) -> config_pb2.EvalConfig:
-    """Return what TFMA is to compute: models, slices and metrics.
+    """Return the config of TFMA: models, slices and metrics.
 
     No slicing mixes attacks or budgets: a mean over them says nothing.
 
@@ -77,10 +77,10 @@ def joined_batches(
     """Return the predictions of all models side by side, the worst case included, as wide Arrow batches.
 
     Args:
-        root: The pipeline to attach to.
-        shards: For each model the URIs of its prediction shards (Parquet); shard i of every model holds the same rows.
-        task: The classification problem.
-        probes: For each model the URIs of its probes, shard by shard; what they broke counts in the worst case.
+        root: the pipeline to attach to.
+        shards: for each model the URIs of its prediction shards (Parquet); shard i of every model holds the same rows.
+        task: the classification problem.
+        probes: for each model the URIs of its probes, shard by shard; what they broke counts in the worst case.
     """
     return (
         root
@@ -96,9 +96,9 @@ def run_tfma(batches: beam.PCollection, eval_config: config_pb2.EvalConfig, outp
     TFMA's loaders (`load_eval_result` with a model name, `load_metrics`) read `output_uri`.
 
     Args:
-        batches: From `joined_batches`.
-        eval_config: From `build_eval_config`, for the same models.
-        output_uri: Folder for TFMA's results.
+        batches: batches from `joined_batches`.
+        eval_config: config from `build_eval_config` for the same models.
+        output_uri: folder for TFMA's results.
     """
     # Not `ExtractEvaluateAndWriteResults`: without loaded models TFMA 0.52 requires a model
     # for each spec.
@@ -129,7 +129,7 @@ class SliceBatches(beam.DoFn):
     sees each combination of feature values once, and the metrics receive arrays.
 
     Args:
-        specs: The slicings to apply.
+        specs: slicings to apply.
     """
 
     def __init__(self, specs: Iterable[config_pb2.SlicingSpec]) -> None:

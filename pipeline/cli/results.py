@@ -14,6 +14,7 @@ from rich.table import Table
 from dermrobust.components.evaluation.metrics.registry import METRICS
 from dermrobust.components.evaluation.reading import metric_rows, read_evaluation
 from dermrobust.components.evaluation.schemas import OVERALL
+from dermrobust.components.evaluation.thresholds import CLEAN, CONSTANT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,9 +57,10 @@ def summary_table(rows: list[dict[str, Any]]) -> Table:
             table.add_section()
         previous = model
         first, *others = (cells.get(metric.name, {}) for metric in shown)
-        budget = "" if attack == "none" else f"{epsilon:g}/255"
+        budget = "" if attack == CLEAN else f"{epsilon:g}/255"
         figures = (escape(_with_interval(first)), *(_number(each.get("value")) for each in others))
-        table.add_row(model, attack, budget, *figures, str(first.get("n", "")))
+        # The constant classifier answers the same under every attack: one row says it.
+        table.add_row(model, "any" if model == CONSTANT else attack, budget, *figures, str(first.get("n", "")))
     return table
 
 
@@ -100,7 +102,8 @@ def checks_table(checks: tuple[Check, ...]) -> Table:
 def _grouped(rows: list[dict[str, Any]]) -> dict[_Place, dict[str, dict[str, Any]]]:
     groups: dict[_Place, dict[str, dict[str, Any]]] = {}
     for row in rows:
-        if row["attack"] is not None and row["epsilon"] is not None:
+        repeated = row["model"] == CONSTANT and row["attack"] != CLEAN
+        if row["attack"] is not None and row["epsilon"] is not None and not repeated:
             groups.setdefault((row["model"], row["attack"], row["epsilon"]), {})[row["metric"]] = row
     return groups
 
@@ -108,7 +111,7 @@ def _grouped(rows: list[dict[str, Any]]) -> dict[_Place, dict[str, dict[str, Any
 def _clean_first(groups: dict[_Place, dict[str, dict[str, Any]]]) -> dict[_Place, dict[str, dict[str, Any]]]:
     """Return groups with the models in their order and each model's clean images before its attacks."""
     models = list(dict.fromkeys(model for model, _, _ in groups))
-    places = sorted(groups, key=lambda place: (models.index(place[0]), place[1] != "none"))
+    places = sorted(groups, key=lambda place: (models.index(place[0]), place[1] != CLEAN))
     return {place: groups[place] for place in places}
 
 

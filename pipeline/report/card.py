@@ -1,4 +1,4 @@
-"""The model card: what a model is for, what it was measured on, and what is not known of it.
+"""Model card: intended use, data, figures and limitations of a model.
 
 Its sections are those of Mitchell et al. 2019 (arXiv 1810.03993).
 """
@@ -6,7 +6,6 @@ Its sections are those of Mitchell et al. 2019 (arXiv 1810.03993).
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ from markupsafe import Markup, escape
 
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.rows import Figure
-from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
+from dermrobust.components.evaluation.schemas import OVERALL
+from dermrobust.components.evaluation.thresholds import CLEAN, CONSTANT, WORST_CASE
 from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.report.headline import headline
 from dermrobust.pipeline.report.lineage import Lineage, ModelRecord
@@ -37,9 +37,8 @@ def render_card(evaluation: Evaluation, lineage: Lineage) -> str:
             lineage=lineage,
             headline=verdict,
             model=next((record for record in lineage.models if record.name == verdict.model), None),
-            others=[name for name in evaluation.about.models if name != verdict.model],
-            overall=_overall(evaluation, verdict.model),
-            clinical=_clinical(evaluation, verdict.model),
+            overall=_lines(evaluation, verdict.model, "card"),
+            clinical=_lines(evaluation, verdict.model, "clinical"),
             unitary=_groups(evaluation, verdict.model, crossed=False),
             intersectional=_groups(evaluation, verdict.model, crossed=True),
             classes=_by_class(evaluation, verdict.model),
@@ -84,28 +83,18 @@ def figure(found: Figure | None) -> str:
     return f"{wording.number(found.value)} ({interval}n {wording.count(found.n)}{small})"
 
 
-def _conditions(evaluation: Evaluation) -> list[tuple[str, str, float]]:
-    return [(heading.label, attack, epsilon) for heading, attack, epsilon in groups.columns(evaluation)]
-
-
-def _overall(evaluation: Evaluation, model: str) -> list[_Line]:
-    return _lines(evaluation, model, wording.metrics_for("card", evaluation.metrics))
-
-
-def _clinical(evaluation: Evaluation, model: str) -> list[_Line]:
-    return _lines(evaluation, model, wording.metrics_for("clinical", evaluation.metrics))
-
-
-def _lines(evaluation: Evaluation, model: str, metrics: Sequence[str]) -> list[_Line]:
+def _lines(evaluation: Evaluation, model: str, place: str) -> list[_Line]:
+    """Return the metrics of a place (see `Metric.places`) on all images, clean and in the worst case."""
     return [
         (
             wording.metric(metric, evaluation.about.task).label,
-            label,
-            figure(evaluation.figure(model, attack, epsilon, metric)),
+            heading.label,
+            figure(found),
+            *_constant(evaluation, metric, OVERALL),
         )
-        for metric in metrics
-        for label, attack, epsilon in _conditions(evaluation)
-        if evaluation.figure(model, attack, epsilon, metric)
+        for metric in wording.metrics_for(place, evaluation.metrics)
+        for heading, condition in groups.columns(evaluation)
+        if (found := evaluation.figure(model=model, metric=metric, **condition))
     ]
 
 
@@ -123,7 +112,15 @@ def _slice_line(evaluation: Evaluation, model: str, where: str, label: str) -> _
     budgets = evaluation.about.epsilons[:1]
     clean = figure(evaluation.figure(model, CLEAN, 0.0, "accuracy", where))
     worst = [figure(evaluation.figure(model, WORST_CASE, epsilon, "accuracy", where)) for epsilon in budgets]
-    return (label, clean, *worst)
+    return (label, clean, *worst, *_constant(evaluation, "accuracy", where))
+
+
+def _constant(evaluation: Evaluation, metric: str, where: str) -> list[str]:
+    """Return the cell of the constant classifier, whose figures are the same under every attack."""
+    if evaluation.about.constant_class is None:
+        return []
+    found = evaluation.figure(CONSTANT, CLEAN, 0.0, metric, where)
+    return ["–" if found is None else figure(found)]
 
 
 def _sees_adversarial(lineage: Lineage, model: str) -> str:

@@ -1,11 +1,13 @@
-"""Line charts as geometry; the template `chart.svg` draws them."""
+"""Geometry of line charts; the macro `chart` of the templates draws them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from dermrobust.components.evaluation.rows import Figure
 from dermrobust.pipeline.report import wording
 
 COLORS = ("#0072b2", "#b34700", "#00795a", "#a6437f", "#1a2433", "#6b5b00")
@@ -23,27 +25,16 @@ _LABEL_HEIGHT = 16.0
 
 
 @dataclass(frozen=True)
-class Point:
-    """A point of a line with its 95 % interval, where there is one."""
-
-    x: float
-    y: float
-    lower: float | None = None
-    upper: float | None = None
-    note: str = ""
-
-
-@dataclass(frozen=True)
 class Series:
-    """A line by its name."""
+    """Figures of a line over positions on the horizontal axis, and the line's name."""
 
     name: str
-    points: tuple[Point, ...]
+    points: tuple[tuple[float, Figure], ...]
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A drawn point: where, and what it says."""
+    """Marker of a point: its place and its tooltip."""
 
     x: float
     y: float
@@ -52,7 +43,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Line:
-    """A drawn line: colour, dashes and marker tell it apart, and its name stands at its end."""
+    """Drawn line: color, dashes and marker distinguish it, and its name stands at its end."""
 
     name: str
     color: str
@@ -64,20 +55,30 @@ class Line:
     label_y: float
 
 
-@dataclass(frozen=True)
-class LineChart:
-    """A chart in the units of its view box; values from 0 to 1."""
+class Frame(NamedTuple):
+    """View box of a chart, and the edges of the area of its lines."""
 
-    title: str
-    description: str
-    x_label: str
-    y_label: str
     width: float
     height: float
     left: float
     right: float
     top: float
     bottom: float
+
+
+LARGE = Frame(width=680.0, height=360.0, left=52.0, right=530.0, top=12.0, bottom=312.0)
+SMALL = Frame(width=300.0, height=210.0, left=38.0, right=290.0, top=12.0, bottom=170.0)
+
+
+@dataclass(frozen=True)
+class LineChart:
+    """Chart of values from 0 to 1, in the units of its view box."""
+
+    title: str
+    description: str
+    x_label: str
+    y_label: str
+    frame: Frame
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
     lines: tuple[Line, ...]
@@ -85,104 +86,99 @@ class LineChart:
 
 
 def look(index: int) -> tuple[str, str, str]:
-    """Return colour, dashes and marker of the line of an index; no two of the first twelve are alike."""
+    """Return color, dashes and marker of the line of an index; no two of the first twelve are alike."""
     return COLORS[index % len(COLORS)], _DASHES[(index // len(COLORS)) % len(_DASHES)], _MARKERS[index % len(_MARKERS)]
+
+
+def series(name: str, points: Iterable[tuple[float, Figure | None]]) -> Series:
+    """Return the line of a name through the points that have a figure."""
+    return Series(name, tuple((float(x), figure) for x, figure in points if figure))
 
 
 def line_chart(
     title: str,
     y_label: str,
     x_label: str,
-    series: Sequence[Series],
+    lines: Sequence[Series],
     x_ticks: Sequence[tuple[float, str]],
     small: bool = False,
 ) -> LineChart:
     """Return a chart of values from 0 to 1 over the range of `x_ticks`.
 
     Args:
-        title: what it shows.
+        title: title of the chart.
         y_label: name of the values.
         x_label: name of the horizontal axis.
-        series: lines, in the order of which their looks follow.
-        x_ticks: positions on the horizontal axis and how they are written.
+        lines: lines, in the order of which their looks follow.
+        x_ticks: positions on the horizontal axis and their text.
         small: one of many, without names at the ends of lines.
     """
-    width, height = (300.0, 210.0) if small else (680.0, 360.0)
-    left, right = (38.0, width - 10) if small else (52.0, width - 150)
-    top, bottom = 12.0, height - (40 if small else 48)
-    low, high = x_ticks[0][0], x_ticks[-1][0]
+    frame = SMALL if small else LARGE
+    (low, _), (high, _), names = x_ticks[0], x_ticks[-1], dict(x_ticks)
 
     def across(x: float) -> float:
-        return round(left + (x - low) / ((high - low) or 1) * (right - left), 1)
+        return round(frame.left + (x - low) / ((high - low) or 1) * (frame.right - frame.left), 1)
 
     def down(y: float) -> float:
-        return round(bottom - y * (bottom - top), 1)
+        return round(frame.bottom - y * (frame.bottom - frame.top), 1)
 
-    ends = _spread([down(one.points[-1].y) if one.points else math.inf for one in series], top, bottom)
-    lines = []
-    for index, one in enumerate(series):
-        color, dash, marker = look(index)
-        with_band = [p for p in one.points if p.lower is not None and p.upper is not None]
-        upper = [(across(p.x), down(p.upper or 0.0)) for p in with_band]
-        lower = [(across(p.x), down(p.lower or 0.0)) for p in reversed(with_band)]
-        names = dict(x_ticks)
+    ends = _spread([down(one.points[-1][1].value) if one.points else math.inf for one in lines], frame)
+    drawn = []
+    for index, one in enumerate(lines):
+        bounded = [(across(x), figure) for x, figure in one.points if figure.has_interval]
+        upper = [(x, down(figure.upper or 0.0)) for x, figure in bounded]
+        lower = [(x, down(figure.lower or 0.0)) for x, figure in reversed(bounded)]
         marks = tuple(
-            Mark(across(p.x), down(p.y), _text(one.name, y_label, f"{x_label} {names.get(p.x, p.x)}", p))
-            for p in one.points
+            Mark(across(x), down(figure.value), _tooltip(one.name, f"{x_label} {names.get(x, x)}", y_label, figure))
+            for x, figure in one.points
         )
         path = _path([(mark.x, mark.y) for mark in marks])
-        band = _path(upper + lower) + "z" if len(with_band) > 1 else ""
-        lines.append(Line(one.name, color, dash, marker, path, band, marks, ends[index]))
+        band = _path(upper + lower) + "z" if len(bounded) > 1 else ""
+        drawn.append(Line(one.name, *look(index), path, band, marks, ends[index]))
     return LineChart(
         title=title,
-        description=_description(series, x_label, dict(x_ticks)),
+        description=_description(lines, x_label, names),
         x_label=x_label,
         y_label=y_label,
-        width=width,
-        height=height,
-        left=left,
-        right=right,
-        top=top,
-        bottom=bottom,
+        frame=frame,
         x_ticks=tuple((across(x), text) for x, text in x_ticks),
         y_ticks=tuple((down(y / 5), f"{y / 5:.1f}") for y in range(6)),
-        lines=tuple(lines),
+        lines=tuple(drawn),
         small=small,
     )
 
 
-def _text(name: str, y_label: str, where: str, point: Point) -> str:
-    interval = f", 95 % interval {wording.interval(point)}" if point.lower is not None else ""
-    return f"{name}, {where}: {y_label.lower()} {wording.number(point.y)}{interval}, {point.note}"
+def _tooltip(name: str, where: str, y_label: str, figure: Figure) -> str:
+    interval = f", 95 % interval {wording.interval(figure)}" if figure.has_interval else ""
+    return f"{name}, {where}: {y_label.lower()} {wording.number(figure.value)}{interval}, n {figure.n}"
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:g},{y:g}" for x, y in points) if points else ""
 
 
-def _spread(positions: Sequence[float], top: float, bottom: float) -> list[float]:
+def _spread(positions: Sequence[float], frame: Frame) -> list[float]:
     """Return the positions moved apart, so that labels do not cover each other."""
     order = sorted(range(len(positions)), key=lambda index: positions[index])
     placed = dict[int, float]()
-    last = top - _LABEL_HEIGHT
+    last = frame.top - _LABEL_HEIGHT
     for index in order:
-        last = max(min(positions[index], bottom), last + _LABEL_HEIGHT)
+        last = max(min(positions[index], frame.bottom), last + _LABEL_HEIGHT)
         placed[index] = last
-    too_low = last - bottom
-    if too_low > 0:
-        limit = bottom
-        for index in reversed(order):
-            placed[index] = min(placed[index], limit)
-            limit = placed[index] - _LABEL_HEIGHT
+    # Those that were moved below the chart are moved up again, the lowest first.
+    limit = frame.bottom
+    for index in reversed(order) if last > frame.bottom else ():
+        placed[index] = min(placed[index], limit)
+        limit = placed[index] - _LABEL_HEIGHT
     return [round(placed[index], 1) for index in range(len(positions))]
 
 
-def _description(series: Sequence[Series], x_label: str, names: dict[float, str]) -> str:
+def _description(lines: Sequence[Series], x_label: str, names: dict[float, str]) -> str:
     parts = []
-    for one in series:
+    for one in lines:
         if one.points:
-            first, last = one.points[0], one.points[-1]
-            start, end = names.get(first.x, f"{first.x:g}"), names.get(last.x, f"{last.x:g}")
-            ends = f"{wording.number(first.y)} at {x_label} {start} to {wording.number(last.y)} at {end}"
-            parts.append(f"{one.name}: from {ends}")
+            (first, start), (last, end) = one.points[0], one.points[-1]
+            ends = [names.get(x, f"{x:g}") for x in (first, last)]
+            values = [wording.number(figure.value) for figure in (start, end)]
+            parts.append(f"{one.name}: from {values[0]} at {x_label} {ends[0]} to {values[1]} at {ends[1]}")
     return "; ".join(parts)

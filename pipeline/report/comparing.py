@@ -1,4 +1,4 @@
-"""Two evaluations side by side: figures, differences, whether intervals overlap, and what makes them incomparable."""
+"""Comparison of two evaluations: figures, differences, overlap of intervals, and reasons against comparing them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dermrobust.pipeline.report.lineage import Lineage
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two runs, by the name that it is called by."""
+    """One of the two runs, and its name."""
 
     name: str
     evaluation: Evaluation
@@ -33,7 +33,7 @@ class Pair:
 
     @property
     def change(self) -> float | None:
-        """The second minus the first."""
+        """Second figure minus the first."""
         return None if self.first is None or self.second is None else self.second.value - self.first.value
 
     @property
@@ -47,7 +47,7 @@ class Pair:
 
     @property
     def says(self) -> str:
-        """What follows from the intervals, in words."""
+        """Whether the intervals overlap, in words."""
         if self.overlap is None:
             return "–" if self.change is not None else "only in one run"
         return "intervals overlap" if self.overlap else "intervals apart"
@@ -107,7 +107,7 @@ def _differences(first: Side, second: Side) -> Iterator[str]:
             ways = f"{wording.flat(data.preparation)} and {wording.flat(more.preparation)}"
             yield f"The images were prepared differently: {ways}."
     elif data is not more:
-        yield "Of one run it is not known which images it saw."
+        yield "The images of one run are not known."
     if one.norm != other.norm:
         yield f"Budgets are measured in different norms: {one.norm} and {other.norm}."
     yield from _attack_differences(first.lineage, second.lineage)

@@ -8,13 +8,13 @@ from dermrobust.components.evaluation.checks import Check
 from dermrobust.components.evaluation.metrics.registry import METRICS
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.rows import Figure
-from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
+from dermrobust.components.evaluation.thresholds import CLEAN, CONSTANT, WORST_CASE
 from dermrobust.pipeline.report import wording
 
 
 @dataclass(frozen=True)
 class KeyFigure:
-    """A figure of the candidate and under which attack it was measured."""
+    """Figure of the candidate, and the condition it was measured under."""
 
     label: str
     under: str
@@ -23,17 +23,19 @@ class KeyFigure:
 
 @dataclass(frozen=True)
 class Headline:
-    """The verdict: "blessed", "refused" or "not-gated", in words, with its reasons.
+    """Verdict ("blessed", "refused" or "not-gated") with its reasons and key figures.
 
     Attributes:
-        model: that it is about; the candidate, or without a gate the first model.
-        failing: checks that say that the figures of this model must not be believed as they are.
+        model: the candidate, or without a gate the first model.
+        floor: at which budgets the model is worse than the constant classifier, in a sentence; empty: at none.
+        failing: failed checks, which make the figures of this model unreliable.
     """
 
     state: str
     title: str
     sentence: str
     model: str
+    floor: str
     key_figures: tuple[KeyFigure, ...]
     failing: tuple[Check, ...]
 
@@ -43,7 +45,9 @@ def headline(evaluation: Evaluation) -> Headline:
     model = evaluation.candidate
     failing = tuple(c for c in evaluation.checks or () if c.status == "fail" and c.model in (None, model))
     state, title, sentence = _verdict(evaluation, model)
-    return Headline(state, title, sentence, model, _key_figures(evaluation, model), failing)
+    return Headline(
+        state, title, sentence, model, _below_constant(evaluation, model), _key_figures(evaluation, model), failing
+    )
 
 
 def _verdict(evaluation: Evaluation, model: str) -> tuple[str, str, str]:
@@ -58,10 +62,23 @@ def _verdict(evaluation: Evaluation, model: str) -> tuple[str, str, str]:
     if missed:
         reasons.append(f"it misses {len(missed)} of {len(judged)} thresholds")
     if blessing.checks:
-        reasons.append(f"{len(blessing.checks)} checks of the evaluation stand in the way")
+        reasons.append(f"{len(blessing.checks)} checks of the evaluation do not pass")
     if not reasons:
         reasons.append("no threshold could be judged" if not judged else "the validation as a whole did not hold")
     return "refused", "Refused", f"Model {model} must not be exported: {' and '.join(reasons)}."
+
+
+def _below_constant(evaluation: Evaluation, model: str) -> str:
+    about = evaluation.about
+    budgets = []
+    for epsilon in about.epsilons:
+        figures = [evaluation.figure(name, WORST_CASE, epsilon, "accuracy") for name in (model, CONSTANT)]
+        robust, floor = (None if figure is None else figure.value for figure in figures)
+        if robust is not None and floor is not None and robust < floor:
+            budgets.append(wording.budget(epsilon, about.norm))
+    if not budgets:
+        return ""
+    return f"Worst-case accuracy at ε {', '.join(budgets)} is worse than always answering {about.constant_class}."
 
 
 def _key_figures(evaluation: Evaluation, model: str) -> tuple[KeyFigure, ...]:

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from dermrobust.components.evaluation.reading import Evaluation
-from dermrobust.pipeline.report import boards, charts, colors, wording
+from dermrobust.pipeline.report import charts, colors, wording
 from dermrobust.pipeline.report.headline import headline
 from dermrobust.pipeline.report.lineage import Lineage
 from dermrobust.pipeline.report.panel import ReportPanel
@@ -71,7 +71,6 @@ def _environment() -> Environment:
         heat_steps=colors.STEPS,
         line_look=charts.look,
         words=wording,
-        key=boards.key,
     )
     return environment
 

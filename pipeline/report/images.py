@@ -1,4 +1,4 @@
-"""Images for the page: what an attack changed, made visible, and PNG files as data."""
+"""Images of the page: PNG files as data URIs, and amplified differences."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Triptych:
     """A clean image, its adversarial form, and their difference, as data URIs.
 
     Attributes:
-        amplification: by how much the difference is multiplied; grey is no change.
-        largest: the largest change of a pixel's channel, in 1/255.
-        reduced: whether the images are shown smaller than the network saw them.
+        amplification: factor of the difference; gray is no change.
+        largest: largest change of a pixel's channel, in 1/255.
+        reduced: whether the images are shown smaller than the network's input.
     """
 
     clean: str
@@ -37,7 +37,7 @@ class Triptych:
 
     @property
     def size(self) -> int:
-        """Characters that it takes in the page."""
+        """Number of characters in the page."""
         return len(self.clean) + len(self.adversarial) + len(self.difference)
 
 

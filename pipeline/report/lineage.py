@@ -1,4 +1,4 @@
-"""Where an evaluation comes from, as the page tells it: run, nodes, artifacts, data and commands."""
+"""Lineage of an evaluation: run, nodes, artifacts, models, data and commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class NodeRecord:
-    """What became of a node of the run."""
+    """Node of the run: its stage, status, duration and fingerprint."""
 
     node: str
     stage: str
@@ -20,7 +20,7 @@ class NodeRecord:
 
 @dataclass(frozen=True)
 class ArtifactRecord:
-    """An artifact that the evaluation stands on; `inputs` are fingerprints by the name of the input."""
+    """Artifact that the evaluation was made from; `inputs` are fingerprints by the name of the input."""
 
     type: str
     producer: str
@@ -34,15 +34,16 @@ class ArtifactRecord:
 
 @dataclass(frozen=True)
 class DataRecord:
-    """The images: counts by split and class, the set's name, and how it was made ready.
+    """Images of the run.
 
     Attributes:
-        name: of the data set.
-        class_names: in the order of `class_counts`.
-        counts: images by split.
-        class_counts: images of each class by split.
+        name: name of the data set.
+        class_names: classes in the order of `class_counts`.
+        counts: number of images by split.
+        class_counts: number of images of each class by split.
         preparation: parameters of preprocessing.
-        digest: of the data set's content.
+        parameters: parameters of the data set.
+        digest: digest of the data set's content.
     """
 
     name: str
@@ -56,7 +57,7 @@ class DataRecord:
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """A model: how it was trained, on how many images, and the digest of its files."""
+    """Model: parameters of its training, figures at the end of it, and digest of its files."""
 
     name: str
     fingerprint: str
@@ -67,15 +68,19 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class Lineage:
-    """All that is known of where an evaluation comes from.
+    """Lineage of an evaluation.
 
     Attributes:
-        run: its id.
-        version: of dermrobust, that wrote the report.
-        config: of the run, every default filled in, as JSON text.
-        commands: that make it again.
-        attacks: parameters by name, as the predictions were made with them.
-        seed: of the attacks.
+        run: id of the run.
+        started, finished: times in UTC.
+        status: status of the run.
+        version: version of dermrobust that wrote the report.
+        config: config of the run with all defaults, as JSON text.
+        commands: commands that repeat the run.
+        nodes, artifacts, models, data: nodes of the run, and what the evaluation was made from.
+        attacks: parameters of the attacks by name, from the predictions.
+        seed: seed of the attacks.
+        notes: remarks on the run.
     """
 
     run: str
@@ -95,7 +100,7 @@ class Lineage:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Versions of all libraries that shaped the artifacts."""
+        """Versions of all libraries that the artifacts depend on."""
         found: dict[str, str] = {}
         for artifact in self.artifacts:
             found.update(artifact.versions)

@@ -9,17 +9,17 @@ _HERE = "dermrobust.pipeline.report.panels"
 PANELS = Registry(
     "panel",
     {
-        "verdict": f"{_HERE}.verdict:PANEL",
+        "verdict": f"{_HERE}.templates_only:VERDICT",
         "attacks": f"{_HERE}.attacks:PANEL",
         "classes": f"{_HERE}.classes:PANEL",
         "curve": f"{_HERE}.curve:PANEL",
         "flips": f"{_HERE}.flips:PANEL",
         "groups": f"{_HERE}.groups:PANEL",
         "clinical": f"{_HERE}.clinical:PANEL",
-        "compared": f"{_HERE}.compared:PANEL",
+        "compared": f"{_HERE}.templates_only:COMPARED",
         "corrupted": f"{_HERE}.corrupted:PANEL",
         "checks": f"{_HERE}.checks:PANEL",
-        "lineage": f"{_HERE}.lineage:PANEL",
-        "signed": f"{_HERE}.signed:PANEL",
+        "lineage": f"{_HERE}.templates_only:LINEAGE",
+        "signed": f"{_HERE}.templates_only:SIGNED",
     },
 )

@@ -84,7 +84,7 @@ def test_its_runs_and_metrics_are_shown_like_any_others(first: Result, root: Pat
     rows = json.loads(CliRunner().invoke(main, ["show", "metrics", *place]).stdout)
     runs = json.loads(CliRunner().invoke(main, ["runs", *place]).stdout)
 
-    assert {row["model"] for row in rows} == {"model"}
+    assert {row["model"] for row in rows} == {"model", "constant"}
     assert "adopt[model]" in {node["node"] for node in runs[-1]["nodes"]}
 
 

@@ -43,7 +43,7 @@ def test_the_papers_experiment_runs_on_real_images(tmp_path: Path, monkeypatch: 
     release.mkdir()
     monkeypatch.setenv("HAM10000_DIR", str(slice_of_release(release)))
     thresholds = (
-        '[{"metric":"accuracy","min":0.01},{"metric":"accuracy","lesion":"mel","attack":"pgd","epsilon":4,"min":0}]'
+        '[{"metric":"accuracy","min":0.01},{"metric":"accuracy","class":"mel","attack":"pgd","epsilon":4,"min":0}]'
     )
     result = CliRunner().invoke(
         main,

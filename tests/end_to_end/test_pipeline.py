@@ -153,7 +153,7 @@ def test_a_model_that_misses_a_threshold_is_not_exported(first_run: Result, comm
 def test_the_metrics_name_model_attack_epsilon_slice_and_n(first_run: Result, command: Command) -> None:
     rows = metric_rows(command)
     assert {"model", "attack", "epsilon", "slice", "metric", "value", "n"} <= set(rows[0])
-    assert {row["model"] for row in rows} == {"vanilla", "fgsm", "mixed", "fast"}
+    assert {row["model"] for row in rows} == {"vanilla", "fgsm", "mixed", "fast", "constant"}
     assert {row["norm"] for row in rows if row["attack"] == "pgd" and row["epsilon"]} == {"linf"}
     slices = {row["slice"].split("=")[0] for row in rows}
     assert slices == {"overall", "dx", "sex", "age_group", "localization", "skin_tone"}

@@ -27,7 +27,7 @@ CONFIG: dict[str, Any] = {
             "candidate": "vanilla",
             "thresholds": [
                 {"metric": "balanced_accuracy", "min": 0.6},
-                {"metric": "accuracy", "lesion": "referable", "min": 0.1},
+                {"metric": "accuracy", "class": "referable", "min": 0.1},
             ],
             "checks": "ignored",
         },

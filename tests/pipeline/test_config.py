@@ -176,6 +176,11 @@ def test_a_value_of_the_wrong_type_is_named_with_what_was_found(tmp_path: Path, 
         (at("augment.train.network", "vgg"), "augment.train.network: there is no network 'vgg'; there are: "),
         (at("augment.models", {"mine": ["cw"]}), "augment.models.mine: ['cw'] must name some of augment.attacks"),
         (at("augment.models", {"mine": []}), "augment.models.mine: [] must name some of augment.attacks (fgsm, pgd)"),
+        (at("augment.models", {"constant": ["pgd"]}), "augment.models: 'constant' is the name of the classifier"),
+        (
+            at("defences.constant", {"objective": "fast"}),
+            "defences: 'constant' is the name of the classifier that always",
+        ),
         (at("augment.models", {"vanilla": ["pgd"]}), "augment.models: 'vanilla' is the name of the baseline"),
         (at("evaluate.attacks", {"none": {"attack": "pgd"}}), "evaluate.attacks: 'none' is a reserved name"),
         (threshold(attack="pgd", epsilon=3), f"{FIRST}.epsilon: 3 is not evaluated; these are: 1, 2, 4, 8"),
@@ -183,7 +188,8 @@ def test_a_value_of_the_wrong_type_is_named_with_what_was_found(tmp_path: Path, 
             threshold(attack="cw", epsilon=4),
             f"{FIRST}.attack: 'cw' is not evaluated; these are: none, worst_case, fgsm, ",
         ),
-        (threshold(lesion="wart"), f"{FIRST}.lesion: 'wart' is no class; these are: akiec, bcc,"),
+        (threshold(**{"class": "wart"}), f"{FIRST}.class: 'wart' is no class; these are: akiec, bcc,"),
+        (threshold(lesion="mel"), f"{FIRST}: the key 'lesion' is now 'class', such as"),
         (threshold(min=1.5), f"{FIRST}.min: Input should be less than or equal to 1"),
         (threshold(min_change=0.1), "evaluate.gate: min_change and max_change need a baseline"),
         (at("seed", -1), "seed: Input should be greater than or equal to 0"),
@@ -202,7 +208,7 @@ def test_the_gate_names_models_that_exist(tmp_path: Path, role: str) -> None:
 
 
 def test_the_gate_may_name_classes_of_the_data_set(tmp_path: Path) -> None:
-    values = threshold(lesion="wart") | folder_data(classes=["Wart", "Mole"])
+    values = threshold(**{"class": "wart"}) | folder_data(classes=["Wart", "Mole"])
     assert load(tmp_path, values).class_names() == ("wart", "mole")
     values["ingest"]["dataset"] = "synthetic"
     assert "'wart' is no class" in refusal(tmp_path, values)
@@ -424,7 +430,7 @@ def test_the_papers_claim_is_a_gate() -> None:
     config = PipelineConfig.model_validate({"evaluate": {"epsilons": ["linf:4/255"], "gate": gate}})
     gain, melanoma = config.evaluate.gate.thresholds
     assert (gain.metric, gain.attack, gain.epsilon, gain.min_change) == ("balanced_accuracy", "worst_case", 4, 0.2)
-    assert (melanoma.lesion, melanoma.attack, melanoma.min_change) == ("mel", "none", -0.05)
+    assert (melanoma.class_name, melanoma.attack, melanoma.min_change) == ("mel", "none", -0.05)
     assert config.evaluate.gate.checks == "no_failure"
 
 

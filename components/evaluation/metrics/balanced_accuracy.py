@@ -32,6 +32,7 @@ METRIC = Metric(
     formula=Estimate(balanced_accuracy, analytic=recalls_interval),
     title="Balanced accuracy",
     meaning="mean of the recalls of all classes",
+    chance=lambda classes: 1 / classes,
     compared=True,
     places=frozenset({"groups", "card", "terminal", "corruptions"}),
     headline=frozenset({"clean"}),

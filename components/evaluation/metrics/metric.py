@@ -20,7 +20,7 @@ Place = Literal["classes", "groups", "clinical", "card", "terminal", "corruption
 
 @dataclass(frozen=True)
 class Problem:
-    """The parts of a task that metrics depend on.
+    """Parts of a task that metrics depend on.
 
     Attributes:
         malignant: bool [class], true for classes that must not be taken for the others.
@@ -99,6 +99,8 @@ class Metric:
         higher_is_better: direction.
         class_title: name within a single class, where it has another.
         may_gate: whether a threshold may be set on it.
+        chance: value that guessing reaches among so many classes; a threshold is then held to the interval, whose lower
+            end must be above chance. None: it depends on the frequencies of the classes, or on other things.
         needs_attack: undefined on clean images.
         needs_other_classes: undefined within one class.
         compared: paired differences from the baseline have an interval.
@@ -113,6 +115,7 @@ class Metric:
     higher_is_better: bool = True
     class_title: str = ""
     may_gate: bool = True
+    chance: Callable[[int], float] | None = None
     needs_attack: bool = False
     needs_other_classes: bool = False
     compared: bool = False

@@ -14,8 +14,8 @@ METRICS = Registry(
         "macro_auc": f"{_HERE}.macro_auc:METRIC",
         "attack_success_rate": f"{_HERE}.attack_success_rate:METRIC",
         "critical_sensitivity": f"{_HERE}.critical_sensitivity:METRIC",
-        "malignant_to_benign": f"{_HERE}.malignant_to_benign:METRIC",
-        "benign_to_malignant": f"{_HERE}.benign_to_malignant:METRIC",
+        "malignant_to_benign": f"{_HERE}.malignancy_flips:MISSED",
+        "benign_to_malignant": f"{_HERE}.malignancy_flips:ALARMED",
         "ece": f"{_HERE}.ece:METRIC",
     },
 )

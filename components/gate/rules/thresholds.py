@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from dermrobust.components.evaluation.blessing import Verdict
@@ -29,6 +28,7 @@ class _Judged:
         self._threshold, self._evaluation = threshold, evaluation
         self._where = threshold.images(task.class_key) or OVERALL
         self._text = threshold.text(task.class_key)
+        self._classes, self._chance = len(task.class_names), threshold.chance(task)
         self._epsilon = canonical_epsilon(threshold.epsilon)
         self._candidate = self._figure(gate.candidate)
         self._baseline = self._figure(gate.baseline)
@@ -40,12 +40,12 @@ class _Judged:
     def verdict(self) -> Verdict:
         """Return the verdict."""
         candidate, baseline, difference = self._candidate, self._baseline, self._difference
-        value, before = _value(candidate), _value(baseline)
+        value, before = _of(candidate, "value"), _of(baseline, "value")
         change = None if value is None or before is None else value - before
         defined = value is not None and (change is not None or not self._threshold.compares)
         judged = not (defined and candidate is not None and candidate.small)
-        exists = self._exists if self._bounds_a_figure else difference is not None
-        if not exists:
+        failures = list(self._failures(change))
+        if not self._exists:
             reason = f"{self._text}: the test images have no such slice."
         elif not defined or candidate is None:
             whose = "candidate" if value is None else "baseline"
@@ -54,45 +54,44 @@ class _Judged:
             reason = self._sentence(candidate, change)
             if not judged:
                 reason += " Too few images to conclude anything: this does not count."
+            elif failures:
+                reason += f" Not met: {'; '.join(failures)}."
         return Verdict(
             threshold=self._threshold,
             value=value,
-            lower=_lower(candidate),
-            upper=_upper(candidate),
+            lower=_of(candidate, "lower"),
+            upper=_of(candidate, "upper"),
             baseline_value=before,
             change=change,
-            change_lower=_lower(difference),
-            change_upper=_upper(difference),
+            change_lower=_of(difference, "lower"),
+            change_upper=_of(difference, "upper"),
             n=None if candidate is None else candidate.n,
             judged=judged,
-            passed=judged and exists and defined and all(self._bounds_hold(change)),
+            passed=judged and self._exists and defined and not failures,
             reason=reason,
         )
 
-    @property
-    def _on_interval(self) -> bool:
-        return self._threshold.on == "interval"
-
-    @property
-    def _bounds_a_figure(self) -> bool:
-        """Whether a bound is on something else than the interval of a paired difference."""
-        bounded = self._threshold.min is not None or self._threshold.max is not None
-        return bounded or not self._on_interval
-
-    def _bounds_hold(self, change: float | None) -> Iterator[bool]:
-        """Yield for each bound whether it holds; a bound on what is not known does not."""
+    def _failures(self, change: float | None) -> Iterator[str]:
+        """Yield a phrase for each requirement that is not met; one on a figure that is not known is not."""
         threshold, figure, difference = self._threshold, self._candidate, self._difference
-        low = high = _value(figure)
+        low = high = _of(figure, "value")
         change_low = change_high = change
-        if self._on_interval:
-            low, high = _lower(figure), _upper(figure)
-            change_low, change_high = _lower(difference), _upper(difference)
-        for bound, found in ((threshold.min, low), (threshold.min_change, change_low)):
-            if bound is not None:
-                yield found is not None and found >= bound - TOLERANCE
-        for bound, found in ((threshold.max, high), (threshold.max_change, change_high)):
-            if bound is not None:
-                yield found is not None and found <= bound + TOLERANCE
+        lower = upper = "the "
+        if threshold.on == "interval":
+            low, high = _of(figure, "lower"), _of(figure, "upper")
+            change_low, change_high = _of(difference, "lower"), _of(difference, "upper")
+            lower, upper = "the lower end of the interval of the ", "the upper end of the interval of the "
+        for name, found, bound, sign in (
+            (f"{lower}value", low, threshold.min, 1),
+            (f"{lower}change", change_low, threshold.min_change, 1),
+            (f"{upper}value", high, threshold.max, -1),
+            (f"{upper}change", change_high, threshold.max_change, -1),
+        ):
+            if bound is not None and not (found is not None and sign * (found - bound) >= -TOLERANCE):
+                yield f"{name}, {_number(found)}, is not at {'least' if sign > 0 else 'most'} {bound:.4g}"
+        if self._chance is not None and not (low is not None and low > self._chance):
+            chance = f"{self._chance:.4g}, which guessing among {self._classes} classes reaches"
+            yield f"{lower}value, {_number(low)}, is not above {chance}"
 
     def _figure(self, model: str | None) -> Figure | None:
         if model is None:
@@ -107,7 +106,7 @@ class _Judged:
             for row in self._evaluation.comparisons or ()
             if (row.model, row.attack, canonical_epsilon(row.epsilon), row.slice) == wanted
         }
-        if self._threshold.lesion is not None and self._threshold.metric == "balanced_accuracy":
+        if self._threshold.class_name is not None and self._threshold.metric == "balanced_accuracy":
             # Within one class it is the class's recall, as accuracy is; differences are listed under that name.
             return found.get("balanced_accuracy") or found.get("accuracy")
         return found.get(self._threshold.metric)
@@ -121,7 +120,7 @@ class _Judged:
             (threshold.max_change, "at most {:+.4g} from the baseline"),
         )
         wanted = " and ".join(text.format(bound) for bound, text in asked if bound is not None)
-        whole = ", for the whole interval" if self._on_interval else ""
+        whole = ", for the whole interval" if threshold.on == "interval" else ""
         changed = ""
         if threshold.compares and change is not None:
             interval = "" if difference is None else f" {_interval(difference.lower, difference.upper, '+')}"
@@ -130,21 +129,15 @@ class _Judged:
         return f"{self._text} is {value}{changed} on {candidate.n} images; the gate asks for {wanted}{whole}."
 
 
-def _value(figure: Figure | None) -> float | None:
-    return None if figure is None else figure.value
-
-
-def _lower(row: Figure | Comparison | None) -> float | None:
-    return None if row is None else row.lower
-
-
-def _upper(row: Figure | Comparison | None) -> float | None:
-    return None if row is None else row.upper
+def _of(row: Figure | Comparison | None, name: str) -> float | None:
+    """Return a number of a row; None where there is no row."""
+    found: float | None = None if row is None else getattr(row, name)
+    return found
 
 
 def _interval(lower: float | None, upper: float | None, sign: str = "") -> str:
     return f"[{_number(lower, sign)}, {_number(upper, sign)}]"
 
 
-def _number(value: float | None, sign: str) -> str:
-    return format(math.nan if value is None else value, f"{sign}.4g")
+def _number(value: float | None, sign: str = "") -> str:
+    return "unknown" if value is None else format(value, f"{sign}.4g")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
 
-from dermrobust.components.evaluation.checks import Check, Status
+from dermrobust.components.evaluation.checks import Status
 from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
 from dermrobust.components.examples import Split
+from dermrobust.components.measure.checks.check import Finding, passes
 from dermrobust.components.measure.checks.evidence import Evidence
 
 _PARAMETERS = ("attacks", "epsilons", "seed", "gradient_precision", "stop_at_success")
@@ -16,135 +16,95 @@ _MANY_DUPLICATES = 0.01
 _ROUNDING = 1e-9
 
 
-def all_is_recorded(evidence: Evidence) -> Iterator[Check]:
+def all_is_recorded(evidence: Evidence, model: str) -> Finding:
     """Check that the manifest of the predictions has threat model, seed, versions and attack parameters."""
-    for model in evidence.models:
-        manifest = evidence.manifests[model]
-        missing = [name for name in _PARAMETERS if name not in manifest.parameters]
-        missing += [name for name in _VERSIONS if name not in manifest.versions]
-        missing += [name for name in evidence.attacks if name not in manifest.parameters.get("attacks", {})]
-        yield Check(
-            name="recorded",
-            title="Everything is recorded",
-            model=model,
-            status=Status.FAIL if missing else Status.PASS,
-            sentence=(
-                f"The predictions do not say {', '.join(missing)}: nobody can repeat them."
-                if missing
-                else "Threat model, seed, versions and attack parameters are stored with the predictions."
-            ),
-            figures={
-                "budgets": ", ".join(map(str, manifest.parameters.get("epsilons", ()))),
-                "seed": manifest.parameters.get("seed"),
-                **{name: manifest.versions.get(name) for name in _VERSIONS},
-            },
-        )
+    manifest = evidence.manifests[model]
+    missing = [name for name in _PARAMETERS if name not in manifest.parameters]
+    missing += [name for name in _VERSIONS if name not in manifest.versions]
+    missing += [name for name in evidence.attacks if name not in manifest.parameters.get("attacks", {})]
+    sentence = "Threat model, seed, versions and attack parameters are stored with the predictions."
+    if missing:
+        sentence = f"The predictions do not say {', '.join(missing)}: nobody can repeat them."
+    figures = {
+        "budgets": ", ".join(map(str, manifest.parameters.get("epsilons", ()))),
+        "seed": manifest.parameters.get("seed"),
+        **{name: manifest.versions.get(name) for name in _VERSIONS},
+    }
+    return passes(not missing), sentence, figures
 
 
-def stored_images_are_in_budget(evidence: Evidence) -> Iterator[Check]:
+def stored_images_are_in_budget(evidence: Evidence, model: str) -> Finding:
     """Check that every stored adversarial image lies inside its budget."""
-    for model in evidence.models:
-        read = [row for row in evidence.stored if row["model"] == model]
-        images, outside = sum(row["images"] for row in read), sum(row["outside"] for row in read)
-        farthest: dict[str, float] = {}
-        for row in read:
-            key = f"farthest at {row['epsilon']:g}/255"
-            farthest[key] = max(row["farthest"], farthest.get(key, 0.0))
-        bad = outside > 0 or not images
-        yield Check(
-            name="stored",
-            title="Stored images are in budget",
-            model=model,
-            status=Status.FAIL if bad else Status.PASS,
-            sentence=(
-                f"{outside} of {images} stored adversarial images are out of their budget, or not where they should be."
-                if bad
-                else f"All {images:,} adversarial images were read again and lie inside budget and bounds."
-            ),
-            figures={"images": images, "outside": outside, **farthest},
-        )
+    read = [row for row in evidence.stored if row["model"] == model]
+    images, outside = sum(row["images"] for row in read), sum(row["outside"] for row in read)
+    farthest: dict[str, float] = {}
+    for row in read:
+        key = f"farthest at {row['epsilon']:g}/255"
+        farthest[key] = max(row["farthest"], farthest.get(key, 0.0))
+    bad = outside > 0 or not images
+    sentence = f"All {images:,} adversarial images were read again and lie inside budget and bounds."
+    if bad:
+        sentence = f"{outside} of {images} stored adversarial images are outside their budget, or missing."
+    return passes(not bad), sentence, {"images": images, "outside": outside, **farthest}
 
 
-def worst_case_is_per_example(evidence: Evidence) -> Iterator[Check]:
+def worst_case_is_per_example(evidence: Evidence, model: str) -> Finding:
     """Check that robust accuracy is per example: a mean over attacks is no lower bound."""
-    for model in evidence.models:
-        figures: dict[str, float | int | str | None] = {}
-        worst = 0.0
-        for epsilon in evidence.budgets:
-            found = [evidence.accuracy(model, attack, epsilon) for attack in evidence.attacks]
-            known = [value for value in found if value is not None]
-            robust = evidence.worst_case(model, epsilon)
-            if known:
-                worst = max(worst, robust - min(known))
-                figures[f"worst case at {epsilon:g}/255"] = robust
-                figures[f"mean over attacks at {epsilon:g}/255"] = statistics.fmean(known)
-        bad = worst > _ROUNDING or not figures
-        yield Check(
-            name="worst_case",
-            title="Worst case of each image",
-            model=model,
-            status=Status.FAIL if bad else Status.PASS,
-            sentence=(
-                "The worst case is above the accuracy under an attack: it was not taken image by image."
-                if bad
-                else "Robust accuracy is the share of images that nothing broke, not a mean over attacks."
-            ),
-            figures=figures,
-        )
+    figures: dict[str, float] = {}
+    worst = 0.0
+    for epsilon in evidence.budgets:
+        found = [evidence.accuracy(model, attack, epsilon) for attack in evidence.attacks]
+        known = [value for value in found if value is not None]
+        robust = evidence.worst_case(model, epsilon)
+        if known:
+            worst = max(worst, robust - min(known))
+            figures[f"worst case at {epsilon:g}/255"] = robust
+            figures[f"mean over attacks at {epsilon:g}/255"] = statistics.fmean(known)
+    bad = worst > _ROUNDING or not figures
+    sentence = "Robust accuracy is the share of images that nothing broke, not a mean over attacks."
+    if bad:
+        sentence = "The worst case is above the accuracy under an attack: it was not taken image by image."
+    return passes(not bad), sentence, figures
 
 
-def clean_beside_robust(evidence: Evidence) -> Iterator[Check]:
+def clean_beside_robust(evidence: Evidence) -> Finding:
     """Check that every robust figure has a clean one beside it."""
     places = {(row["model"], row["slice"], row["attack"]) for row in evidence.rows if row["metric"] == "accuracy"}
     robust = {(model, images) for model, images, attack in places if attack == WORST_CASE}
     alone = sorted(robust - {(model, images) for model, images, attack in places if attack == CLEAN})
-    yield Check(
-        name="clean",
-        title="Clean beside robust",
-        model=None,
-        status=Status.FAIL if alone or not robust else Status.PASS,
-        sentence=(
-            f"{len(alone)} robust figures stand without a clean one: robustness that costs all accuracy would not show."
-            if alone or not robust
-            else "Every robust figure has the clean one beside it."
-        ),
-        figures={"robust figures": len(robust), "without a clean one": len(alone)},
-    )
+    bad = bool(alone or not robust)
+    sentence = "Every robust figure has the clean one beside it."
+    if bad:
+        sentence = f"{len(alone)} robust figures have no clean one: robustness that costs all accuracy would not show."
+    return passes(not bad), sentence, {"robust figures": len(robust), "without a clean one": len(alone)}
 
 
-def splits_do_not_leak(evidence: Evidence) -> Iterator[Check]:
-    """Check that no group, such as a lesion, and no near-copy of an image is in two splits."""
-    leakage = evidence.leakage
+def splits_do_not_leak(evidence: Evidence) -> Finding:
+    """Check that no group, such as a patient, and no near-copy of an image is in two splits."""
+    leakage, noun = evidence.leakage, evidence.group_noun
     tested = leakage.images.get(Split.TEST, 0)
     elsewhere = sum(leakage.images.values()) - tested
     copies = [copy for copy in leakage.near_duplicates if Split.TEST in (copy.first_split, copy.second_split)]
-    pairs = ", ".join(f"{copy.first} and {copy.second}" for copy in copies[:5])
-    noun = evidence.group_noun
     status, sentence = Status.PASS, f"No {noun}, and no near-copy of an image, is in two splits."
     if not elsewhere:
         status = Status.WARN
-        sentence = "The images that the model was trained on are not known here, so nobody can say that these are new."
+        sentence = "The training images are not known here, so that test images may be among them."
     elif leakage.shared_groups:
         status = Status.FAIL
         sentence = f"{len(leakage.shared_groups)} {noun}s are in two splits: the model has seen what it is tested on."
     elif leakage.near_duplicates:
         status = Status.FAIL if len(copies) > _MANY_DUPLICATES * tested else Status.WARN
+        pairs = ", ".join(f"{copy.first} and {copy.second}" for copy in copies[:5])
+        where = f", in the test split {pairs}" if copies else ", none of them in the test split"
         sentence = (
-            f"{len(leakage.near_duplicates)} pairs of images in two splits are nearly the same"
-            + (f", in the test split {pairs}" if copies else ", none of them in the test split")
-            + ". Few of them change no figure; look at them."
+            f"{len(leakage.near_duplicates)} pairs of images in two splits are nearly the same{where}. "
+            "A few of them change no figure; look at them."
         )
-    yield Check(
-        name="leakage",
-        title="No leakage into the test split",
-        model=None,
-        status=status,
-        sentence=sentence,
-        figures={
-            f"shared {noun}s": len(leakage.shared_groups),
-            "near-duplicates": len(leakage.near_duplicates),
-            "in the test split": len(copies),
-            "test images": tested,
-            "other images": elsewhere,
-        },
-    )
+    figures = {
+        f"shared {noun}s": len(leakage.shared_groups),
+        "near-duplicates": len(leakage.near_duplicates),
+        "in the test split": len(copies),
+        "test images": tested,
+        "other images": elsewhere,
+    }
+    return status, sentence, figures

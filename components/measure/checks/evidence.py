@@ -25,17 +25,17 @@ class Evidence:
 
     Attributes:
         models: names of the models.
-        control: the undefended one among them, which must break; None: there is none.
-        class_names: in the order of the labels.
-        attacks: what the models were put through, by name.
+        control: the undefended model among them, which the attacks must break; None: there is none.
+        class_names: classes in the order of the labels.
+        attacks: attacks on the models by name.
         epsilons: the budgets.
-        rows: of the table of metrics.
-        probes: for each model what was tried beyond the attacks; see `probes.PROBES_SCHEMA`.
-        health: for each model what its network returns; see `probes.HEALTH_SCHEMA`.
-        stored: what was found when the adversarial images were read again; see `schemas.STORED_SCHEMA`.
-        manifests: for each model that of its predictions.
-        leakage: between the splits.
-        losses: what adaptive attacks remove of robustness to transferred examples.
+        rows: rows of the table of metrics.
+        probes: results of each model's probes; see `probes.PROBES_SCHEMA`.
+        health: diagnostics of each model's network; see `probes.HEALTH_SCHEMA`.
+        stored: verification of the stored adversarial images; see `schemas.STORED_SCHEMA`.
+        manifests: manifest of each model's predictions.
+        leakage: leakage between the splits.
+        losses: accuracy that adaptive attacks remove of robustness to transferred examples.
         group_noun: noun for a group of the split, such as lesion.
     """
 
@@ -55,12 +55,12 @@ class Evidence:
 
     @property
     def budgets(self) -> list[float]:
-        """The budgets in 1/255, from small to large."""
+        """Budgets in 1/255, ascending."""
         return sorted(canonical_epsilon(threat.epsilon) for threat in self.epsilons)
 
     @property
     def chance(self) -> float:
-        """Accuracy of a guess."""
+        """Accuracy of guessing."""
         return 1 / len(self.class_names)
 
     def accuracy(self, model: str, attack: str, epsilon: float) -> float | None:
@@ -86,7 +86,7 @@ class Evidence:
         return max((int(row["n"]) for row in self._overall() if row["model"] == model), default=0)
 
     def tried(self, model: str, *probes: str) -> Iterator[Tried]:
-        """Yield what became of these probes at each budget and for each attack."""
+        """Yield the results of these probes at each budget and for each attack."""
         columns = ["probe", "attack", "epsilon", "label", "stood", "predicted"]
         grouped: dict[tuple[str, str, float], list[tuple[int, bool, int | None]]] = {}
         table = self.probes[model].select(columns).to_pydict()
@@ -110,12 +110,12 @@ class Tried:
     """Result of a probe.
 
     Attributes:
-        probe: its kind.
-        attack: the attack.
-        epsilon: in 1/255.
-        images: on which it was to be tried.
-        stood: how many of them withstood all that was before.
-        fell: how many of those it broke.
+        probe: kind of the probe.
+        attack: name of the attack.
+        epsilon: budget in 1/255.
+        images: number of images of the probe.
+        stood: number of them that withstood all attacks before.
+        fell: number of those that the probe broke.
     """
 
     probe: str
@@ -127,10 +127,10 @@ class Tried:
 
     @property
     def share(self) -> float:
-        """By how much robust accuracy falls, 0 to 1."""
+        """Robust accuracy that the probe removes, 0 to 1."""
         return self.fell / self.images if self.images else 0.0
 
     @property
     def left(self) -> int:
-        """How many images still stand."""
+        """Number of images that withstand the probe, too."""
         return self.stood - self.fell

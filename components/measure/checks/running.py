@@ -1,33 +1,32 @@
-"""The self-checks of an evaluation; adding one is a function and its line here."""
+"""Self-checks of an evaluation; a new one is a function and its line here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
-from dermrobust.components.evaluation.checks import Check, Checks
+from dermrobust.components.evaluation.checks import Checks
 from dermrobust.components.measure.checks import bookkeeping, network, strength
+from dermrobust.components.measure.checks.check import SelfCheck
 from dermrobust.components.measure.checks.evidence import Evidence
 
-CHECKS: tuple[Callable[[Evidence], Iterator[Check]], ...] = (
-    bookkeeping.all_is_recorded,
-    bookkeeping.stored_images_are_in_budget,
-    strength.iterative_beats_single_step,
-    strength.converged,
-    strength.falls_with_budget,
-    strength.broken_by_a_large_budget,
-    strength.white_box_beats_black_box,
-    strength.noise_is_weakest,
-    network.gradients_exist,
-    network.outputs_are_logits,
-    network.forward_pass_is_deterministic,
-    bookkeeping.worst_case_is_per_example,
-    strength.control_breaks,
-    strength.adaptive_robustness,
-    bookkeeping.splits_do_not_leak,
-    bookkeeping.clean_beside_robust,
+CHECKS = (
+    SelfCheck("recorded", "Everything is recorded", bookkeeping.all_is_recorded),
+    SelfCheck("stored", "Stored images are in budget", bookkeeping.stored_images_are_in_budget),
+    SelfCheck("iterative", "Many steps beat one", strength.iterative_beats_single_step),
+    SelfCheck("converged", "Twice the effort changes nothing", strength.converged),
+    SelfCheck("budget", "Robustness falls with the budget", strength.falls_with_budget),
+    SelfCheck("large_budget", "A large budget breaks it", strength.broken_by_a_large_budget),
+    SelfCheck("black_box", "Black-box attacks are not stronger", strength.white_box_beats_black_box),
+    SelfCheck("noise", "Random noise is weakest", strength.noise_is_weakest),
+    SelfCheck("gradients", "Gradients exist", network.gradients_exist),
+    SelfCheck("logits", "Logits, not probabilities", network.outputs_are_logits),
+    SelfCheck("deterministic", "Deterministic forward pass", network.forward_pass_is_deterministic),
+    SelfCheck("worst_case", "Worst case of each image", bookkeeping.worst_case_is_per_example),
+    SelfCheck("control", "The undefended control breaks", judge_all=strength.control_breaks),
+    SelfCheck("adaptive", "Robust to more than transfer", strength.adaptive_robustness),
+    SelfCheck("leakage", "No leakage into the test split", judge_all=bookkeeping.splits_do_not_leak),
+    SelfCheck("clean", "Clean beside robust", judge_all=bookkeeping.clean_beside_robust),
 )
 
 
 def run_checks(evidence: Evidence) -> Checks:
-    """Return what every check says of every model, in the order of the checks."""
-    return Checks(checks=tuple(check for function in CHECKS for check in function(evidence)))
+    """Return the results of every check for every model, in the order of the checks."""
+    return Checks(checks=tuple(result for check in CHECKS for result in check.results(evidence)))

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from dermrobust.components.evaluation.checks import Check
-from dermrobust.components.evaluation.reading import Evaluation
-from dermrobust.pipeline.report.lineage import Lineage
 from dermrobust.pipeline.report.panel import ReportPanel
 
 _ORDER = {"fail": 0, "warn": 1, "pass": 2}
@@ -18,8 +13,6 @@ def ordered(checks: tuple[Check, ...] | None) -> tuple[Check, ...]:
     return tuple(sorted(checks or (), key=lambda check: (_ORDER[check.status], check.name, check.model or "")))
 
 
-def _values(evaluation: Evaluation, lineage: Lineage) -> Mapping[str, Any]:
-    return {"checks": ordered(evaluation.checks)}
-
-
-PANEL = ReportPanel("Checks of this evaluation", "checks.html", _values)
+PANEL = ReportPanel(
+    "Checks of this evaluation", "checks.html", lambda evaluation, _: {"checks": ordered(evaluation.checks)}
+)

@@ -1,68 +1,36 @@
-"""The heat map lesion class × attack."""
+"""Heat map of classes and attacks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from dermrobust.components.evaluation.reading import Evaluation
-from dermrobust.pipeline.report import wording
-from dermrobust.pipeline.report.boards import (
-    Board,
-    Choice,
-    Heading,
-    Option,
-    Panel,
-    Row,
-    combinations,
-    epsilon_choice,
-    model_choice,
-)
-from dermrobust.pipeline.report.lineage import Lineage
+from dermrobust.pipeline.report import tables, wording
 from dermrobust.pipeline.report.panel import ReportPanel
-from dermrobust.pipeline.report.panels.attacks import attack_columns
 
 
-def heatmap(evaluation: Evaluation) -> Board:
-    """Return how each lesion class fares under each attack, for each model, budget and metric."""
-    task = evaluation.about.task
+def heatmap(evaluation: Evaluation) -> tables.TableSet:
+    """Return the metrics of each class under each attack, for each model, budget and metric."""
+    task, norm = evaluation.about.task, evaluation.about.norm
+    title = task.slice_title(task.class_key)
+
+    def table(keys: dict[str, str]) -> tables.Table:
+        model, metric, epsilon = keys["model"], keys["metric"], float(keys["epsilon"])
+        shown = wording.metric(metric, task)
+        by = f"{shown.class_label} by {title.lower()}"
+        caption = f"{by}, model {model}, ε {wording.budget(epsilon, norm)}; {shown.direction}"
+        rows = ((_heading(evaluation, name), {"where": f"{task.class_key}={name}"}) for name in task.class_names)
+        place = {"model": model, "metric": metric, "epsilon": epsilon}
+        return tables.crossed(evaluation, keys, caption, rows, tables.attacks_axis(evaluation), **place)
+
     known = {place.metric for place in evaluation.figures if place.slice.startswith(f"{task.class_key}=")}
-    names = wording.metrics_for("classes", known)
-    options = tuple(Option(name, wording.metric(name, task).class_label) for name in names)
-    metrics = Choice("metric", "Metric", options, options[0].value if options else "")
-    choices = (model_choice(evaluation), metrics, epsilon_choice(evaluation))
-    panels = tuple(_panel(evaluation, keys) for keys in combinations(choices))
-    return Board("heatmap", task.slice_title(task.class_key), "heat", choices, panels)
+    metrics = tables.metric_selector(evaluation, wording.metrics_for("classes", known), None, of_class=True)
+    selectors = (tables.model_selector(evaluation), metrics, tables.epsilon_selector(evaluation))
+    return tables.table_set("heatmap", title, "heat", selectors, table)
 
 
-def _panel(evaluation: Evaluation, keys: dict[str, str]) -> Panel:
-    model, metric, epsilon = keys["model"], keys["metric"], float(keys["epsilon"])
-    task = evaluation.about.task
-    rows = tuple(
-        Row(
-            _class_heading(evaluation, name),
-            tuple(
-                evaluation.figure(model, attack, epsilon, metric, f"{task.class_key}={name}")
-                for attack in evaluation.conditions
-            ),
-        )
-        for name in task.class_names
-    )
-    budget = wording.budget(epsilon, evaluation.about.norm)
-    shown = wording.metric(metric, task)
-    by = task.slice_title(task.class_key).lower()
-    caption = f"{shown.class_label} by {by}, model {model}, ε {budget}; {shown.direction}"
-    return Panel(keys, caption, attack_columns(evaluation), rows, shown.more_is_better)
-
-
-def _class_heading(evaluation: Evaluation, name: str) -> Heading:
+def _heading(evaluation: Evaluation, name: str) -> tables.Heading:
     task = evaluation.about.task
     remarks = (task.class_title(name), "malignant" if name in task.malignant else "")
-    return Heading(name, name, ", ".join(remark for remark in remarks if remark))
+    return tables.Heading(name, name, ", ".join(filter(None, remarks)))
 
 
-def _values(evaluation: Evaluation, lineage: Lineage) -> Mapping[str, Any]:
-    return {"heatmap": heatmap(evaluation)}
-
-
-PANEL = ReportPanel("{subject} classes", "classes.html", _values)
+PANEL = ReportPanel("{subject} classes", "classes.html", lambda evaluation, _: {"heatmap": heatmap(evaluation)})

@@ -1,16 +1,13 @@
-"""The gallery of flips, most dangerous first."""
+"""Gallery of flips, the most dangerous first."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.rows import Flip
-from dermrobust.pipeline.report.boards import Choice, Option
+from dermrobust.pipeline.report import tables
 from dermrobust.pipeline.report.images import Triptych, triptych
-from dermrobust.pipeline.report.lineage import Lineage
 from dermrobust.pipeline.report.panel import ReportPanel
 
 BUDGET = 3_000_000
@@ -37,7 +34,7 @@ class Gallery:
     """Exhibits, the controls that filter them, and the total number of flips."""
 
     exhibits: tuple[Exhibit, ...]
-    filters: tuple[Choice, ...]
+    filters: tuple[tables.Selector, ...]
     total: int
 
     @property
@@ -77,7 +74,7 @@ def _kind(evaluation: Evaluation, flip: Flip) -> str:
     return "missed" if was else "alarm"
 
 
-def _filters(evaluation: Evaluation, exhibits: list[Exhibit]) -> tuple[Choice, ...]:
+def _filters(evaluation: Evaluation, exhibits: list[Exhibit]) -> tuple[tables.Selector, ...]:
     task = evaluation.about.task
     flips = [exhibit.flip for exhibit in exhibits]
     columns = (
@@ -85,16 +82,11 @@ def _filters(evaluation: Evaluation, exhibits: list[Exhibit]) -> tuple[Choice, .
         ("attack", "Attack", [flip.attack for flip in flips]),
         ("truth", task.slice_title(task.class_key), [flip.truth for flip in flips]),
     )
-    kinds = tuple(Option(kind, _KINDS[kind]) for kind in _KINDS if any(each.kind == kind for each in exhibits))
-    named = tuple(
-        Choice(name, label, (Option("", "all"), *(Option(value, value) for value in dict.fromkeys(values))), "")
-        for name, label, values in columns
-    )
-    return (*named, Choice("kind", "What happened", (Option("", "all"), *kinds), ""))
+    named = [
+        tables.Selector(name, label, {"": "all"} | {each: each for each in found}, "") for name, label, found in columns
+    ]
+    kinds = {kind: text for kind, text in _KINDS.items() if any(each.kind == kind for each in exhibits)}
+    return (*named, tables.Selector("kind", "What happened", {"": "all"} | kinds, ""))
 
 
-def _values(evaluation: Evaluation, lineage: Lineage) -> Mapping[str, Any]:
-    return {"gallery": gallery(evaluation)}
-
-
-PANEL = ReportPanel("Gallery of flips", "flips.html", _values)
+PANEL = ReportPanel("Gallery of flips", "flips.html", lambda evaluation, _: {"gallery": gallery(evaluation)})

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.schemas import OVERALL
 from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
-from dermrobust.pipeline.report import wording
-from dermrobust.pipeline.report.boards import (
-    Board,
-    Heading,
-    Panel,
-    Row,
-    combinations,
-    key,
-    metric_choice,
-    model_choice,
-)
-from dermrobust.pipeline.report.lineage import Lineage
+from dermrobust.pipeline.report import tables, wording
 from dermrobust.pipeline.report.panel import ReportPanel
 
 
-def fairness(evaluation: Evaluation) -> Board:
-    """Return the groups of patients, for each model and metric."""
+def fairness(evaluation: Evaluation) -> tables.TableSet:
+    """Return the metrics of the groups of patients, for each model and metric."""
     groups = patient_slices(evaluation)
+
+    def table(keys: dict[str, str]) -> tables.Table:
+        model, metric = keys["model"], keys["metric"]
+        caption = f"{wording.metric(metric, evaluation.about.task).label} by group of patients, model {model}"
+        rows = ((group_heading(evaluation, name), {"where": name}) for name in (OVERALL, *groups))
+        found = tables.crossed(evaluation, keys, caption, rows, columns(evaluation), model=model, metric=metric)
+        return replace(found, rows=tuple(row for row in found.rows if any(row.cells)))
+
     known = {place.metric for place in evaluation.figures if place.slice in groups}
-    choices = (model_choice(evaluation), metric_choice(evaluation, wording.metrics_for("groups", known)))
-    panels = tuple(_panel(evaluation, groups, keys) for keys in combinations(choices))
-    return Board("fairness", "Group", "bars", choices, panels)
+    metrics = tables.metric_selector(evaluation, wording.metrics_for("groups", known))
+    return tables.table_set("fairness", "Group", "bars", (tables.model_selector(evaluation), metrics), table)
 
 
 def patient_slices(evaluation: Evaluation) -> tuple[str, ...]:
@@ -41,40 +38,20 @@ def patient_slices(evaluation: Evaluation) -> tuple[str, ...]:
     return tuple(sorted(groups, key=lambda name: ("," in name, name.split("=")[0] if "," not in name else "", name)))
 
 
-def columns(evaluation: Evaluation) -> tuple[tuple[Heading, str, float], ...]:
-    """Return clean images and the worst case at each budget, each as heading, attack and epsilon."""
-    clean = (Heading(CLEAN, wording.condition(CLEAN)), CLEAN, 0.0)
-    worst = tuple(
-        (Heading(key(epsilon), f"Worst case, ε {wording.budget(epsilon, evaluation.about.norm)}"), WORST_CASE, epsilon)
-        for epsilon in evaluation.about.epsilons
-        if WORST_CASE in evaluation.conditions
-    )
-    return (clean, *worst)
+def columns(evaluation: Evaluation) -> list[tuple[tables.Heading, Mapping[str, Any]]]:
+    """Return clean images and the worst case at each budget as columns."""
+    return list(tables.budgets_axis(evaluation, WORST_CASE, clean=CLEAN, label="Worst case, ε"))
 
 
-def _panel(evaluation: Evaluation, groups: tuple[str, ...], keys: dict[str, str]) -> Panel:
-    model, metric = keys["model"], keys["metric"]
-    measured = columns(evaluation)
-    rows = tuple(
-        Row(
-            group_heading(evaluation, name),
-            tuple(evaluation.figure(model, attack, epsilon, metric, name) for _, attack, epsilon in measured),
-        )
-        for name in (OVERALL, *groups)
-    )
-    shown = wording.metric(metric, evaluation.about.task)
-    filled = tuple(row for row in rows if any(row.cells))
-    caption = f"{shown.label} by group of patients, model {model}"
-    return Panel(keys, caption, tuple(heading for heading, _, _ in measured), filled, shown.more_is_better)
-
-
-def group_heading(evaluation: Evaluation, name: str) -> Heading:
-    """Return a slice as a reader knows it: "female", of the feature "Sex"."""
+def group_heading(evaluation: Evaluation, name: str) -> tables.Heading:
+    """Return the heading of a slice: "female", with the remark "Sex"."""
     if name == OVERALL:
-        return Heading(OVERALL, "All images")
+        return tables.Heading(OVERALL, "All images")
     parts = [part.partition("=") for part in name.split(",")]
     label = ", ".join(value for _, _, value in parts)
-    return Heading(name, label, " × ".join(evaluation.about.task.slice_title(feature) for feature, _, _ in parts))
+    return tables.Heading(
+        name, label, " × ".join(evaluation.about.task.slice_title(feature) for feature, _, _ in parts)
+    )
 
 
 def gaps(evaluation: Evaluation, model: str, metric: str = "accuracy") -> list[tuple[str, str, float, str, str]]:
@@ -85,12 +62,12 @@ def gaps(evaluation: Evaluation, model: str, metric: str = "accuracy") -> list[t
     found = []
     groups = [name for name in patient_slices(evaluation) if "," not in name]
     for feature in dict.fromkeys(name.split("=")[0] for name in groups):
-        for heading, attack, epsilon in columns(evaluation):
+        for heading, place in columns(evaluation):
             named = {
                 name.split("=")[1]: figure.value
                 for name in groups
                 if name.startswith(f"{feature}=")
-                and (figure := evaluation.figure(model, attack, epsilon, metric, name)) is not None
+                and (figure := evaluation.figure(model=model, metric=metric, where=name, **place)) is not None
                 and not figure.small
             }
             if len(named) > 1:
@@ -101,8 +78,8 @@ def gaps(evaluation: Evaluation, model: str, metric: str = "accuracy") -> list[t
     return found
 
 
-def _values(evaluation: Evaluation, lineage: Lineage) -> Mapping[str, Any]:
-    return {"fairness": fairness(evaluation), "gaps": gaps(evaluation, evaluation.candidate)}
-
-
-PANEL = ReportPanel("Groups of patients", "groups.html", _values)
+PANEL = ReportPanel(
+    "Groups of patients",
+    "groups.html",
+    lambda evaluation, _: {"fairness": fairness(evaluation), "gaps": gaps(evaluation, evaluation.candidate)},
+)

@@ -90,14 +90,14 @@ def make_shards() -> Callable[..., Shards]:
 
 
 @pytest.fixture(scope="session")
-def evaluate(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str, float]], Evaluated]:
-    """A function that predicts with models of given skill and runs TFMA."""
+def evaluate(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Evaluated]:
+    """A function that predicts with models of given skill and runs TFMA, on their predictions and further ones."""
     from dermrobust.components.measure import tfma_run
 
-    def run(skill: Mapping[str, float]) -> Evaluated:
+    def run(skill: Mapping[str, float], further: Mapping[str, pa.Table] | None = None) -> Evaluated:
         root = tmp_path_factory.mktemp("evaluation")
-        tables = predictions(skill)
-        eval_config = tfma_run.build_eval_config(list(skill), TASK)
+        tables = {**predictions(skill), **(further or {})}
+        eval_config = tfma_run.build_eval_config(list(tables), TASK)
         pipeline = beam.Pipeline(runner=FnApiRunner())
         batches = tfma_run.joined_batches(pipeline, write_shards(root, tables), TASK)
         tfma_run.run_tfma(batches, eval_config, str(root / "tfma"))

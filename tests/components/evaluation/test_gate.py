@@ -16,7 +16,7 @@ from dermrobust.components.evaluation.blessing import Blessing, Verdict
 from dermrobust.components.evaluation.checks import Check, Checks, Status
 from dermrobust.components.evaluation.description import Description
 from dermrobust.components.evaluation.reading import Evaluation, read_evaluation
-from dermrobust.components.evaluation.rows import Figure, Place
+from dermrobust.components.evaluation.rows import Comparison, Figure, Place
 from dermrobust.components.evaluation.schemas import COMPARISONS_SCHEMA
 from dermrobust.components.evaluation.thresholds import Gate, Threshold
 from dermrobust.components.gate import registry
@@ -37,7 +37,7 @@ HOLD = {
     "min_change": Threshold(metric="accuracy", **PGD, min_change=-0.9),
     "max_change": Threshold(metric="macro_auc", **PGD, max_change=0.9),
     "worst_case": Threshold(metric="accuracy", attack="worst_case", epsilon=4, min=0),
-    "lesion": Threshold(metric="accuracy", **PGD, lesion="mel", min=0, min_change=-1),
+    "class": Threshold(metric="accuracy", **PGD, class_name="mel", min=0, min_change=-1),
     "fractional epsilon": Threshold(metric="accuracy", attack="fgsm", epsilon=0.3, min=0.1),
 }
 FAIL = {
@@ -49,7 +49,7 @@ FAIL = {
     "max_change": Threshold(metric="macro_auc", **PGD, max_change=-0.9),
     "one of two": Threshold(metric="accuracy", **PGD, min=0.01, min_change=0.91),
     "worst_case": Threshold(metric="accuracy", attack="worst_case", epsilon=4, min=0.9),
-    "lesion": Threshold(metric="accuracy", **PGD, lesion="mel", min=0.99),
+    "class": Threshold(metric="accuracy", **PGD, class_name="mel", min=0.99),
     "fractional epsilon": Threshold(metric="accuracy", attack="fgsm", epsilon=0.3, min=0.99),
     "no such attack": Threshold(metric="accuracy", attack="square", epsilon=4, min=0),
     "no such epsilon": Threshold(metric="accuracy", attack="pgd", epsilon=5, max=1),
@@ -137,20 +137,59 @@ def test_verdicts_say_what_was_found(mixed: Run) -> None:
         for row in mixed.table.to_pylist()
         if (row["metric"], row["attack"], row["epsilon"], row["slice"]) == ("accuracy", "pgd", 4, "dx=mel")
     }
-    verdict = mixed.verdict(HOLD["lesion"])
+    verdict = mixed.verdict(HOLD["class"])
     assert (verdict.value, verdict.n) == values["robust"]
     assert verdict.baseline_value == values["vanilla"][0]
     assert verdict.change == values["robust"][0] - values["vanilla"][0]
     interval = f"[{verdict.lower:.4g}, {verdict.upper:.4g}]"
     found = f"accuracy under pgd at epsilon 4 (dx=mel) is {verdict.value:.4g} {interval}"
     assert verdict.reason.startswith(found)
-    assert mixed.verdict(FAIL["lesion"]).reason == f"{found} on {verdict.n} images; the gate asks for at least 0.99."
+    asked = f"{found} on {verdict.n} images; the gate asks for at least 0.99."
+    missed = f"Not met: the value, {verdict.value:.4g}, is not at least 0.99."
+    assert mixed.verdict(FAIL["class"]).reason == f"{asked} {missed}"
 
 
 def test_a_slice_that_no_image_is_in_does_not_pass(mixed: Run) -> None:
     verdict = mixed.verdict(FAIL["no such attack"])
     assert verdict.reason == "accuracy under square at epsilon 4: the test images have no such slice."
     assert verdict.value is verdict.baseline_value is verdict.change is verdict.n is None
+
+
+BALANCED: dict[str, tuple[Threshold, tuple[float, float], tuple[float, float], str]] = {
+    "estimate above, lower end below": (
+        Threshold(metric="balanced_accuracy", min=0.5),
+        *((0.45, 0.6), (0, 0), "interval of the value, 0.45, is not at least 0.5"),
+    ),
+    "lower end above": (Threshold(metric="balanced_accuracy", min=0.45), (0.45, 0.6), (0, 0), ""),
+    "lower end at chance": (
+        Threshold(metric="balanced_accuracy", min=0),
+        *((0.25, 0.6), (0, 0), "value, 0.25, is not above 0.25, which guessing among 4 classes reaches"),
+    ),
+    "change above, but value at chance": (
+        Threshold(metric="balanced_accuracy", min_change=0.2),
+        *((0.24, 0.6), (0.2, 0.4), "value, 0.24, is not above 0.25"),
+    ),
+    "change below": (
+        Threshold(metric="balanced_accuracy", min_change=0.2),
+        *((0.3, 0.6), (0.15, 0.4), "the interval of the change, 0.15, is not at least 0.2"),
+    ),
+    "both above": (Threshold(metric="balanced_accuracy", min_change=0.2), (0.3, 0.6), (0.2, 0.4), ""),
+    "at most, below chance": (Threshold(metric="balanced_accuracy", max=0.5), (0.1, 0.3), (0, 0), ""),
+    "recall of one class": (Threshold(metric="balanced_accuracy", class_name="mel", min=0.1), (0.1, 0.3), (0, 0), ""),
+}
+
+
+@pytest.mark.parametrize("name", BALANCED)
+def test_balanced_accuracy_is_held_to_its_interval_and_to_more_than_chance(name: str) -> None:
+    threshold, (lower, upper), change, message = BALANCED[name]
+    slice_ = threshold.images("dx") or "overall"
+    place = Place("a", "none", 0.0, slice_, "balanced_accuracy")
+    figures = {place: Figure(0.55, 100, lower, upper), place._replace(model="b"): Figure(0.2, 100, 0.1, 0.3)}
+    row = Comparison("a", "b", "none", 0.0, slice_, "balanced_accuracy", 100, 0.35, *change, 0.01, 0.01, True)
+    evaluation = Evaluation("", description(TASK, ("a", "b")), figures, None, (row,), None, None, None, None)
+    blessing = bless(Gate(candidate="a", baseline="b", thresholds=[threshold]), evaluation)
+    assert blessing.blessed is not bool(message)
+    assert message in blessing.thresholds[0].reason
 
 
 @pytest.mark.parametrize(("candidate", "holds"), [(0.70, True), (0.69, False)])
@@ -188,13 +227,15 @@ def test_a_blessing_survives_json(mixed: Run) -> None:
         ({"min": 0.5, "epsilon": 4}, "epsilon must be 0, not 4"),
         ({"min": 0.5, "attack": "pgd"}, "needs an epsilon above 0"),
         ({"min": 0.5, "metric": "attack_success_rate"}, "nothing succeeds on clean images"),
-        ({"min": 0.5, "metric": "macro_auc", "lesion": "mel"}, "undefined within one class"),
+        ({"min": 0.5, "metric": "macro_auc", "class": "mel"}, "undefined within one class"),
         ({"min": 0.5, "metric": "recall"}, "accuracy.*balanced_accuracy"),
         ({"min": 0.5, "minimum": 1}, "Extra inputs"),
         ({"min": float("nan")}, "finite"),
         ({"min": 0.5, "metric": "malignant_to_benign"}, "nothing succeeds on clean images"),
         ({"min": 0.5, "slice": "hair is red"}, "String should match pattern"),
-        ({"min": 0.5, "slice": "sex=male", "lesion": "mel"}, "give a lesion or a slice, not both"),
+        ({"min": 0.5, "lesion": "mel"}, "the key 'lesion' is now 'class', such as {\"class\": \"mel\"}"),
+        ({"min": 0.5, "slice": "sex=male", "class": "mel"}, "give a class or a slice, not both"),
+        ({"min": 0.5, "metric": "balanced_accuracy", "on": "estimate"}, 'is held to its interval: leave out "on"'),
         ({"min_change": 0, "metric": "macro_auc", "on": "interval"}, "a change of macro_auc has no interval"),
         ({"min_change": 0, "slice": "sex=male", "on": "interval"}, "over all images and by class"),
     ],
@@ -202,6 +243,13 @@ def test_a_blessing_survives_json(mixed: Run) -> None:
 def test_thresholds_without_sense_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Threshold.model_validate({"metric": "accuracy", **values})
+
+
+def test_a_class_is_named_as_in_a_config() -> None:
+    threshold = Threshold(metric="accuracy", min=0.5, class_name="mel")
+    values = threshold.model_dump(mode="json", exclude_none=True)
+    assert values["class"] == "mel"
+    assert Threshold.model_validate(values) == threshold
 
 
 def test_gates_without_sense_are_refused() -> None:
@@ -219,7 +267,7 @@ def test_gates_without_sense_are_refused() -> None:
     [
         ({"candidate": "c"}, "the candidate 'c' is not among the models: a, b"),
         ({"baseline": "c"}, "the baseline 'c' is not among the models"),
-        ({"thresholds": [Threshold(metric="accuracy", lesion="df", min=0)]}, "'df' is no class; these are: bkl, mel"),
+        ({"thresholds": [Threshold(metric="accuracy", class_name="df", min=0)]}, "'df' is no class; these are: bkl"),
         ({"thresholds": [Threshold(metric="accuracy", slice="hair=red", min=0)]}, "no slices by 'hair'.*sex"),
         ({"rules": ["nonesuch"]}, "no gate rule 'nonesuch'; there are: thresholds, checks"),
     ],
@@ -262,7 +310,7 @@ INTERVALS = {
     "missing slice": Threshold(metric="accuracy", slice="localization=back", min=0.05),
     "change": Threshold(metric="accuracy", **PGD, min_change=-0.1, on="interval"),
     "change of the estimate": Threshold(metric="accuracy", **PGD, min_change=-0.1),
-    "recall's change": Threshold(metric="balanced_accuracy", **PGD, lesion="mel", min_change=-1, on="interval"),
+    "recall's change": Threshold(metric="balanced_accuracy", **PGD, class_name="mel", min_change=-1, on="interval"),
 }
 
 
@@ -283,7 +331,8 @@ def test_a_threshold_on_the_interval_is_held_to_its_end(intervals: Run) -> None:
     assert below.value is not None
     assert below.lower < 0.75 < below.value  # else the case shows nothing
     assert not below.passed
-    assert below.reason.endswith("for the whole interval.")
+    lower = f"the lower end of the interval of the value, {below.lower:.4g}"
+    assert below.reason.endswith(f"for the whole interval. Not met: {lower}, is not at least 0.75.")
     above = intervals.verdict(INTERVALS["upper end above"])
     assert above.upper is not None
     assert above.value is not None
@@ -312,10 +361,10 @@ def test_a_change_on_the_interval_is_judged_by_paired_differences(intervals: Run
 
 
 def test_a_slice_with_too_few_images_neither_passes_nor_fails(mixed: Run, passing: Run) -> None:
-    by_lesion = [verdict for verdict in mixed.bless(size=30).thresholds if verdict.threshold.lesion]
-    assert by_lesion
-    assert not any(verdict.judged or verdict.passed for verdict in by_lesion)
-    assert all("Too few images" in verdict.reason for verdict in by_lesion)
+    by_class = [verdict for verdict in mixed.bless(size=30).thresholds if verdict.threshold.class_name]
+    assert by_class
+    assert not any(verdict.judged or verdict.passed for verdict in by_class)
+    assert all("Too few images" in verdict.reason for verdict in by_class)
     assert passing.bless(size=30).blessed
     assert not passing.bless(size=1000).blessed  # nothing could be judged
 

@@ -210,7 +210,7 @@ def test_batching_and_merging_do_not_change_the_metrics(data: tuple[Any, Any, An
 def test_every_interval_holds_its_estimate(data: tuple[Any, Any, Any]) -> None:
     found = computed([element(*data)])
     for name in METRICS.names:
-        bounds = (found[metrics.lower_bound(name)], found[metrics.upper_bound(name)])
+        bounds = [found[end] for end in metrics.bounds_of(name)]
         if math.isnan(found[name]):
             assert all(map(math.isnan, bounds))
         else:

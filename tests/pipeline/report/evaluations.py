@@ -59,7 +59,21 @@ def interval(value: float, n: int) -> tuple[float, float]:
 
 
 def metric_rows(models: Sequence[str] = MODELS, attacks: Sequence[str] = tuple(ATTACKS)) -> list[dict[str, Any]]:
-    return [row for model in models for row in _model_rows(model, attacks)]
+    return [*(row for model in models for row in _model_rows(model, attacks)), *_constant_rows(attacks)]
+
+
+def _constant_rows(attacks: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The classifier that always answers nv: the same figures under every attack."""
+    slices = {"overall": IMAGES, **{f"dx={name}": n for name, n in CLASSES.items()}, **GROUPS}
+    for attack, epsilon in (("none", 0.0), *((a, e) for a in (*attacks, "worst_case") for e in EPSILONS)):
+        for where, n in slices.items():
+            accuracy = float(where == "dx=nv") if where.startswith("dx=") else CLASSES["nv"] / IMAGES
+            for metric, value in (("accuracy", accuracy), ("balanced_accuracy", 1 / len(CLASSES))):
+                if metric == "accuracy" or not where.startswith("dx="):
+                    low, high = interval(value, n)
+                    row = {"model": "constant", "attack": attack, "norm": "linf" if epsilon else None}
+                    row |= {"epsilon": epsilon, "slice": where, "metric": metric, "value": value, "n": n}
+                    yield {**row, "lower": low, "upper": high, "small": n < SMALLEST}
 
 
 def _model_rows(model: str, attacks: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -197,6 +211,7 @@ def about(models: Sequence[str] = MODELS, **changes: Any) -> dict[str, Any]:
         "groups": LESIONS,
         "notes": ["Skin tone is estimated from the images; nobody recorded it."],
         "versions": {"tensorflow": "2.21.0"},
+        "constant_class": "nv",
         **changes,
     }
 
@@ -204,7 +219,7 @@ def about(models: Sequence[str] = MODELS, **changes: Any) -> dict[str, Any]:
 def blessing(model: str, blessed: bool) -> dict[str, Any]:
     def verdict(metric: str, value: float, n: int, passed: bool, judged: bool, **threshold: Any) -> dict[str, Any]:
         low, high = interval(value, n)
-        asked = {"metric": metric, "attack": "none", "epsilon": 0.0, "lesion": None, "min": 0.3, **threshold}
+        asked = {"metric": metric, "attack": "none", "epsilon": 0.0, "class": None, "min": 0.3, **threshold}
         differences = {"change_lower": None, "change_upper": None}
         return {
             **{"threshold": asked, "value": value, "baseline_value": 0.6, "change": value - 0.6, "n": n},
@@ -214,8 +229,8 @@ def blessing(model: str, blessed: bool) -> dict[str, Any]:
 
     verdicts = [
         verdict("balanced_accuracy", 0.5986, IMAGES, True, True),
-        verdict("accuracy", 0.27, 218, blessed, True, attack="worst_case", epsilon=4.0, lesion="mel", min=0.25),
-        verdict("accuracy", 0.2, 22, False, False, lesion="df"),
+        verdict("accuracy", 0.27, 218, blessed, True, attack="worst_case", epsilon=4.0, **{"class": "mel"}, min=0.25),
+        verdict("accuracy", 0.2, 22, False, False, **{"class": "df"}),
     ]
     return {"blessed": blessed, "candidate": model, "baseline": MODELS[0], "thresholds": verdicts, "checks": []}
 

@@ -36,7 +36,10 @@ def test_figures_come_with_interval_and_n(evaluation: Evaluation, lineage: Linea
     figure = evaluation.figure("trades", "worst_case", 4.0, "accuracy")
     assert figure is not None
     text = f"{figure.value:.3f} ({figure.lower:.3f} to {figure.upper:.3f}; n 1,930)"
-    assert f"| Accuracy | Worst case, ε 4/255 | {text} |" in card
+    constant = "0.669 (0.648 to 0.690; n 1,930)"
+    assert f"| Accuracy | Worst case, ε 4/255 | {text} | {constant} |" in card
+    assert "| metric | images | value | always nv |" in card
+    assert "is worse than always answering nv." in card
     assert "n 22; too few to conclude from" in card
 
 

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from dermrobust.components.evaluation.reading import Evaluation
+from dermrobust.components.evaluation.rows import Figure
 from dermrobust.pipeline.report import colors
-from dermrobust.pipeline.report.charts import COLORS, Point, Series, line_chart, look
+from dermrobust.pipeline.report.charts import COLORS, Series, line_chart, look
 from dermrobust.pipeline.report.images import triptych
 from dermrobust.pipeline.report.panels.curve import robustness_chart
 from tests.pipeline.report.evaluations import png
@@ -44,21 +45,21 @@ def test_lines_stand_out_from_paper_and_no_two_look_alike() -> None:
 
 def test_a_curve_lies_where_the_figures_are(evaluation: Evaluation) -> None:
     chart = robustness_chart(evaluation, "accuracy", "worst_case")
-    assert [line.name for line in chart.lines] == list(evaluation.about.models)
+    assert [line.name for line in chart.lines] == [*evaluation.about.models, "constant"]
     for line in chart.lines:
         for mark, (attack, epsilon) in zip(
             line.marks, [("none", 0.0), *(("worst_case", e) for e in evaluation.about.epsilons)], strict=True
         ):
             figure = evaluation.figure(line.name, attack, epsilon, "accuracy")
             assert figure is not None
-            height = (chart.bottom - mark.y) / (chart.bottom - chart.top)
+            height = (chart.frame.bottom - mark.y) / (chart.frame.bottom - chart.frame.top)
             assert height == pytest.approx(figure.value, abs=0.001)
             assert f"{figure.value:.3f}" in mark.text
         assert line.band
 
 
 def test_names_at_the_ends_of_lines_do_not_cover_each_other() -> None:
-    series = [Series(f"model {i}", (Point(0, 0.5), Point(1, 0.01))) for i in range(6)]
+    series = [Series(f"model {i}", ((0, Figure(0.5, 9)), (1, Figure(0.01, 9)))) for i in range(6)]
     places = sorted(line.label_y for line in line_chart("t", "y", "x", series, [(0, "0"), (1, "1")]).lines)
     assert all(b - a >= 15 for a, b in itertools.pairwise(places))
 

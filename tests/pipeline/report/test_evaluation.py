@@ -6,15 +6,19 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.evaluation.reading import Evaluation, read_evaluation
+from dermrobust.components.evaluation.rows import Place
+from dermrobust.pipeline.report.card import render_card
 from dermrobust.pipeline.report.headline import headline
 from dermrobust.pipeline.report.html import render_page
 from dermrobust.pipeline.report.lineage import Lineage
 from dermrobust.pipeline.report.panel import ReportPanel
+from dermrobust.pipeline.report.panels.attacks import matrix
 from dermrobust.pipeline.report.panels.checks import ordered
 from dermrobust.pipeline.report.registry import PANELS
 from tests.pipeline.report.evaluations import MODELS, blessing, check_rows, write_evaluation
@@ -107,6 +111,39 @@ def test_a_failing_check_of_the_candidate_is_said_beside_the_verdict(tmp_path: P
     )
     evaluation = read_evaluation(str(tmp_path), str(tmp_path))
     assert [check.sentence for check in headline(evaluation).failing] == ["Masked."]
+
+
+def test_robustness_below_the_constant_classifier_is_said_in_the_verdict(
+    evaluation: Evaluation, lineage: Lineage
+) -> None:
+    """Of the drawn model 0.60 to 0.14 stand in the worst case, and 0.669 for always answering nv."""
+    sentence = "Worst-case accuracy at ε 1/255, 2/255, 4/255, 8/255 is worse than always answering nv."
+    assert headline(evaluation).floor == sentence
+    assert sentence in render_page(evaluation, lineage)
+    place = Place(MODELS[-1], "worst_case", 1.0, "overall", "accuracy")
+    better = {**evaluation.figures, place: replace(evaluation.figures[place], value=0.67)}
+    assert "at ε 2/255, 4/255, 8/255 is" in headline(replace(evaluation, figures=better)).floor
+
+
+def test_the_constant_classifier_is_in_the_tables_of_models_and_has_a_dash_where_it_means_nothing(
+    evaluation: Evaluation,
+) -> None:
+    assert evaluation.models == (*MODELS, "constant")
+    for table in matrix(evaluation).tables:
+        row = table.rows[-1]
+        assert (row.heading.key, row.heading.note) == ("constant", "always nv")
+        known = table.keys["metric"] in ("accuracy", "balanced_accuracy")
+        assert [cell is not None for cell in row.cells] == [known] * len(evaluation.conditions)
+
+
+def test_an_evaluation_without_the_constant_classifier_is_shown(tmp_path: Path, lineage: Lineage) -> None:
+    write_evaluation(tmp_path, constant_class=None)
+    metrics = pq.read_table(tmp_path / "metrics.parquet")
+    pq.write_table(metrics.filter(pc.not_equal(metrics["model"], "constant")), tmp_path / "metrics.parquet")
+    evaluation = read_evaluation(str(tmp_path))
+    assert evaluation.models == MODELS
+    assert "always" not in render_card(evaluation, lineage)
+    assert "always None" not in render_page(evaluation, lineage)
 
 
 def test_checks_are_ordered_by_how_bad_they_are(evaluation: Evaluation) -> None:
