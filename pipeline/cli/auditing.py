@@ -33,7 +33,7 @@ _there = click.Path(path_type=Path, exists=False)
     type=_there,
     help="Table with image_id and dx (also lesion_id, age, sex, localization), or with a column for each class.",
 )
-@click.option("--control", help='Undefended model to compare with, as for --model.')
+@click.option("--control", help="Undefended model to compare with, as for --model.")
 @zoo_option
 @click.option(
     "--suite", help="Attacks: paper, standard or auto; default: auto, or for a model of the zoo those of its card."

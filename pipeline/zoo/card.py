@@ -149,8 +149,11 @@ def find_figure(
     figures: Iterable[CardFigure], attack: str, epsilon: float, metric: str, slice: str = OVERALL
 ) -> Figure | None:
     """Return the figure of a place; None where there is none."""
-    place = (attack, epsilon, metric, slice)
-    return next((each.figure for each in figures if (each.attack, each.epsilon, each.metric, each.slice) == place), None)
+    wanted = (attack, epsilon, metric, slice)
+    for each in figures:
+        if (each.attack, each.epsilon, each.metric, each.slice) == wanted:
+            return each.figure
+    return None
 
 
 def _encode(card: Card) -> bytes:

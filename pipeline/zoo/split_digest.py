@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from pathlib import Path
 
 from dermrobust.components.audit.labels import read_labels
 from dermrobust.components.audit.matching import image_files, matched

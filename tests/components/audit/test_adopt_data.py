@@ -59,9 +59,8 @@ def test_a_limit_draws_some_and_a_larger_one_keeps_them(workshop: Workshop, phot
 
 
 def test_large_images_are_spread_over_shards(workshop: Workshop, photos: Photos) -> None:
-    spec = ExamplesSpec.read(
-        workshop.make(ADOPT_DATA, data_params(photos, preprocessing={"image_size": 1000}, limit=20), "large")["examples"]
-    )
+    params = data_params(photos, preprocessing={"image_size": 1000}, limit=20)
+    spec = ExamplesSpec.read(workshop.make(ADOPT_DATA, params, "large")["examples"])
 
     assert spec.shards[Split.TEST] == 2
 
