@@ -126,7 +126,7 @@ def _print(
     from dermrobust.models.foreign.spec import Adoption
     from dermrobust.pipeline.audit import ADOPTED, DATA
     from dermrobust.pipeline.cli.results import print_places, print_summary, report_of, run_summary
-    from dermrobust.pipeline.cli.zoo_output import print_reproduction, reproduction_json
+    from dermrobust.pipeline.cli.zoo_output import reproduction_json, reproduction_listing
 
     outputs = {name: result.output(ADOPTED.format(name), "model") for name in settings.models()}
     models = {name: artifact for name, artifact in outputs.items() if artifact is not None}
@@ -148,5 +148,5 @@ def _print(
             click.echo(f"{name}: {line}")
     print_summary(result)
     if reproduced is not None:
-        print_reproduction(reproduced)
+        click.echo(f"{reproduction_listing(reproduced)}\n")
     print_places(result, page)

@@ -44,11 +44,9 @@ def list_models(zoo_path: Path | None, as_json: bool) -> None:
     elif not cards:
         click.echo(f"the zoo '{folder}' has no models yet")
     else:
-        from rich.console import Console
+        from dermrobust.pipeline.cli.zoo_output import cards_listing
 
-        from dermrobust.pipeline.cli.zoo_output import cards_table
-
-        Console().print(cards_table(cards))
+        click.echo(cards_listing(cards))
 
 
 @zoo.command()
@@ -58,21 +56,11 @@ def list_models(zoo_path: Path | None, as_json: bool) -> None:
 @user_errors
 def show(name: str, zoo_path: Path | None, as_json: bool) -> None:
     """Print the model card of a model; NAME is "ham10000/robust", or "robust" where that is unique."""
-    from dermrobust.pipeline.zoo.card import CARD_TEXT
+    from dermrobust.pipeline.zoo.card_text import render_card_text
     from dermrobust.pipeline.zoo.catalog import model_folder, read_card, zoo_folder
 
-    folder = model_folder(zoo_folder(zoo_path), name)
-    card = read_card(folder)
-    if as_json:
-        click.echo(card.model_dump_json(indent=1))
-        return
-    text = folder / CARD_TEXT
-    if text.is_file():
-        click.echo(text.read_text(encoding="utf-8"), nl=False)
-    else:
-        from dermrobust.pipeline.zoo.card_text import render_card_text
-
-        click.echo(render_card_text(card), nl=False)
+    card = read_card(model_folder(zoo_folder(zoo_path), name))
+    click.echo(card.to_json() if as_json else render_card_text(card), nl=False)
 
 
 @zoo.command()
@@ -82,13 +70,13 @@ def show(name: str, zoo_path: Path | None, as_json: bool) -> None:
 def verify(name: str | None, zoo_path: Path | None) -> None:
     """Check the digests of all files of a model, or of every model; exit code 2 if one differs."""
     from dermrobust.attacks.errors import UserError
-    from dermrobust.pipeline.zoo.catalog import model_folder, model_names, zoo_folder
+    from dermrobust.pipeline.zoo.catalog import folders, model_folder, zoo_folder
     from dermrobust.pipeline.zoo.verifying import verify_folder
 
     folder = zoo_folder(zoo_path)
-    folders = [model_folder(folder, name)] if name else [folder / each for each in model_names(folder)]
+    chosen = (model_folder(folder, name),) if name else folders(folder)
     problems = []
-    for each in folders:
+    for each in chosen:
         try:
             card = verify_folder(each)
         except UserError as error:
@@ -97,7 +85,7 @@ def verify(name: str | None, zoo_path: Path | None) -> None:
             click.echo(f"{card.full_name}: {len(card.files) + 1} files are as the card says")
     if problems:
         raise UserError("\n".join(problems))
-    if not folders:
+    if not chosen:
         click.echo(f"the zoo '{folder}' has no models yet")
 
 
@@ -110,6 +98,7 @@ def verify(name: str | None, zoo_path: Path | None) -> None:
 @click.option("--machine", help="Machine of the training; default: this one.")
 @click.option("--minutes", type=click.FloatRange(0), help="Duration of the training; default: that of its execution.")
 @click.option("--commit", help="Commit of the training; default: that of this checkout.")
+@click.option("--license", help="License of the weights (SPDX); default: that of the images.")
 @click.option("--allow-failed-checks", is_flag=True, help="Add the model although self-checks failed.")
 @click.option("--replace", is_flag=True, help="Replace a model of this name.")
 @user_errors
@@ -122,6 +111,7 @@ def add(
     machine: str | None,
     minutes: float | None,
     commit: str | None,
+    license: str | None,
     allow_failed_checks: bool,
     replace: bool,
 ) -> None:
@@ -129,12 +119,19 @@ def add(
 
     Weights, config and figures are those of the run; the model card is made from them.
     """
-    from dermrobust.pipeline.zoo.adding import Stated, add_model
+    from dermrobust.pipeline.cli.library_output import library_output_to
+    from dermrobust.pipeline.config import PipelineConfig
+    from dermrobust.pipeline.local_files import library_log
     from dermrobust.pipeline.zoo.catalog import zoo_folder
 
-    stated = Stated(machine=machine, minutes=minutes, commit=commit)
-    flags = {"allow_failed_checks": allow_failed_checks, "replace": replace}
-    click.echo(add_model(root, model, name, zoo_folder(zoo_path), run=run_id, stated=stated, **flags))
+    folder, config = zoo_folder(zoo_path), PipelineConfig(root=root)
+    with library_output_to(library_log(config)):
+        from dermrobust.pipeline.zoo.adding import Stated, add_model
+
+        stated = Stated(machine=machine, minutes=minutes, commit=commit, license=license)
+        flags = {"allow_failed_checks": allow_failed_checks, "replace": replace}
+        added = add_model(root, model, name, folder, run=run_id, stated=stated, **flags)
+    click.echo(added)
 
 
 @zoo.command()

@@ -23,7 +23,6 @@ from dermrobust.pipeline.zoo.card import (
     CARD,
     CARD_TEXT,
     CONFIG,
-    LICENSE,
     MODEL,
     Card,
     CardFigure,
@@ -41,6 +40,8 @@ from dermrobust.pipeline.zoo.retraining import retraining_command, retraining_co
 from dermrobust.pipeline.zoo.split import dataset_digest
 from dermrobust.pipeline.zoo.verifying import file_digest
 
+LICENSES = {"ham10000": "CC-BY-NC-4.0", "isic2019": "CC-BY-NC-4.0", "synthetic": "Apache-2.0"}
+"""License (SPDX) of the images of each data set; weights are derived from them."""
 FLOOR = "constant"
 """Name of the classifier that always answers one class, in evaluations that have it."""
 METRICS = ("accuracy", "balanced_accuracy", "macro_auc", "critical_sensitivity")
@@ -56,11 +57,13 @@ class Stated:
         machine: machine of the training.
         minutes: duration of the training, where it was interrupted and resumed.
         commit: commit of the training.
+        license: license of the weights (SPDX); None: that of the images.
     """
 
     machine: str | None = None
     minutes: float | None = None
     commit: str | None = None
+    license: str | None = None
 
 
 def add_model(
@@ -96,10 +99,12 @@ def add_model(
     if folder.exists() and not replace:
         raise UserError(f"the zoo has a model '{task.name}/{folder.name}' already; pass --replace, or choose a name")
     checks = _checks(evidence, allow_failed_checks)
-    with tempfile.TemporaryDirectory() as staged:
-        _write(Path(staged), evidence, folder.name, checks, stated or Stated())
-        _check_limits(zoo, folder, Path(staged))
-        folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        # A folder of its own, since nobody else may read a temporary one, and its mode would be copied.
+        staged = Path(temporary, folder.name)
+        staged.mkdir()
+        _write(staged, evidence, checks, stated or Stated())
+        _check_limits(zoo, folder, staged)
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(staged, folder)
     return folder
@@ -147,14 +152,14 @@ def folder_size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _write(folder: Path, evidence: Evidence, name: str, checks: tuple[Check, ...], stated: Stated) -> None:
-    """Write the files of a model; the card comes last, since it holds the digests of the others."""
+def _write(folder: Path, evidence: Evidence, checks: tuple[Check, ...], stated: Stated) -> None:
+    """Write the files of a model to a folder of its name; the card last, since it holds the digests of the others."""
     (folder / MODEL).write_bytes(storage.read_bytes(evidence.model.path(NETWORK)))
-    config = retraining_config(evidence, name)
+    config = retraining_config(evidence, folder.name)
     (folder / CONFIG).write_text(config.model_dump_json(indent=1) + "\n", encoding="utf-8")
     network = load_network(folder / MODEL)
     files = {each: file_digest(folder / each) for each in (MODEL, CONFIG)}
-    card = _card(evidence, name, checks, stated, network).model_copy(update={"files": files})
+    card = _card(evidence, folder.name, checks, stated, network).model_copy(update={"files": files})
     (folder / CARD_TEXT).write_text(render_card_text(card), encoding="utf-8")
     files = {CARD_TEXT: file_digest(folder / CARD_TEXT), **files}
     (folder / CARD).write_bytes(card.model_copy(update={"files": files}).to_json())
@@ -168,10 +173,9 @@ def _card(evidence: Evidence, name: str, checks: tuple[Check, ...], stated: Stat
         name=name,
         task=about.task,
         preprocessing=spec.preprocessing,
-        input=f"images float32 [n, {height}, {width}, 3] in [0, 1]",
-        output=f"logits float32 [n, {len(spec.class_names)}]",
-        license=LICENSE,
-        license_reason=f"The weights are derived from the images of {dataset}, which are under that license.",
+        input=f"float32 images of shape (n, {height}, {width}, 3), values from 0 to 1",
+        output=f"float32 logits of shape (n, {len(spec.class_names)})",
+        **_license(dataset, stated),
         training=_training(evidence, name, stated, network),
         split=_split(evidence, dataset),
         evaluation=Measurement(
@@ -190,6 +194,16 @@ def _card(evidence: Evidence, name: str, checks: tuple[Check, ...], stated: Stat
         checks=checks,
         files={},
     )
+
+
+def _license(dataset: str, stated: Stated) -> dict[str, str]:
+    """Return the license of weights that were trained on a data set, with its reason."""
+    found = stated.license or LICENSES.get(dataset)
+    if found is None:
+        raise UserError(
+            f"the license of the data set '{dataset}' is not known here; state that of the weights: --license"
+        )
+    return {"license": found, "license_reason": f"The weights are derived from the images of {dataset}."}
 
 
 def _training(evidence: Evidence, name: str, stated: Stated, network: keras.Model) -> Training:

@@ -17,9 +17,6 @@ from dermrobust.models.task import Task
 
 MODEL, CARD, CARD_TEXT, CONFIG = "model.keras", "card.json", "card.md", "config.json"
 """Files of a model's folder."""
-FILES = (CARD, CARD_TEXT, CONFIG, MODEL)
-LICENSE = "CC-BY-NC-4.0"
-"""SPDX identifier of the license of HAM10000's images, from which the weights are derived."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -99,7 +96,7 @@ class Card(_Part):
     preprocessing: Preprocessing = Field(description="From a photograph to the input of the network.")
     input: str = Field(description="Input of the network.")
     output: str = Field(description="Output of the network.")
-    license: str = Field(LICENSE, description="License of the weights (SPDX).")
+    license: str = Field(description="License of the weights (SPDX).")
     license_reason: str = Field(description="Origin of the license.")
     training: Training = Field(description="How the model was trained.")
     split: TestSplit = Field(description="Images that it never saw.")

@@ -34,6 +34,11 @@ def model_names(zoo: Path) -> tuple[str, ...]:
     return tuple(sorted(card.parent.relative_to(zoo).as_posix() for card in zoo.glob(f"*/*/{CARD}")))
 
 
+def folders(zoo: Path) -> tuple[Path, ...]:
+    """Return all folders that should hold a model, also those without a card."""
+    return tuple(sorted(path for path in zoo.glob("*/*") if path.is_dir() and "__pycache__" not in path.parts))
+
+
 def model_folder(zoo: Path, name: str) -> Path:
     """Return the folder of a model.
 

@@ -74,8 +74,12 @@ def reproduction(card: Card, evaluation: Evaluation, model: str, split: str) -> 
 
 def _differences(card: Card, evaluation: Evaluation) -> Iterator[str]:
     about, measured = evaluation.about, card.evaluation
-    if about.attacks != measured.attacks:
-        yield f"attacks: {', '.join(about.attacks)}; card: {', '.join(measured.attacks)}, or with other parameters"
+    left_out = [name for name in measured.attacks if name not in about.attacks]
+    if left_out:
+        yield f"attacks that the audit leaves out: {', '.join(left_out)}"
+    changed = [name for name, found in about.attacks.items() if measured.attacks.get(name, found) != found]
+    if changed:
+        yield f"attacks with other parameters than on the card: {', '.join(changed)}"
     for name in ("norm", "epsilons", "seed", "specificity"):
         found, stated = getattr(about, name), getattr(measured, name)
         if found != stated:

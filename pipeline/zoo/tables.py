@@ -9,7 +9,7 @@ from dermrobust.components.evaluation.rows import Figure
 from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
 from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.zoo.card import Card, CardFigure, find_figure
-from dermrobust.pipeline.zoo.card_text import heads
+from dermrobust.pipeline.zoo.card_text import constant_class, heads
 
 BEGIN, END = "<!-- zoo: begin -->", "<!-- zoo: end -->"
 """Lines of a page between which its tables are generated."""
@@ -101,7 +101,7 @@ def _classifiers(cards: Sequence[Card]) -> Iterator[tuple[str, tuple[CardFigure,
     """Yield the figures of the classifier that always answers one class, where a card has them, and of every model."""
     floor = next((card.floor for card in cards if card.floor), None)
     if floor is not None:
-        yield "constant (always the same class)", floor
+        yield f"constant (always {constant_class(cards[0], floor)})", floor
     for card in cards:
         yield f"`{card.full_name}`", card.figures
 
