@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dermrobust.pipeline.zoo.card import CARD
-from dermrobust.pipeline.zoo.catalog import model_folder, model_names, zoo_folder
+from dermrobust.pipeline.zoo.catalog import model_folder, zoo_folder
 from dermrobust.pipeline.zoo.verifying import verified_model
 
 if TYPE_CHECKING:
@@ -29,11 +28,7 @@ def load_model(name: str | Path, *, zoo: str | Path | None = None) -> keras.Mode
     Raises:
         UserError: there is no such model, or its file is not the one that its card describes.
     """
-    folder = zoo_folder(zoo)
-    if str(name) not in model_names(folder) and Path(name, CARD).is_file():
-        path = verified_model(Path(name))
-    else:
-        path = verified_model(model_folder(folder, str(name)))
+    path = verified_model(model_folder(zoo_folder(zoo), str(name)))
     from dermrobust.models.classifier import load_network
 
     return load_network(path)

@@ -120,12 +120,11 @@ def add(
     Weights, config and figures are those of the run; the model card is made from them.
     """
     from dermrobust.pipeline.cli.library_output import library_output_to
-    from dermrobust.pipeline.config import PipelineConfig
-    from dermrobust.pipeline.local_files import library_log
     from dermrobust.pipeline.zoo.catalog import zoo_folder
 
-    folder, config = zoo_folder(zoo_path), PipelineConfig(root=root)
-    with library_output_to(library_log(config)):
+    folder = zoo_folder(zoo_path)
+    # Not to the log of the root, which may not exist: nothing must be written to it.
+    with tempfile.TemporaryDirectory() as log, library_output_to(Path(log, "libraries.log")):
         from dermrobust.pipeline.zoo.adding import Stated, add_model
 
         stated = Stated(machine=machine, minutes=minutes, commit=commit, license=license)

@@ -51,7 +51,7 @@ _SETTINGS = ("stop_at_success", "gradient_precision", "batch_size")
 
 @dataclass(frozen=True)
 class Stated:
-    """What the run does not record; None: as found on this machine and in the ledger.
+    """Facts that the run does not record; None: as found on this machine and in the ledger.
 
     Attributes:
         machine: machine of the training.
@@ -85,7 +85,7 @@ def add_model(
         name: name in the zoo, with or without its task: "robust" or "ham10000/robust".
         zoo: folder of the zoo.
         run: id of the run; None: the latest that has evaluated something.
-        stated: what the run does not record.
+        stated: facts that the run does not record.
         allow_failed_checks: whether to add a model although self-checks failed; the card lists them.
         replace: whether to replace a model of this name.
 
@@ -184,7 +184,10 @@ def _card(evidence: Evidence, name: str, checks: tuple[Check, ...], stated: Stat
             norm=about.norm,
             epsilons=about.epsilons,
             attacks=about.attacks,
-            settings={key: evidence.predictions.parameters[key] for key in _SETTINGS},
+            settings={
+                **{key: evidence.predictions.parameters[key] for key in _SETTINGS},
+                "probes": evidence.config.evaluate.probes.model_dump(mode="json"),
+            },
             seed=about.seed,
             specificity=about.specificity,
             versions=about.versions,

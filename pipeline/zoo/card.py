@@ -1,4 +1,4 @@
-"""Schema of `card.json`: what a model of the zoo is, how it was trained, and its figures."""
+"""Schema of `card.json`: identity, training, test split, evaluation and figures of a model of the zoo."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def model_folder(zoo: Path, name: str) -> Path:
 
     Args:
         zoo: the zoo.
-        name: "<task>/<name>", or the name alone where one model has it.
+        name: "<task>/<name>", the name alone where one model has it, or the path of a model's folder.
 
     Raises:
         UserError: there is no such model, or several tasks have one.
@@ -53,6 +53,8 @@ def model_folder(zoo: Path, name: str) -> Path:
     found = [each for each in known if name in (each, each.partition("/")[2])]
     if len(found) == 1:
         return zoo / found[0]
+    if not found and Path(name, CARD).is_file():
+        return Path(name)
     if found:
         raise UserError(f"several models of the zoo are called '{name}': {', '.join(found)}")
     there = f"there are: {', '.join(known)}" if known else "the zoo has no models yet"

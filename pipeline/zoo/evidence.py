@@ -19,7 +19,7 @@ from dermrobust.pipeline.reporting import EvaluatedRun, evaluated_run
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a run knows of one of its models.
+    """Records of a run about one of its models.
 
     Attributes:
         run: id of the run.
@@ -47,7 +47,7 @@ class Evidence:
 
 
 def gather(root: str, model: str, run: str | None) -> Evidence:
-    """Return what a run knows of a model that it trained and evaluated.
+    """Return the records of a model that a run trained and evaluated.
 
     Args:
         root: root of artifacts and ledger.

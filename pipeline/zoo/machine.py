@@ -15,7 +15,7 @@ _FEATURES = {"avx2": "AVX2", "avx512f": "AVX-512", "amx_tile": "AMX"}
 
 
 def machine() -> str:
-    """Return this machine in short, such as "2 cores (Intel Xeon; AVX2, AVX-512), 24 GiB, no GPU"."""
+    """Return this machine in short, such as "2 cores (Intel Xeon; AVX2, AVX-512), 24 GiB"."""
     words: set[str] = set()
     processor = platform.machine()
     if _CPUINFO.exists():

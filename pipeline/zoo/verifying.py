@@ -61,7 +61,8 @@ def _problems(folder: Path, card: Card) -> Iterator[str]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.relative_to(folder).as_posix() not in (CARD, *card.files):
             yield f"'{path}' is not on the card"
-    if (folder.parent.name, folder.name) != (card.task.name, card.name):
+    # A path such as "." has no name of its own.
+    if folder.resolve().parts[-2:] != (card.task.name, card.name):
         yield f"'{folder / CARD}' is the card of {card.full_name}"
 
 

@@ -17,13 +17,18 @@ import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from click.testing import CliRunner, Result
 
-from dermrobust import load_evaluation, load_model
+from dermrobust import UserError, load_evaluation, load_model
 from dermrobust.components.artifacts import ArtifactStore, ArtifactType
+from dermrobust.components.audit.labels import read_labels
+from dermrobust.pipeline.audit_settings import Audit
 from dermrobust.pipeline.cli.main import main
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.ledger import Ledger
 from dermrobust.pipeline.local_files import ledger_path
+from dermrobust.pipeline.outcomes import NodeResult, RunResult
 from dermrobust.pipeline.zoo.catalog import read_card
+from dermrobust.pipeline.zoo.split import write_verified_split
+from dermrobust.pipeline.zoo.split_digest import audited_digest
 from dermrobust.pipeline.zoo.verifying import verify_folder
 
 pytestmark = pytest.mark.slow
@@ -256,6 +261,29 @@ def test_the_config_of_a_model_of_the_zoo_trains_it_again(model: str, last: str,
     made = [node["outputs"]["model"] for node in nodes if node["node"].startswith("train[")]
     assert any(uri.endswith(card.training.fingerprint) for uri in made)
     assert len(made) == (1 if last == "train" else 4)
+
+
+def test_the_split_that_a_model_never_saw_is_written_for_an_audit(add: Command, tmp_path: Path) -> None:
+    add("fast", "hardened", "--allow-failed-checks")
+    add("vanilla", "other", "--allow-failed-checks")
+    hardened, other = (tmp_path / "zoo" / "ham10000" / name for name in ("hardened", "other"))
+    (found,) = (tmp_path / "output" / "artifacts" / "dataset").iterdir()
+    dataset = ArtifactStore(str(tmp_path / "output")).find(ArtifactType.DATASET, found.name)
+    assert dataset is not None
+    ingested = RunResult("run", (NodeResult("ingest", "done", outputs={"dataset": dataset}),))
+
+    images, labels = write_verified_split(hardened, ingested, tmp_path / "split")
+
+    card = read_card(hardened)
+    assert audited_digest(Audit(model=Path("-"), data=images, labels=labels)) == card.split.sha256
+    assert len(read_labels(labels).rows) == card.split.images
+    assert read_labels(labels).missing == ()
+    assert len({row.group for row in read_labels(labels).rows}) == card.split.groups
+    changed = read_card(other).model_copy(update={"split": card.split.model_copy(update={"sha256": "5e" * 32})})
+    (other / "card.json").write_bytes(changed.to_json())
+    with pytest.raises(UserError, match="Is it the same release"):
+        write_verified_split(other, ingested, tmp_path / "elsewhere")
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_zoo_refuses_what_it_must_not_hold(add: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from tests.datasets import write_files, write_table
 from tests.pipeline.report.evaluations import write_evaluation
 from tests.zoo.cards import DIGEST, card, figures, write_model
 
+DOCS = Path(__file__).parents[2] / "docs" / "zoo.md"
 NAMES = ("nv", "bcc", "mel")
 
 
@@ -132,6 +134,10 @@ def test_the_digest_of_a_split_is_that_of_a_sorted_list(photos: tuple[Path, Path
     lines = "".join(f"{hashlib.sha256(name.encode()).hexdigest()}  {name}\n" for name in sorted(NAMES))
     settings = Audit(model=Path("-"), data=photos[0], labels=photos[1])
 
-    assert audited_digest(settings) == hashlib.sha256(lines.encode()).hexdigest()
+    digest = audited_digest(settings)
+    assert digest == hashlib.sha256(lines.encode()).hexdigest()
+    command = next(line for line in DOCS.read_text(encoding="utf-8").splitlines() if "sha256sum *" in line)
+    told = subprocess.run(["bash", "-c", command.partition("&& ")[2]], cwd=photos[0], capture_output=True, text=True)
+    assert told.stdout.split()[0] == digest
     assert combined_digest([("b", "1"), ("a", "2")]) == combined_digest([("a", "2"), ("b", "1")])
-    assert audited_digest(settings.model_copy(update={"limit": 2})) != audited_digest(settings)
+    assert audited_digest(settings.model_copy(update={"limit": 2})) != digest

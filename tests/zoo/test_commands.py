@@ -39,6 +39,14 @@ def test_a_card_is_shown_by_its_short_and_its_full_name(name: str, zoo: Path) ->
     assert command(zoo, "show", name, "--json").stdout_bytes == (zoo / "ham10000/robust/card.json").read_bytes()
 
 
+def test_a_model_is_also_named_by_its_folder(zoo: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    folder = str(zoo / "ham10000" / "robust")
+
+    assert command(tmp_path / "empty", "show", folder).stdout == command(zoo, "show", "robust").stdout
+    assert command(tmp_path / "empty", "verify", folder).exit_code == 0
+
+
 def test_an_unknown_name_is_answered_with_those_that_exist(zoo: Path) -> None:
     result = command(zoo, "show", "nonesuch")
 
