@@ -84,9 +84,11 @@ def test_what_is_said_counts(zoo: Path, photos: tuple[Path, Path], heard: list[A
 
 def test_other_images_are_not_compared(zoo: Path, photos: tuple[Path, Path], heard: list[Audit]) -> None:
     told = audit(zoo, photos).stdout
+    found = json.loads(audit(zoo, photos, "--json").stdout)["zoo"]
 
     assert "not the test split of the card" in told
     assert "lie within" not in told
+    assert (found["same_split"], found["figures"]) == (False, [])
 
 
 def test_figures_on_the_split_of_the_card_are_compared(
