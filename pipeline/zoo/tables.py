@@ -62,7 +62,7 @@ def _sections(cards: Sequence[Card]) -> Iterator[str]:
 
 def _about(card: Card) -> tuple[str, ...]:
     network = card.training.network
-    name = str(next(iter(network.values()))) if isinstance(network, dict) else str(network)
+    name = str(network.get("network") if isinstance(network, dict) else network)
     failed = f"{len(card.failed)} of {len(card.checks)} fail" if card.failed else "none fails"
     size = f"{card.preprocessing.height} x {card.preprocessing.width} px"
     weights = wording.count(card.training.weights)
