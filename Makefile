@@ -35,7 +35,7 @@ lint: $(READY) $(TYPED)
 $(TYPED): setup.py
 	mkdir -p $(TYPED)
 	ln -sfn $(CURDIR)/dermrobust/* $(TYPED)/
-	for layer in attacks models components pipeline; do ln -sfn $(CURDIR)/$$layer $(TYPED)/$$layer; done
+	for folder in attacks models components pipeline zoo; do ln -sfn $(CURDIR)/$$folder $(TYPED)/$$folder; done
 	touch $(TYPED)
 
 # Compare speed and results with ART and Foolbox, which are installed for this target only.

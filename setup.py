@@ -11,7 +11,7 @@ from setuptools.command.build_py import build_py
 HERE = Path(__file__).parent
 CONFIG = "pipeline_config.json"
 NAME = "dermrobust"
-LAYERS = ("attacks", "models", "components", "pipeline")
+FOLDERS = ("attacks", "models", "components", "pipeline", "zoo")
 """Top-level folders that are installed as subpackages of `dermrobust`, since names like `models` collide easily."""
 
 
@@ -35,7 +35,7 @@ def version() -> str:
 
 def packages() -> list[str]:
     """Return the names of all packages, as they are installed."""
-    found = find_packages(include=[pattern for layer in LAYERS for pattern in (layer, f"{layer}.*")])
+    found = find_packages(include=[pattern for folder in FOLDERS for pattern in (folder, f"{folder}.*")])
     return [NAME, *(f"{NAME}.{package}" for package in found)]
 
 
@@ -48,8 +48,8 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=packages(),
-    package_dir={NAME: NAME, **{f"{NAME}.{layer}": layer for layer in LAYERS}},
-    package_data={NAME: ["py.typed"], f"{NAME}.pipeline.report": ["templates/**"]},
+    package_dir={NAME: NAME, **{f"{NAME}.{folder}": folder for folder in FOLDERS}},
+    package_data={NAME: ["py.typed"], f"{NAME}.pipeline.report": ["templates/**"], f"{NAME}.zoo": ["*/*/*"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.21,<2.22",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dermrobust.pipeline.api.auditing import audit
     from dermrobust.pipeline.api.evaluation import Evaluation, load_evaluation
     from dermrobust.pipeline.api.running import run
+    from dermrobust.pipeline.api.zoo import load_model
 
 __all__ = [
     "Evaluation",
@@ -27,6 +28,7 @@ __all__ = [
     "attack",
     "audit",
     "load_evaluation",
+    "load_model",
     "run",
     "threat_model",
 ]
@@ -39,6 +41,7 @@ _PLACES = {
     "attack": "dermrobust.pipeline.api.attacking",
     "audit": "dermrobust.pipeline.api.auditing",
     "load_evaluation": "dermrobust.pipeline.api.evaluation",
+    "load_model": "dermrobust.pipeline.api.zoo",
     "run": "dermrobust.pipeline.api.running",
     "threat_model": "dermrobust.pipeline.api.attacking",
 }

@@ -13,6 +13,7 @@ from dermrobust.components.evaluation.thresholds import Gate
 from dermrobust.components.progress import Progress
 from dermrobust.models.foreign.declared import declared_input, declared_size
 from dermrobust.models.image_size import LARGEST, SMALLEST, Size, height_and_width, image_size_title
+from dermrobust.models.preprocessing import Preprocessing
 from dermrobust.models.tasks.ham10000 import TASK, lesion_task
 from dermrobust.pipeline.audit_settings import CONTROL, MODEL, Audit
 from dermrobust.pipeline.config import PipelineConfig
@@ -60,12 +61,12 @@ def audit_graph(audit: Audit) -> list[Node]:
         images=str(audit.data),
         labels=str(audit.labels),
         task=lesion_task(classes),
-        image_size=audit.image_size or _declared_size(audit.model, audit.signature),
+        preprocessing=_preprocessing(audit),
         limit=audit.limit,
     )
     examples = Output(DATA, "examples")
     nodes = [Node(examples.node, "adopt", ADOPT_DATA, data, {})]
-    stated = {"image_size": audit.image_size, "classes": audit.classes}
+    stated = {"image_size": audit.preprocessing or audit.image_size, "classes": audit.classes}
     for name, path in audit.models().items():
         params = AdoptModelParams(
             model=str(path),
@@ -124,6 +125,13 @@ def _check_attacks(audit: Audit, class_count: int) -> None:
         attack.check_classes(class_count)
         for threat in audit.epsilons:
             attack.check_threat(threat)
+
+
+def _preprocessing(audit: Audit) -> Preprocessing:
+    """Return the preprocessing that is given, or else that to the size of the model's input."""
+    return audit.preprocessing or Preprocessing(
+        image_size=audit.image_size or _declared_size(audit.model, audit.signature)
+    )
 
 
 def _declared_size(path: Path, signature: str | None) -> Size:

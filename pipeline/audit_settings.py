@@ -13,6 +13,7 @@ from dermrobust.components.component import Params
 from dermrobust.components.evaluation.params import Threats
 from dermrobust.models.foreign.spec import InputFormat, OutputKind
 from dermrobust.models.image_size import ImageSize
+from dermrobust.models.preprocessing import Preprocessing
 from dermrobust.models.task import ClassName
 from dermrobust.pipeline.config_sections import BeamConfig
 
@@ -43,6 +44,9 @@ class Audit(Params):
     classes: tuple[ClassName, ...] | None = Field(None, description="Classes in the order of the model's outputs.")
     malignant: tuple[ClassName, ...] | None = Field(None, description="Classes that must not be taken for benign ones.")
     image_size: ImageSize | None = Field(None, description="Size of the model's input in pixels.")
+    preprocessing: Preprocessing | None = Field(
+        None, description="Preprocessing of the images; default: crop and resize to the size of the model's input."
+    )
     input: InputFormat | None = Field(None, description="Range and scaling of the model's input.")
     outputs: OutputKind | None = Field(None, description="Kind of the model's outputs.")
     signature: str | None = Field(None, description="Signature of a SavedModel.")

@@ -128,6 +128,28 @@ class Ledger:
             row = connection.execute(query, (type_, fingerprint)).fetchone()
         return None if row is None else str(row["id"])
 
+    def latest_fingerprint(self, node: str, type_: str) -> str | None:
+        """Return the fingerprint of the latest output of a node and type among all runs, or None."""
+        query = """
+            SELECT lineage.fingerprint FROM lineage JOIN runs ON runs.id = lineage.run
+            WHERE lineage.direction = 'output' AND lineage.node = ? AND lineage.type = ?
+            ORDER BY runs.started DESC, runs.id DESC LIMIT 1
+        """
+        with self._connection() as connection:
+            row = connection.execute(query, (node, type_)).fetchone()
+        return None if row is None else str(row["fingerprint"])
+
+    def duration(self, fingerprint: str) -> float | None:
+        """Return the seconds that the latest execution took that made an output, or None."""
+        query = """
+            SELECT executions.seconds FROM executions JOIN runs ON runs.id = executions.run
+            WHERE executions.fingerprint = ? AND executions.status = 'done'
+            ORDER BY runs.started DESC, runs.id DESC LIMIT 1
+        """
+        with self._connection() as connection:
+            row = connection.execute(query, (fingerprint,)).fetchone()
+        return None if row is None else float(row["seconds"])
+
     def run(self, run: str) -> dict[str, Any] | None:
         """Return a run with its config, nodes and output artifacts, or None if there is no such run."""
         with self._connection() as connection:

@@ -63,8 +63,8 @@ def copied_project(folder: Path) -> Path:
     package = folder / "dermrobust"
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "dermrobust", package, ignore=ignored)
-    for layer in ("attacks", "models", "components", "pipeline"):
-        shutil.copytree(ROOT / layer, package / layer, ignore=ignored)
+    for folder_name in ("attacks", "models", "components", "pipeline", "zoo"):
+        shutil.copytree(ROOT / folder_name, package / folder_name, ignore=ignored)
     shutil.copytree(ROOT / "tests", folder / "tests", ignore=ignored)
     shutil.copy(ROOT / "pipeline_config.json", package)
     return package

@@ -10,8 +10,13 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from tests.zoo.cards import MODEL_FILES, card, write_model
+
 ROOT = Path(__file__).parents[1]
-LAYERS = ("attacks", "models", "components", "pipeline")
+FOLDERS = ("attacks", "models", "components", "pipeline", "zoo")
+"""Top-level folders that are subpackages."""
+ZOO_MODEL = ("zoo", "ham10000", "packaged")
+"""Folder of a model that only the copy has, so that an empty zoo is tested, too."""
 NO_SOURCES = ("__pycache__", ".*", "build", "dist", "output", "*.egg-info")
 TINY = '{"root": "output", "ingest": {"dataset": {"dataset": "synthetic", "count": 50, "height": 32, "width": 32}}}'
 WHERE = "import dermrobust, models, pipeline, attacks; print(dermrobust.__file__, models.MINE, dermrobust.__version__)"
@@ -42,6 +47,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project, since building leaves files behind."""
     folder = tmp_path_factory.mktemp("checkout") / "project"
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*NO_SOURCES))
+    write_model(folder / "zoo", card("packaged"))
     return folder
 
 
@@ -66,12 +72,13 @@ def test_the_wheel_installs_one_package(wheel: Path) -> None:
 def test_the_wheel_has_every_file_of_the_package(wheel: Path) -> None:
     sources = {
         PurePosixPath("dermrobust", *path.relative_to(ROOT / "dermrobust" if layer == "dermrobust" else ROOT).parts)
-        for layer in (*LAYERS, "dermrobust")
+        for layer in (*FOLDERS, "dermrobust")
         for path in (ROOT / layer).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+    model = {str(PurePosixPath("dermrobust", *ZOO_MODEL, name)) for name in MODEL_FILES}
 
-    assert content(wheel) == {*map(str, sources), "dermrobust/pipeline/pipeline_config.json"}
+    assert content(wheel) == {*map(str, sources), *model, "dermrobust/pipeline/pipeline_config.json"}
 
 
 def test_beam_can_install_the_project_on_workers(checkout: Path, wheel: Path, tmp_path: Path) -> None:
@@ -91,7 +98,7 @@ def test_beam_can_install_the_project_on_workers(checkout: Path, wheel: Path, tm
 def test_an_installed_wheel_works_beside_packages_of_the_same_names(wheel: Path, tmp_path: Path) -> None:
     installed, mine = tmp_path / "installed", tmp_path / "mine"
     run(*PIP, "install", "--no-deps", "--no-index", "--target", installed, wheel, cwd=tmp_path)
-    for name in LAYERS:
+    for name in FOLDERS:
         mine.joinpath(name).mkdir(parents=True)
         mine.joinpath(name, "__init__.py").write_text("MINE = 'mine'\n")
     (mine / "tiny.json").write_text(TINY)
@@ -101,7 +108,9 @@ def test_an_installed_wheel_works_beside_packages_of_the_same_names(wheel: Path,
     found = run(sys.executable, "-c", WHERE, cwd=mine, PYTHONPATH=path).split()
     valid = run(command, "config", "validate", cwd=mine, PYTHONPATH=path)
     run(command, "run", "--to", "ingest", "--config", "tiny.json", cwd=mine, PYTHONPATH=path)
+    verified = run(command, "zoo", "verify", "packaged", cwd=mine, PYTHONPATH=path)
 
     assert found[:2] == [str(installed / "dermrobust" / "__init__.py"), "mine"]
+    assert verified == "ham10000/packaged: 4 files are as the card says\n"
     assert valid == "the config is valid\n"  # the embedded default, since there is no config here
     assert len(list(mine.glob("output/artifacts/dataset/*/manifest.json"))) == 1

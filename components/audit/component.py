@@ -9,7 +9,7 @@ from pydantic import Field
 from dermrobust.components.artifacts import ArtifactType
 from dermrobust.components.component import NOT_IN_FINGERPRINT, Component, Params
 from dermrobust.models.foreign.spec import InputFormat, OutputKind
-from dermrobust.models.image_size import ImageSize
+from dermrobust.models.preprocessing import Preprocessing
 from dermrobust.models.task import Task
 
 
@@ -19,7 +19,7 @@ class AdoptDataParams(Params):
     images: str = Field(description="Folder of the images.", json_schema_extra=NOT_IN_FINGERPRINT)
     labels: str = Field(description="Table of the labels.", json_schema_extra=NOT_IN_FINGERPRINT)
     task: Task = Field(description="Classification problem; its classes are in the order of the model's outputs.")
-    image_size: ImageSize = Field(description="Size of the model's input in pixels: a side, or [height, width].")
+    preprocessing: Preprocessing = Field(description="Preprocessing of the images for the model.")
     limit: int | None = Field(None, ge=1, description="Number of images, drawn at random; null: all.")
 
 

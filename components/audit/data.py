@@ -70,7 +70,7 @@ def run(context: Context) -> None:
     rows = matched(labels, files, task.class_names)[: params.limit]
     if len({row.class_name for row in rows}) == 1:
         raise UserError(f"the first {len(rows)} images are all of the class '{rows[0].class_name}'; raise --limit")
-    preprocessing = Preprocessing(image_size=params.image_size)
+    preprocessing = params.preprocessing
     shards = _shards([(row, str(files[row.image_id])) for row in rows], preprocessing.height * preprocessing.width)
     output, reports = context.outputs["examples"], storage.join(context.work_folder, _REPORTS)
     storage.remove(reports)

@@ -9,9 +9,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.threat import Norm, ThreatModel
+from dermrobust.models.foreign.spec import InputFormat, OutputKind
 from dermrobust.pipeline.audit_settings import Audit
 from dermrobust.pipeline.config_errors import explain
 from dermrobust.pipeline.config_files import load_beam
+from dermrobust.pipeline.zoo.catalog import PREFIX, model_folder, read_card, zoo_folder
+from dermrobust.pipeline.zoo.reproducing import audited_attacks
+from dermrobust.pipeline.zoo.verifying import verified_model
+
+_MODELS = ("model", "control")
+"""Options that may name a model of the zoo."""
 
 
 def audit_settings(options: dict[str, Any]) -> Audit:
@@ -24,7 +32,7 @@ def audit_settings(options: dict[str, Any]) -> Audit:
         **{name: options[name] for name in ("model", "data", "labels", "control", "root", "batch_size", "seed")},
         **{name: options[name] for name in ("limit", "outputs", "signature")},
         "beam": load_beam(options["config_path"], options["overrides"]),
-        "attacks": options["suite"],
+        "attacks": options["suite"] or "auto",
         "classes": _classes(options["classes"]),
         "malignant": _words(options["malignant"]),
         "image_size": _image_size(options["input_size"]),
@@ -32,10 +40,32 @@ def audit_settings(options: dict[str, Any]) -> Audit:
     }
     if options["epsilons"]:
         values["epsilons"] = [float(text) if _is_number(text) else text for text in options["epsilons"]]
+    values |= _of_zoo(options, values)
     try:
         return Audit.model_validate(values)
     except ValidationError as error:
         raise UserError(f"these options do not fit:\n{explain(error, Audit)}") from error
+
+
+def _of_zoo(options: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that the card of a model of the zoo gives, but for those that an option gives."""
+    names = {key: str(options[key]).removeprefix(PREFIX) for key in _MODELS if str(options[key]).startswith(PREFIX)}
+    if not names:
+        return {}
+    zoo = zoo_folder(options["zoo_path"])
+    found: dict[str, Any] = {key: verified_model(model_folder(zoo, name)) for key, name in names.items()}
+    if "model" not in found:
+        return found
+    card = read_card(found["model"].parent)
+    if options["input_size"] is None:
+        found["preprocessing"] = card.preprocessing
+    stated = {"classes": card.task.class_names, "input": InputFormat(), "outputs": OutputKind.LOGITS}
+    found |= {name: value for name, value in stated.items() if values[name] is None}
+    if not options["suite"]:
+        found["attacks"] = audited_attacks(card)
+    if not options["epsilons"]:
+        found["epsilons"] = [ThreatModel(epsilon, Norm(card.evaluation.norm)) for epsilon in card.evaluation.epsilons]
+    return found
 
 
 def _input(options: dict[str, Any]) -> dict[str, Any] | None:

@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dermrobust.pipeline.cli.options import json_option, user_errors
+from dermrobust.pipeline.cli.zoo import zoo_option
 
 if TYPE_CHECKING:
     from dermrobust.components.progress import Progress
     from dermrobust.pipeline.audit_settings import Audit
     from dermrobust.pipeline.config import PipelineConfig
     from dermrobust.pipeline.outcomes import RunResult
+    from dermrobust.pipeline.zoo.reproducing import Reproduction
 
 _there = click.Path(path_type=Path, exists=False)
 
 
 @click.command()
-@click.option("--model", required=True, type=_there, help="A .keras file, or the folder of a SavedModel.")
+@click.option(
+    "--model", required=True, help='A .keras file, the folder of a SavedModel, or a model of the zoo: "zoo:NAME".'
+)
 @click.option("--data", required=True, type=_there, help="Folder of images.")
 @click.option(
     "--labels",
@@ -29,9 +33,17 @@ _there = click.Path(path_type=Path, exists=False)
     type=_there,
     help="Table with image_id and dx (also lesion_id, age, sex, localization), or with a column for each class.",
 )
-@click.option("--control", type=_there, help="Undefended model to compare with.")
-@click.option("--suite", default="auto", show_default=True, help="Attacks: paper, standard or auto.")
-@click.option("--epsilon", "epsilons", multiple=True, help='Budget, repeatable; default: "linf:1/255", 2, 4 and 8.')
+@click.option("--control", help="Undefended model to compare with, as for --model.")
+@zoo_option
+@click.option(
+    "--suite", help="Attacks: paper, standard or auto; default: auto, or for a model of the zoo those of its card."
+)
+@click.option(
+    "--epsilon",
+    "epsilons",
+    multiple=True,
+    help='Budget, repeatable; default: "linf:1/255", 2, 4 and 8, or for a model of the zoo those of its card.',
+)
 @click.option(
     "--batch-size", type=click.IntRange(1, 4096), default=64, show_default=True, help="Images per gradient step."
 )
@@ -71,7 +83,8 @@ def audit(as_json: bool, force: bool, **options: Any) -> None:
     """Evaluate your own classifier on your own images, as the pipeline evaluates its models.
 
     Input format and outputs of the model are detected unless they are given, and printed at the end. Options about
-    them also apply to the control.
+    them also apply to the control. Those of a model of the zoo are on its card, with whose figures the audit ends if
+    the images are the card's test split.
     """
     from dermrobust.pipeline.cli.audit_options import audit_settings
     from dermrobust.pipeline.cli.progress import with_progress
@@ -86,16 +99,34 @@ def audit(as_json: bool, force: bool, **options: Any) -> None:
         return run_audit(settings, progress, force=force)
 
     result = with_progress(config, work)
-    _print(config, settings, result, as_json)
+    _print(config, settings, result, as_json, _reproduction(settings, result, options))
     sys.exit(result.exit_code)
 
 
-def _print(config: PipelineConfig, settings: Audit, result: RunResult, as_json: bool) -> None:
+def _reproduction(settings: Audit, result: RunResult, options: dict[str, Any]) -> Reproduction | None:
+    """Return the figures of a model of the zoo beside its card's; None for other models, and without an evaluation."""
+    evaluation = result.output("evaluate", "evaluation")
+    if evaluation is None or not options["model"].startswith("zoo:"):
+        return None
+    from dermrobust.components.evaluation.reading import read_evaluation
+    from dermrobust.pipeline.audit_settings import MODEL
+    from dermrobust.pipeline.zoo.catalog import read_card
+    from dermrobust.pipeline.zoo.reproducing import reproduction
+    from dermrobust.pipeline.zoo.split_digest import audited_digest
+
+    card = read_card(settings.model.parent)
+    return reproduction(card, read_evaluation(evaluation.uri), MODEL, audited_digest(settings))
+
+
+def _print(
+    config: PipelineConfig, settings: Audit, result: RunResult, as_json: bool, reproduced: Reproduction | None
+) -> None:
     """Print what was detected of the models and images, then the results."""
     from dermrobust.components.foreign_files import ADOPTION, FOREIGN
     from dermrobust.models.foreign.spec import Adoption
     from dermrobust.pipeline.audit import ADOPTED, DATA
     from dermrobust.pipeline.cli.results import print_places, print_summary, report_of, run_summary
+    from dermrobust.pipeline.cli.zoo_output import reproduction_json, reproduction_listing
 
     outputs = {name: result.output(ADOPTED.format(name), "model") for name in settings.models()}
     models = {name: artifact for name, artifact in outputs.items() if artifact is not None}
@@ -104,7 +135,10 @@ def _print(config: PipelineConfig, settings: Audit, result: RunResult, as_json: 
     page = report_of(config, result)
     if as_json:
         found = {name: {**model.read_json(FOREIGN), **model.read_json(ADOPTION)} for name, model in models.items()}
-        click.echo(json.dumps({**run_summary(config, result, page), "data": remarks, "models": found}, indent=1))
+        values = {**run_summary(config, result, page), "data": remarks, "models": found}
+        if reproduced is not None:
+            values["zoo"] = reproduction_json(reproduced)
+        click.echo(json.dumps(values, indent=1))
         return
     for remark in remarks:
         click.echo(f"data: {remark}")
@@ -113,4 +147,6 @@ def _print(config: PipelineConfig, settings: Audit, result: RunResult, as_json: 
         for line in (*adoption.findings, *(f"note: {note}" for note in adoption.notes)):
             click.echo(f"{name}: {line}")
     print_summary(result)
+    if reproduced is not None:
+        click.echo(f"{reproduction_listing(reproduced)}\n")
     print_places(result, page)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -153,15 +154,24 @@ def metrics_listing(rows: list[dict[str, Any]]) -> str:
     """Return rows of metrics as text in columns."""
     # No `rich` table: an evaluation has tens of thousands of rows, and laying them out would take many seconds.
     names = ("model", "attack", "epsilon", "slice", "metric", "value", "n")
-    cells = [names, *map(_listed, rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    right = [name in ("epsilon", "n") for name in names]
+    return aligned((names, *map(_listed, rows)), right=("epsilon", "n"))
+
+
+def aligned(lines: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
+    """Return lines of cells as text in columns.
+
+    Args:
+        lines: headings, then rows.
+        right: headings of the columns that are aligned to the right.
+    """
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    to_right = [name in right for name in lines[0]]
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if to_right else cell.ljust(width)
-            for cell, width, to_right in zip(line, widths, right, strict=True)
+            cell.rjust(width) if flush else cell.ljust(width)
+            for cell, width, flush in zip(line, widths, to_right, strict=True)
         ).rstrip()
-        for line in cells
+        for line in lines
     )
 
 

@@ -29,7 +29,7 @@ def render_card(evaluation: Evaluation, lineage: Lineage) -> str:
     """Return the card of the candidate, or without a gate of the first model, as Markdown."""
     verdict = headline(evaluation)
     return (
-        _environment()
+        markdown_templates()
         .get_template("card.md")
         .render(
             evaluation=evaluation,
@@ -50,7 +50,8 @@ def render_card(evaluation: Evaluation, lineage: Lineage) -> str:
 
 
 @functools.cache
-def _environment() -> Environment:
+def markdown_templates() -> Environment:
+    """Return the Jinja environment of cards in Markdown; it escapes what would break a table or start markup."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +17,19 @@ import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from click.testing import CliRunner, Result
 
+from dermrobust import UserError, load_evaluation, load_model
+from dermrobust.components.artifacts import ArtifactStore, ArtifactType
+from dermrobust.components.audit.labels import read_labels
+from dermrobust.pipeline.audit_settings import Audit
 from dermrobust.pipeline.cli.main import main
+from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.ledger import Ledger
+from dermrobust.pipeline.local_files import ledger_path
+from dermrobust.pipeline.outcomes import NodeResult, RunResult
+from dermrobust.pipeline.zoo.catalog import read_card
+from dermrobust.pipeline.zoo.split import write_verified_split
+from dermrobust.pipeline.zoo.split_digest import audited_digest
+from dermrobust.pipeline.zoo.verifying import verify_folder
 
 pytestmark = pytest.mark.slow
 
@@ -196,6 +210,129 @@ def test_what_is_exported_serves_photographs(first_run: Result, root: Path) -> N
     answer = served.signatures["serving_default"](image_bytes=tf.stack([photograph, photograph]))
     assert answer["probabilities"].shape == (2, 7)
     assert answer["class"].numpy()[0].decode() in {"akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"}
+
+
+@pytest.fixture
+def add(first_run: Result, root: Path, tmp_path: Path) -> Command:
+    """Add a model of a copy of the run's root to a zoo; tests may change the copy."""
+    shutil.copytree(root / "output", tmp_path / "output")
+    (tmp_path / "zoo").mkdir()
+
+    def run(model: str, name: str, *options: str) -> Result:
+        arguments = ("zoo", "add", str(tmp_path / "output"), model, name, "--zoo", str(tmp_path / "zoo"))
+        return CliRunner().invoke(main, [*arguments, *options])
+
+    return run
+
+
+def test_a_model_of_a_run_joins_a_zoo(add: Command, command: Command, tmp_path: Path) -> None:
+    added = add("train[fast]", "hardened", "--allow-failed-checks", "--machine", "2 cores", "--minutes", "3")
+
+    assert added.exit_code == 0, added.output
+    card = verify_folder(tmp_path / "zoo" / "ham10000" / "hardened")
+    figures = load_evaluation(tmp_path / "output")
+    for attack, epsilon, metric, where in (
+        ("none", 0.0, "balanced_accuracy", "overall"),
+        ("worst_case", 4.0, "macro_auc", "overall"),
+        ("worst_case", 1.0, "accuracy", "dx=nv"),
+    ):
+        assert card.figure(attack, epsilon, metric, where) == figures.figure("fast", attack, epsilon, metric, where)
+    assert card.training.threat == "linf:4/255"
+    assert (card.training.seconds, card.training.machine) == (180, "2 cores")
+    assert card.split.images == figures.about.images
+    assert {check.model for check in card.checks} == {None, "fast"}
+    network = load_model("ham10000/hardened", zoo=tmp_path / "zoo")
+    assert network.output_shape == (None, 7)
+
+
+@pytest.mark.parametrize(("model", "last"), [("fast", "train"), ("mixed", "augment")])
+def test_the_config_of_a_model_of_the_zoo_trains_it_again(model: str, last: str, add: Command, tmp_path: Path) -> None:
+    """In the root of its run nothing has to be done, since the model of that config is the same one."""
+    add(model, "again", "--allow-failed-checks")
+    folder = tmp_path / "zoo" / "ham10000" / "again"
+    card = read_card(folder)
+    assert card.training.command.endswith(f"--to {last}")
+
+    place = ("--set", f"root={tmp_path / 'output'}")
+    result = CliRunner().invoke(main, ["run", "--config", str(folder / "config.json"), "--to", last, "--json", *place])
+
+    nodes = json.loads(result.stdout)["nodes"]
+    assert {node["status"] for node in nodes} == {"cached"}
+    made = [node["outputs"]["model"] for node in nodes if node["node"].startswith("train[")]
+    assert any(uri.endswith(card.training.fingerprint) for uri in made)
+    assert len(made) == (1 if last == "train" else 4)
+
+
+def test_the_split_that_a_model_never_saw_is_written_for_an_audit(add: Command, tmp_path: Path) -> None:
+    add("fast", "hardened", "--allow-failed-checks")
+    add("vanilla", "other", "--allow-failed-checks")
+    hardened, other = (tmp_path / "zoo" / "ham10000" / name for name in ("hardened", "other"))
+    (found,) = (tmp_path / "output" / "artifacts" / "dataset").iterdir()
+    dataset = ArtifactStore(str(tmp_path / "output")).find(ArtifactType.DATASET, found.name)
+    assert dataset is not None
+    ingested = RunResult("run", (NodeResult("ingest", "done", outputs={"dataset": dataset}),))
+
+    images, labels = write_verified_split(hardened, ingested, tmp_path / "split")
+
+    card = read_card(hardened)
+    assert audited_digest(Audit(model=Path("-"), data=images, labels=labels)) == card.split.sha256
+    assert len(read_labels(labels).rows) == card.split.images
+    assert read_labels(labels).missing == ()
+    assert len({row.group for row in read_labels(labels).rows}) == card.split.groups
+    changed = read_card(other).model_copy(update={"split": card.split.model_copy(update={"sha256": "5e" * 32})})
+    (other / "card.json").write_bytes(changed.to_json())
+    with pytest.raises(UserError, match="Is it the same release"):
+        write_verified_split(other, ingested, tmp_path / "elsewhere")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_zoo_refuses_what_it_must_not_hold(add: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusal(*arguments: str) -> str:
+        before = sorted((tmp_path / "zoo").rglob("*"))
+        result = add(*arguments)
+        assert (result.exit_code, sorted((tmp_path / "zoo").rglob("*"))) == (2, before), result.output
+        return result.stderr
+
+    (checks,) = (tmp_path / "output" / "artifacts" / "evaluation").glob("*/checks.json")
+    failing = json.loads(checks.read_text())
+    failing["checks"][0] |= {"status": "fail", "model": "fast", "title": "Gradients exist"}
+    checks.write_text(json.dumps(failing))
+    assert "self-checks of 'fast' failed" in refusal("fast", "hardened")
+    assert "has evaluated no model 'nonesuch'; it has: vanilla" in refusal("nonesuch", "hardened")
+    assert "task is 'ham10000', not 'other'" in refusal("fast", "other/hardened")
+    assert "is no name for a model" in refusal("fast", "Hardened!")
+    assert add("fast", "hardened", "--allow-failed-checks").exit_code == 0
+    assert "has a model 'ham10000/hardened' already" in refusal("fast", "hardened", "--allow-failed-checks")
+    with monkeypatch.context() as limited:
+        limited.setattr("dermrobust.pipeline.zoo.adding.MAX_BYTES", 1000)
+        assert "must stay below" in refusal("fast", "large", "--allow-failed-checks")
+    with monkeypatch.context() as limited:
+        limited.setattr("dermrobust.pipeline.zoo.adding.MAX_MODELS", 1)
+        assert "1 at most" in refusal("fast", "second", "--allow-failed-checks")
+
+
+def test_a_zoo_refuses_a_model_that_was_not_the_evaluated_one(add: Command, tmp_path: Path) -> None:
+    evaluation = load_evaluation(tmp_path / "output")
+    config = PipelineConfig(root=str(tmp_path / "output"))
+    ledger, store = Ledger(ledger_path(config)), ArtifactStore(config.root)
+    record = ledger.run(evaluation.run)
+    assert record is not None
+    (trained,) = (output for output in record["outputs"] if output["node"] == "train[fast]")
+    artifact = store.find(ArtifactType.MODEL, trained["fingerprint"])
+    assert artifact is not None
+
+    Path(artifact.path("model.keras")).write_bytes(b"other weights")
+    assert "files in" in add("fast", "hardened").stderr
+
+    ledger.begin_run("20991122T100000-aaaaaa", {})
+    newer = dataclasses.replace(artifact, fingerprint="0badcafe")
+    outcome = {"stage": "train", "component": "train", "fingerprint": "0badcafe", "status": "done", "seconds": 1.0}
+    ledger.record(
+        "20991122T100000-aaaaaa", node="train[fast]", message="", inputs={}, outputs={"model": newer}, **outcome
+    )
+    refused = add("fast", "hardened")
+    assert refused.exit_code == 2
+    assert "is of another model: 'train[fast]' has made 0badcafe since" in refused.stderr
 
 
 def test_a_stage_runs_by_itself_on_what_earlier_ones_left(first_run: Result, command: Command) -> None:

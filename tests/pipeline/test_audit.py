@@ -50,7 +50,7 @@ def test_a_model_is_adopted_attacked_and_evaluated(given: dict[str, Any]) -> Non
     data, evaluate = nodes["adopt[data]"].params, nodes["evaluate"].params
     assert isinstance(data, AdoptDataParams)
     assert isinstance(evaluate, EvaluateParams)
-    assert (data.image_size, data.task.class_names) == (SIZE, ("bcc", "mel", "nv"))
+    assert (data.preprocessing.image_size, data.task.class_names) == (SIZE, ("bcc", "mel", "nv"))
     assert evaluate.models == ("model",)
 
 
@@ -61,7 +61,7 @@ def test_images_are_of_the_size_that_a_model_declares_or_that_is_given(given: di
     any_size = {**given, "model": tmp_path / "any.keras"}
 
     sizes = [
-        nodes["adopt[data]"].params.model_dump()["image_size"]
+        nodes["adopt[data]"].params.model_dump()["preprocessing"]["image_size"]
         for nodes in (
             graph({**given, "model": tmp_path / "rectangular.keras"}),
             graph(any_size, image_size=(16, 24)),
@@ -104,7 +104,7 @@ def test_what_is_said_reaches_the_components(given: dict[str, Any]) -> None:
     assert isinstance(data, AdoptDataParams)
     assert isinstance(model, AdoptModelParams)
     assert isinstance(predict, PredictParams)
-    assert (data.task.class_names, data.image_size, data.limit) == (("c", "b", "a"), 64, 5)
+    assert (data.task.class_names, data.preprocessing.image_size, data.limit) == (("c", "b", "a"), 64, 5)
     assert model.input == InputFormat.model_validate({"range": "-1..1"})
     assert model.stated == ("image_size", "classes")
     assert (predict.batch_size, predict.seed) == (3, 9)

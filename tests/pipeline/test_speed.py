@@ -32,6 +32,7 @@ READING = {
     "compare": ["compare", FIRST, SECOND],
     "validate": ["config", "validate"],
     "schema": ["config", "schema"],
+    "zoo": ["zoo", "list"],
 }
 
 
@@ -54,7 +55,7 @@ def python(*arguments: str, cwd: Path) -> str:
 
 def arguments(command: str, root: Path) -> list[str]:
     """The arguments of `dermrobust`."""
-    options = [] if command == "schema" else ["--set", f"root={root}"]
+    options = [] if command in ("schema", "zoo") else ["--set", f"root={root}"]
     return ["--help"] if command == "help" else [*READING[command], *options]
 
 

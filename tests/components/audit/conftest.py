@@ -34,7 +34,7 @@ def write_photos(folder: Path) -> list[Row]:
 
 def data_params(photos: tuple[Path, Path], **changes: object) -> AdoptDataParams:
     """Parameters that adopt the photos."""
-    values = {"images": str(photos[0]), "labels": str(photos[1]), "task": TASK, "image_size": SIZE}
+    values = {"images": str(photos[0]), "labels": str(photos[1]), "task": TASK, "preprocessing": {"image_size": SIZE}}
     return AdoptDataParams.model_validate({**values, **changes})
 
 

@@ -58,10 +58,21 @@ def test_a_limit_draws_some_and_a_larger_one_keeps_them(workshop: Workshop, phot
     assert set(few) < set(more)
 
 
+def test_images_are_prepared_as_the_model_was_trained(
+    workshop: Workshop, photos: Photos, adopted_images: Artifact
+) -> None:
+    given = {"image_size": SIZE, "color_constancy": "shades_of_gray"}
+    adopted = workshop.make(ADOPT_DATA, data_params(photos, preprocessing=given), "corrected")["examples"]
+
+    plain, corrected = records(adopted_images)["P000"][0], records(adopted)["P000"][0]
+
+    assert ExamplesSpec.read(adopted).preprocessing.color_constancy == "shades_of_gray"
+    assert (plain != corrected).any()
+
+
 def test_large_images_are_spread_over_shards(workshop: Workshop, photos: Photos) -> None:
-    spec = ExamplesSpec.read(
-        workshop.make(ADOPT_DATA, data_params(photos, image_size=1000, limit=20), "large")["examples"]
-    )
+    params = data_params(photos, preprocessing={"image_size": 1000}, limit=20)
+    spec = ExamplesSpec.read(workshop.make(ADOPT_DATA, params, "large")["examples"])
 
     assert spec.shards[Split.TEST] == 2
 

@@ -1,0 +1,72 @@
+"""Model card of the zoo as Markdown, rendered from `card.json` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dermrobust.components.evaluation.checks import Status
+from dermrobust.components.evaluation.thresholds import CLEAN
+from dermrobust.pipeline.report import wording
+from dermrobust.pipeline.report.card import figure, markdown_templates
+from dermrobust.pipeline.zoo.card import CARD_TEXT, Card, CardFigure, find_figure
+
+
+def render_card_text(card: Card) -> str:
+    """Return the content of `card.md`; its own digest is not in it, since the card holds that."""
+    return (
+        markdown_templates()
+        .get_template("zoo_card.md")
+        .render(
+            card=card,
+            task=card.task,
+            files={name: digest for name, digest in card.files.items() if name != CARD_TEXT},
+            heads=heads(card),
+            overall=_overall(card),
+            classes=_classes(card),
+            doubts=[check for check in card.checks if check.status is not Status.PASS],
+            words=wording,
+            duration=duration,
+        )
+    )
+
+
+def heads(card: Card) -> list[str]:
+    """Return a heading for each of the card's conditions: "clean", "ε 4/255"."""
+    norm = card.evaluation.norm
+    return ["clean" if attack == CLEAN else f"ε {wording.budget(epsilon, norm)}" for attack, epsilon in card.conditions]
+
+
+def constant_class(card: Card, floor: Sequence[CardFigure]) -> str:
+    """Return the class that the constant classifier answers: the one of which it misses no image."""
+    found = (where for where in card.class_slices if _recall(floor, where) == 1)
+    return next(found, card.class_slices[0]).partition("=")[2]
+
+
+def _recall(figures: Sequence[CardFigure], where: str) -> float:
+    found = find_figure(figures, CLEAN, 0.0, "accuracy", where)
+    return 0.0 if found is None else found.value
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for readers: "45 s", "12 min"."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _overall(card: Card) -> list[list[str]]:
+    """Return a row for each metric over all images, the model's before that of the classifier of one class."""
+    rows = []
+    for metric in dict.fromkeys(each.metric for each in card.figures):
+        label = wording.metric(metric, card.task).label
+        rows.append([label, *(figure(card.figure(*place, metric)) for place in card.conditions)])
+        if card.floor:
+            floor = (find_figure(card.floor, *place, metric) for place in card.conditions)
+            rows.append([f"{label}, always {constant_class(card, card.floor)}", *map(figure, floor)])
+    return rows
+
+
+def _classes(card: Card) -> list[list[str]]:
+    """Return a row for each class: its recall."""
+    return [
+        [where.partition("=")[2], *(figure(card.figure(*place, "accuracy", where)) for place in card.conditions)]
+        for where in card.class_slices
+    ]

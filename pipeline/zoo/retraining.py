@@ -1,0 +1,66 @@
+"""Config and command that train a model of a run again, and nothing else."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.config_sections import BASELINE
+from dermrobust.pipeline.zoo.card import CONFIG
+from dermrobust.pipeline.zoo.evidence import Evidence
+
+
+def retraining_config(evidence: Evidence, name: str) -> PipelineConfig:
+    """Return the config that trains a model again.
+
+    A model that was trained on images of the data set alone becomes the only model of the config; the attacks of its
+    evaluation stay, but for those that transfer from models that are not there. A model that was trained on stored
+    adversarial examples needs the other models, so it keeps the whole config. No path of this machine is kept.
+
+    Args:
+        evidence: the model and the config of its run.
+        name: name of the model in the zoo.
+    """
+    config = evidence.config.model_dump(mode="json")
+    config |= {"root": f"output/{name}", "beam": {}, "export": {}}
+    ingest = config["ingest"]
+    if ingest["path"] is not None:
+        ingest["path"] = f"${{{_variable(evidence)}}}"
+    if not _alone(evidence):
+        return PipelineConfig.model_validate(config)
+    attacks = evidence.config.evaluate.attacks
+    kept = {label: attack for label, attack in config["evaluate"]["attacks"].items() if not attacks[label].sources}
+    evaluate = {**config["evaluate"], "gate": {"candidate": BASELINE}} | ({"attacks": kept} if kept else {})
+    augment = {**config["augment"], "models": {}, "attacks": {}, "train": {}}
+    description = f"Trains the model {name} of the zoo under the name {BASELINE}."
+    return PipelineConfig.model_validate(
+        {
+            **{**config, "description": description, "train": dict(evidence.trained.parameters)},
+            **{"defences": {}, "augment": augment, "evaluate": evaluate},
+        }
+    )
+
+
+def retraining_command(evidence: Evidence, task: str, name: str) -> str:
+    """Return the command that trains a model again from the config in its folder."""
+    path = evidence.config.ingest.path
+    variable = "" if path is None else f"{_variable(evidence)}=/path/to/{evidence.config.ingest.dataset.dataset} "
+    stage = "train" if _alone(evidence) else "augment"
+    return f"{variable}dermrobust run --config {shlex.quote(f'zoo/{task}/{name}/{CONFIG}')} --to {stage}"
+
+
+def training_threat(evidence: Evidence) -> str | None:
+    """Return the threat model that a model was trained for; None: clean images only."""
+    objective: Any = evidence.trained.parameters.get("objective")
+    if isinstance(objective, dict) and "epsilon" in objective:
+        return str(objective["epsilon"])
+    return None if _alone(evidence) else f"{evidence.config.augment.epsilon} (stored examples of another model)"
+
+
+def _alone(evidence: Evidence) -> bool:
+    return not evidence.trained.inputs.get("adversarial")
+
+
+def _variable(evidence: Evidence) -> str:
+    return f"{evidence.config.ingest.dataset.dataset.upper()}_DIR"

@@ -1,0 +1,1 @@
+"""Trained models, one folder each: `<task>/<name>/` with its weights, card and config; see docs/zoo.md."""
