@@ -326,7 +326,13 @@ def test_a_zoo_refuses_a_model_that_was_not_the_evaluated_one(add: Command, tmp_
 
     ledger.begin_run("20991122T100000-aaaaaa", {})
     newer = dataclasses.replace(artifact, fingerprint="0badcafe")
-    outcome = {"stage": "train", "component": "train", "fingerprint": "0badcafe", "status": "done", "seconds": 1.0}
+    outcome: dict[str, Any] = {
+        "stage": "train",
+        "component": "train",
+        "fingerprint": "0badcafe",
+        "status": "done",
+        "seconds": 1.0,
+    }
     ledger.record(
         "20991122T100000-aaaaaa", node="train[fast]", message="", inputs={}, outputs={"model": newer}, **outcome
     )

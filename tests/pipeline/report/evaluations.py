@@ -71,7 +71,7 @@ def _constant_rows(attacks: Sequence[str]) -> Iterator[dict[str, Any]]:
             for metric, value in (("accuracy", accuracy), ("balanced_accuracy", 1 / len(CLASSES))):
                 if metric == "accuracy" or not where.startswith("dx="):
                     low, high = interval(value, n)
-                    row = {"model": "constant", "attack": attack, "norm": "linf" if epsilon else None}
+                    row: dict[str, Any] = {"model": "constant", "attack": attack, "norm": "linf" if epsilon else None}
                     row |= {"epsilon": epsilon, "slice": where, "metric": metric, "value": value, "n": n}
                     yield {**row, "lower": low, "upper": high, "small": n < SMALLEST}
 
