@@ -263,7 +263,7 @@ def test_models_are_compared_with_the_control_on_the_same_images(evaluation: Art
 def test_a_corruption_is_scored_at_every_severity(evaluation: Artifact) -> None:
     rows = pq.read_table(evaluation.path("corruptions.parquet")).to_pylist()
     assert {row["severity"] for row in rows} == {1, 2, 3, 4, 5}
-    assert {row["model"] for row in rows} == {"control", "static", "quantised", "saturated", "noisy"}
+    assert {row["model"] for row in rows} == {"control", "static", "quantised", "saturated", "noisy", "constant"}
     assert all(0 <= row["lower"] <= row["value"] <= row["upper"] <= 1 for row in rows)
 
 
