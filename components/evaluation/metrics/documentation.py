@@ -25,6 +25,7 @@ def _row(metric: Metric) -> str:
     limits = [
         *(["under attack"] if metric.needs_attack else []),
         *(["not within one class"] if metric.needs_other_classes else []),
+        *(["by the interval, above chance"] if metric.chance else []),
     ]
     allowed = (", ".join(limits) or "anywhere") if metric.may_gate else "none"
     better = "higher" if metric.higher_is_better else "lower"
