@@ -84,6 +84,7 @@ class Measurement(_Part):
     settings: dict[str, Any] = Field(description="Further parameters of the attacks' execution.")
     seed: int = Field(description="Seed of random starts.")
     specificity: float = Field(description="Specificity at which sensitivity to the critical classes is measured.")
+    constant_class: str | None = Field(description="Class of the constant classifier; null: it was not measured.")
     versions: dict[str, str] = Field(description="Versions of the libraries that made the predictions.")
 
 
@@ -102,7 +103,7 @@ class Card(_Part):
     split: TestSplit = Field(description="Images that it never saw.")
     evaluation: Measurement = Field(description="Settings of the evaluation.")
     figures: tuple[CardFigure, ...] = Field(description="Figures of the model.")
-    floor: tuple[CardFigure, ...] = Field((), description="The same of the classifier that always answers one class.")
+    floor: tuple[CardFigure, ...] = Field((), description="Figures of the constant classifier.")
     checks: tuple[Check, ...] = Field(description="Self-checks of the model and of the evaluation as a whole.")
     files: dict[str, Sha256] = Field(description="SHA-256 of every other file of the folder, by name.")
     digest: str = Field("", description="SHA-256 of this file with an empty digest.")

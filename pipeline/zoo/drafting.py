@@ -9,6 +9,7 @@ from typing import Any
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.evaluation.checks import Check
 from dermrobust.components.evaluation.schemas import OVERALL
+from dermrobust.components.evaluation.thresholds import CONSTANT
 from dermrobust.components.model_files import ModelSpec
 from dermrobust.pipeline.zoo.card import Card, CardFigure, Measurement, TestSplit, Training, conditions
 from dermrobust.pipeline.zoo.evidence import Evidence
@@ -18,8 +19,6 @@ from dermrobust.pipeline.zoo.split import dataset_digest
 
 LICENSES = {"ham10000": "CC-BY-NC-4.0", "isic2019": "CC-BY-NC-4.0", "synthetic": "Apache-2.0"}
 """License (SPDX) of the images of each data set; weights are derived from them."""
-FLOOR = "constant"
-"""Name of the classifier that always answers one class, in evaluations that have it."""
 METRICS = ("accuracy", "balanced_accuracy", "macro_auc", "critical_sensitivity")
 """Metrics over all images; recall of each class is on the card as well."""
 _SETTINGS = ("stop_at_success", "gradient_precision", "batch_size")
@@ -87,10 +86,11 @@ def draft_card(
             },
             seed=about.seed,
             specificity=about.specificity,
+            constant_class=about.constant_class,
             versions=about.versions,
         ),
         figures=tuple(_figures(evidence, evidence.name)),
-        floor=tuple(_figures(evidence, FLOOR)),
+        floor=tuple(_figures(evidence, CONSTANT)),
         checks=checks,
         files={},
     )
