@@ -125,7 +125,8 @@ def add(
     folder = zoo_folder(zoo_path)
     # Not to the log of the root, which may not exist: nothing must be written to it.
     with tempfile.TemporaryDirectory() as log, library_output_to(Path(log, "libraries.log")):
-        from dermrobust.pipeline.zoo.adding import Stated, add_model
+        from dermrobust.pipeline.zoo.adding import add_model
+        from dermrobust.pipeline.zoo.drafting import Stated
 
         stated = Stated(machine=machine, minutes=minutes, commit=commit, license=license)
         flags = {"allow_failed_checks": allow_failed_checks, "replace": replace}

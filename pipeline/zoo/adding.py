@@ -4,66 +4,24 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 from pydantic import TypeAdapter, ValidationError
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.components import storage
 from dermrobust.components.evaluation.checks import Check, Status
 from dermrobust.components.evaluation.files import CHECKS
-from dermrobust.components.evaluation.schemas import OVERALL
-from dermrobust.components.model_files import NETWORK, ModelSpec
+from dermrobust.components.model_files import NETWORK
 from dermrobust.models.classifier import load_network
 from dermrobust.models.task import Task
-from dermrobust.pipeline.zoo.card import (
-    CARD,
-    CARD_TEXT,
-    CONFIG,
-    MODEL,
-    Card,
-    CardFigure,
-    Measurement,
-    ModelName,
-    TestSplit,
-    Training,
-    conditions,
-)
+from dermrobust.pipeline.zoo.card import CARD, CARD_TEXT, CONFIG, MODEL, ModelName
 from dermrobust.pipeline.zoo.card_text import render_card_text
 from dermrobust.pipeline.zoo.catalog import MAX_BYTES, MAX_MODELS, model_names
+from dermrobust.pipeline.zoo.drafting import Stated, draft_card
 from dermrobust.pipeline.zoo.evidence import Evidence, gather
-from dermrobust.pipeline.zoo.machine import commit, machine
-from dermrobust.pipeline.zoo.retraining import retraining_command, retraining_config, training_threat
-from dermrobust.pipeline.zoo.split import dataset_digest
+from dermrobust.pipeline.zoo.retraining import portable_parameters, retraining_config
 from dermrobust.pipeline.zoo.verifying import file_digest
-
-LICENSES = {"ham10000": "CC-BY-NC-4.0", "isic2019": "CC-BY-NC-4.0", "synthetic": "Apache-2.0"}
-"""License (SPDX) of the images of each data set; weights are derived from them."""
-FLOOR = "constant"
-"""Name of the classifier that always answers one class, in evaluations that have it."""
-METRICS = ("accuracy", "balanced_accuracy", "macro_auc", "critical_sensitivity")
-"""Metrics over all images; recall of each class is on the card as well."""
-_SETTINGS = ("stop_at_success", "gradient_precision", "batch_size")
-
-
-@dataclass(frozen=True)
-class Stated:
-    """Facts that the run does not record; None: as found on this machine and in the ledger.
-
-    Attributes:
-        machine: machine of the training.
-        minutes: duration of the training, where it was interrupted and resumed.
-        commit: commit of the training.
-        license: license of the weights (SPDX); None: that of the images.
-    """
-
-    machine: str | None = None
-    minutes: float | None = None
-    commit: str | None = None
-    license: str | None = None
 
 
 def add_model(
@@ -103,7 +61,7 @@ def add_model(
         # A folder of its own, since nobody else may read a temporary one, and its mode would be copied.
         staged = Path(temporary, folder.name)
         staged.mkdir()
-        _write(staged, evidence, checks, stated or Stated())
+        _write(staged, evidence, checks, stated or Stated(), zoo)
         _check_limits(zoo, folder, staged)
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(staged, folder)
@@ -152,95 +110,16 @@ def folder_size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _write(folder: Path, evidence: Evidence, checks: tuple[Check, ...], stated: Stated) -> None:
+def _write(folder: Path, evidence: Evidence, checks: tuple[Check, ...], stated: Stated, zoo: Path) -> None:
     """Write the files of a model to a folder of its name; the card last, since it holds the digests of the others."""
     (folder / MODEL).write_bytes(storage.read_bytes(evidence.model.path(NETWORK)))
-    config = retraining_config(evidence, folder.name)
+    config = retraining_config(evidence, folder.name, zoo)
     (folder / CONFIG).write_text(config.model_dump_json(indent=1) + "\n", encoding="utf-8")
     network = load_network(folder / MODEL)
     files = {each: file_digest(folder / each) for each in (MODEL, CONFIG)}
-    card = _card(evidence, folder.name, checks, stated, network).model_copy(update={"files": files})
+    parameters = portable_parameters(evidence.trained.parameters, zoo)
+    card = draft_card(evidence, folder.name, parameters, network.count_params(), checks, stated)
+    card = card.model_copy(update={"files": files})
     (folder / CARD_TEXT).write_text(render_card_text(card), encoding="utf-8")
     files = {CARD_TEXT: file_digest(folder / CARD_TEXT), **files}
     (folder / CARD).write_bytes(card.model_copy(update={"files": files}).to_json())
-
-
-def _card(evidence: Evidence, name: str, checks: tuple[Check, ...], stated: Stated, network: keras.Model) -> Card:
-    about, spec = evidence.evaluation.about, ModelSpec.read(evidence.model)
-    height, width = spec.preprocessing.height, spec.preprocessing.width
-    dataset = evidence.config.ingest.dataset.dataset
-    return Card(
-        name=name,
-        task=about.task,
-        preprocessing=spec.preprocessing,
-        input=f"float32 images of shape (n, {height}, {width}, 3), values from 0 to 1",
-        output=f"float32 logits of shape (n, {len(spec.class_names)})",
-        **_license(dataset, stated),
-        training=_training(evidence, name, stated, network),
-        split=_split(evidence, dataset),
-        evaluation=Measurement(
-            run=evidence.run,
-            name=evidence.name,
-            norm=about.norm,
-            epsilons=about.epsilons,
-            attacks=about.attacks,
-            settings={
-                **{key: evidence.predictions.parameters[key] for key in _SETTINGS},
-                "probes": evidence.config.evaluate.probes.model_dump(mode="json"),
-            },
-            seed=about.seed,
-            specificity=about.specificity,
-            versions=about.versions,
-        ),
-        figures=tuple(_figures(evidence, evidence.name)),
-        floor=tuple(_figures(evidence, FLOOR)),
-        checks=checks,
-        files={},
-    )
-
-
-def _license(dataset: str, stated: Stated) -> dict[str, str]:
-    """Return the license of weights that were trained on a data set, with its reason."""
-    found = stated.license or LICENSES.get(dataset)
-    if found is None:
-        raise UserError(
-            f"the license of the data set '{dataset}' is not known here; state that of the weights: --license"
-        )
-    return {"license": found, "license_reason": f"The weights are derived from the images of {dataset}."}
-
-
-def _training(evidence: Evidence, name: str, stated: Stated, network: keras.Model) -> Training:
-    images = evidence.training.get("training_images")
-    return Training(
-        command=retraining_command(evidence, evidence.evaluation.about.task.name, name),
-        seconds=evidence.seconds if stated.minutes is None else 60 * stated.minutes,
-        machine=stated.machine or machine(),
-        commit=stated.commit or commit(),
-        versions=dict(evidence.trained.versions),
-        threat=training_threat(evidence),
-        network=evidence.trained.parameters["network"],
-        weights=network.count_params(),
-        parameters=dict(evidence.trained.parameters),
-        fingerprint=evidence.trained.fingerprint,
-        images=images if isinstance(images, int) else None,
-    )
-
-
-def _split(evidence: Evidence, dataset: str) -> TestSplit:
-    about = evidence.evaluation.about
-    digest, count = dataset_digest(evidence.dataset)
-    if count != about.images:
-        raise UserError(f"the test split has {count} images, but {about.images} were evaluated; evaluate again")
-    return TestSplit(dataset=dataset, images=about.images, groups=about.groups, sha256=digest)
-
-
-def _figures(evidence: Evidence, model: str) -> Iterator[CardFigure]:
-    """Yield the figures of a model of the evaluation: clean, and in the worst case at each budget."""
-    about = evidence.evaluation.about
-    classes = [("accuracy", f"{about.task.class_key}={name}") for name in about.task.class_names]
-    for attack, epsilon in conditions(about.epsilons):
-        for metric, where in (*((metric, OVERALL) for metric in METRICS), *classes):
-            found = evidence.evaluation.figure(model, attack, epsilon, metric, where)
-            if found is not None:
-                place = {"attack": attack, "epsilon": epsilon, "slice": where, "metric": metric}
-                yield CardFigure(**place, **vars(found))

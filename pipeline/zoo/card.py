@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from dermrobust.components.evaluation.checks import Check, Status
+from dermrobust.components.evaluation.content import Content
 from dermrobust.components.evaluation.rows import Figure
 from dermrobust.components.evaluation.schemas import OVERALL
 from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
@@ -22,11 +23,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class CardFigure(_Part):
+class CardFigure(Content):
     """A figure of the evaluation, named as in its table of metrics; see `schemas.METRICS_SCHEMA`."""
 
     attack: str = Field(description='"none" for clean images, "worst_case" for the worst attack on each image.')
@@ -45,7 +42,7 @@ class CardFigure(_Part):
         return Figure(self.value, self.n, self.lower, self.upper, self.small)
 
 
-class Training(_Part):
+class Training(Content):
     """How the model was trained."""
 
     command: str = Field(description="Command that trains it again from `config.json`.")
@@ -61,7 +58,7 @@ class Training(_Part):
     images: int | None = Field(description="Number of training images; null: not known.")
 
 
-class TestSplit(_Part):
+class TestSplit(Content):
     """Images that the model never saw, on which its figures were measured."""
 
     # pytest takes classes of this name for tests.
@@ -73,7 +70,7 @@ class TestSplit(_Part):
     sha256: Sha256 = Field(description="Digest of the images and their ids; docs/zoo.md says how to recompute it.")
 
 
-class Measurement(_Part):
+class Measurement(Content):
     """Settings of the evaluation."""
 
     run: str = Field(description="Run of the evaluation.")
@@ -84,10 +81,11 @@ class Measurement(_Part):
     settings: dict[str, Any] = Field(description="Further parameters of the attacks' execution.")
     seed: int = Field(description="Seed of random starts.")
     specificity: float = Field(description="Specificity at which sensitivity to the critical classes is measured.")
+    constant_class: str | None = Field(description="Class of the constant classifier; null: it was not measured.")
     versions: dict[str, str] = Field(description="Versions of the libraries that made the predictions.")
 
 
-class Card(_Part):
+class Card(Content):
     """Content of `card.json`."""
 
     version: Literal[1] = Field(1, description="Version of this schema.")
@@ -102,7 +100,7 @@ class Card(_Part):
     split: TestSplit = Field(description="Images that it never saw.")
     evaluation: Measurement = Field(description="Settings of the evaluation.")
     figures: tuple[CardFigure, ...] = Field(description="Figures of the model.")
-    floor: tuple[CardFigure, ...] = Field((), description="The same of the classifier that always answers one class.")
+    floor: tuple[CardFigure, ...] = Field((), description="Figures of the constant classifier.")
     checks: tuple[Check, ...] = Field(description="Self-checks of the model and of the evaluation as a whole.")
     files: dict[str, Sha256] = Field(description="SHA-256 of every other file of the folder, by name.")
     digest: str = Field("", description="SHA-256 of this file with an empty digest.")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from dermrobust.components.evaluation.checks import Status
 from dermrobust.components.evaluation.thresholds import CLEAN
 from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.report.card import figure, markdown_templates
-from dermrobust.pipeline.zoo.card import CARD_TEXT, Card, CardFigure, find_figure
+from dermrobust.pipeline.zoo.card import CARD_TEXT, Card, find_figure
 
 
 def render_card_text(card: Card) -> str:
@@ -36,31 +34,20 @@ def heads(card: Card) -> list[str]:
     return ["clean" if attack == CLEAN else f"ε {wording.budget(epsilon, norm)}" for attack, epsilon in card.conditions]
 
 
-def constant_class(card: Card, floor: Sequence[CardFigure]) -> str:
-    """Return the class that the constant classifier answers: the one of which it misses no image."""
-    found = (where for where in card.class_slices if _recall(floor, where) == 1)
-    return next(found, card.class_slices[0]).partition("=")[2]
-
-
-def _recall(figures: Sequence[CardFigure], where: str) -> float:
-    found = find_figure(figures, CLEAN, 0.0, "accuracy", where)
-    return 0.0 if found is None else found.value
-
-
 def duration(seconds: float) -> str:
     """Return a duration for readers: "45 s", "12 min"."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _overall(card: Card) -> list[list[str]]:
-    """Return a row for each metric over all images, the model's before that of the classifier of one class."""
+    """Return a row for each metric over all images, the model's before that of the constant classifier."""
     rows = []
     for metric in dict.fromkeys(each.metric for each in card.figures):
         label = wording.metric(metric, card.task).label
         rows.append([label, *(figure(card.figure(*place, metric)) for place in card.conditions)])
         if card.floor:
             floor = (find_figure(card.floor, *place, metric) for place in card.conditions)
-            rows.append([f"{label}, always {constant_class(card, card.floor)}", *map(figure, floor)])
+            rows.append([f"{label}, always {card.evaluation.constant_class}", *map(figure, floor)])
     return rows
 
 

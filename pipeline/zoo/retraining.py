@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.config_sections import BASELINE
-from dermrobust.pipeline.zoo.card import CONFIG
+from dermrobust.pipeline.zoo.card import CONFIG, MODEL
+from dermrobust.pipeline.zoo.catalog import model_names, read_card
 from dermrobust.pipeline.zoo.evidence import Evidence
+from dermrobust.pipeline.zoo.verifying import file_digest
 
 
-def retraining_config(evidence: Evidence, name: str) -> PipelineConfig:
+def retraining_config(evidence: Evidence, name: str, zoo: Path) -> PipelineConfig:
     """Return the config that trains a model again.
 
     A model that was trained on images of the data set alone becomes the only model of the config; the attacks of its
@@ -21,6 +25,7 @@ def retraining_config(evidence: Evidence, name: str) -> PipelineConfig:
     Args:
         evidence: the model and the config of its run.
         name: name of the model in the zoo.
+        zoo: folder of the zoo; see `portable_parameters`.
     """
     config = evidence.config.model_dump(mode="json")
     config |= {"root": f"output/{name}", "beam": {}, "export": {}}
@@ -28,6 +33,8 @@ def retraining_config(evidence: Evidence, name: str) -> PipelineConfig:
     if ingest["path"] is not None:
         ingest["path"] = f"${{{_variable(evidence)}}}"
     if not _alone(evidence):
+        config["train"] = portable_parameters(config["train"], zoo)
+        config["defences"] = {key: portable_parameters(each, zoo) for key, each in config["defences"].items()}
         return PipelineConfig.model_validate(config)
     attacks = evidence.config.evaluate.attacks
     kept = {label: attack for label, attack in config["evaluate"]["attacks"].items() if not attacks[label].sources}
@@ -36,10 +43,26 @@ def retraining_config(evidence: Evidence, name: str) -> PipelineConfig:
     description = f"Trains the model {name} of the zoo under the name {BASELINE}."
     return PipelineConfig.model_validate(
         {
-            **{**config, "description": description, "train": dict(evidence.trained.parameters)},
+            **{**config, "description": description, "train": portable_parameters(evidence.trained.parameters, zoo)},
             **{"defences": {}, "augment": augment, "evaluate": evaluate},
         }
     )
+
+
+def portable_parameters(parameters: Mapping[str, Any], zoo: Path) -> dict[str, Any]:
+    """Return parameters of a training without the path of initial weights on this machine.
+
+    Where a model of the zoo has these weights, the path is that of its file in a checkout; otherwise only the name of
+    the file is kept.
+    """
+    network = parameters.get("network")
+    if not isinstance(network, dict) or "path" not in network:
+        return dict(parameters)
+    path = Path(network["path"]).expanduser()
+    digest = file_digest(path)
+    known = (name for name in model_names(zoo) if read_card(zoo / name).files[MODEL] == digest)
+    place = next((f"zoo/{name}/{MODEL}" for name in known), path.name)
+    return {**parameters, "network": {**network, "path": place}}
 
 
 def retraining_command(evidence: Evidence, task: str, name: str) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.evaluation.rows import Figure
-from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
+from dermrobust.components.evaluation.thresholds import CLEAN, CONSTANT, WORST_CASE
 from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.zoo.card import Card, CardFigure, find_figure
-from dermrobust.pipeline.zoo.card_text import constant_class, heads
+from dermrobust.pipeline.zoo.card_text import heads
 
 BEGIN, END = "<!-- zoo: begin -->", "<!-- zoo: end -->"
 """Lines of a page between which its tables are generated."""
@@ -98,10 +98,10 @@ def _class_rows(cards: Sequence[Card], attack: str, epsilon: float) -> Iterator[
 
 
 def _classifiers(cards: Sequence[Card]) -> Iterator[tuple[str, tuple[CardFigure, ...]]]:
-    """Yield the figures of the classifier that always answers one class, where a card has them, and of every model."""
-    floor = next((card.floor for card in cards if card.floor), None)
-    if floor is not None:
-        yield f"constant (always {constant_class(cards[0], floor)})", floor
+    """Yield the figures of the constant classifier, where a card has them, and of every model."""
+    measured = next((card for card in cards if card.floor), None)
+    if measured is not None:
+        yield f"{CONSTANT} (always {measured.evaluation.constant_class})", measured.floor
     for card in cards:
         yield f"`{card.full_name}`", card.figures
 

@@ -1,0 +1,143 @@
+"""Draft of a model's card, from the records of the run that trained and evaluated it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from dermrobust.attacks.errors import UserError
+from dermrobust.components.evaluation.checks import Check
+from dermrobust.components.evaluation.schemas import OVERALL
+from dermrobust.components.evaluation.thresholds import CONSTANT
+from dermrobust.components.model_files import ModelSpec
+from dermrobust.pipeline.zoo.card import Card, CardFigure, Measurement, TestSplit, Training, conditions
+from dermrobust.pipeline.zoo.evidence import Evidence
+from dermrobust.pipeline.zoo.machine import commit, machine
+from dermrobust.pipeline.zoo.retraining import retraining_command, training_threat
+from dermrobust.pipeline.zoo.split import dataset_digest
+
+LICENSES = {"ham10000": "CC-BY-NC-4.0", "isic2019": "CC-BY-NC-4.0", "synthetic": "Apache-2.0"}
+"""License (SPDX) of the images of each data set; weights are derived from them."""
+METRICS = ("accuracy", "balanced_accuracy", "macro_auc", "critical_sensitivity")
+"""Metrics over all images; recall of each class is on the card as well."""
+_SETTINGS = ("stop_at_success", "gradient_precision", "batch_size")
+
+
+@dataclass(frozen=True)
+class Stated:
+    """Facts that the run does not record; None: as found on this machine and in the ledger.
+
+    Attributes:
+        machine: machine of the training.
+        minutes: duration of the training, where it was interrupted and resumed.
+        commit: commit of the training.
+        license: license of the weights (SPDX); None: that of the images.
+    """
+
+    machine: str | None = None
+    minutes: float | None = None
+    commit: str | None = None
+    license: str | None = None
+
+
+def draft_card(
+    evidence: Evidence,
+    name: str,
+    parameters: dict[str, Any],
+    weights: int,
+    checks: tuple[Check, ...],
+    stated: Stated,
+) -> Card:
+    """Return the card of a model without the digests of its files.
+
+    Args:
+        evidence: records of the run about the model.
+        name: name of the model in the zoo.
+        parameters: parameters of the training.
+        weights: number of weights.
+        checks: self-checks of the model and of the evaluation as a whole.
+        stated: facts that the run does not record.
+
+    Raises:
+        UserError: the evaluation is not of the whole test split, or the license of the weights is not known.
+    """
+    about, spec = evidence.evaluation.about, ModelSpec.read(evidence.model)
+    height, width = spec.preprocessing.height, spec.preprocessing.width
+    dataset = evidence.config.ingest.dataset.dataset
+    return Card(
+        name=name,
+        task=about.task,
+        preprocessing=spec.preprocessing,
+        input=f"float32 images of shape (n, {height}, {width}, 3), values from 0 to 1",
+        output=f"float32 logits of shape (n, {len(spec.class_names)})",
+        **_license(dataset, stated),
+        training=_training(evidence, name, parameters, weights, stated),
+        split=_split(evidence, dataset),
+        evaluation=Measurement(
+            run=evidence.run,
+            name=evidence.name,
+            norm=about.norm,
+            epsilons=about.epsilons,
+            attacks=about.attacks,
+            settings={
+                **{key: evidence.predictions.parameters[key] for key in _SETTINGS},
+                "probes": evidence.config.evaluate.probes.model_dump(mode="json"),
+            },
+            seed=about.seed,
+            specificity=about.specificity,
+            constant_class=about.constant_class,
+            versions=about.versions,
+        ),
+        figures=tuple(_figures(evidence, evidence.name)),
+        floor=tuple(_figures(evidence, CONSTANT)),
+        checks=checks,
+        files={},
+    )
+
+
+def _license(dataset: str, stated: Stated) -> dict[str, str]:
+    """Return the license of weights that were trained on a data set, with its reason."""
+    found = stated.license or LICENSES.get(dataset)
+    if found is None:
+        raise UserError(
+            f"the license of the data set '{dataset}' is not known here; state that of the weights: --license"
+        )
+    return {"license": found, "license_reason": f"The weights are derived from the images of {dataset}."}
+
+
+def _training(evidence: Evidence, name: str, parameters: dict[str, Any], weights: int, stated: Stated) -> Training:
+    images = evidence.training.get("training_images")
+    return Training(
+        command=retraining_command(evidence, evidence.evaluation.about.task.name, name),
+        seconds=evidence.seconds if stated.minutes is None else 60 * stated.minutes,
+        machine=stated.machine or machine(),
+        commit=stated.commit or commit(),
+        versions=dict(evidence.trained.versions),
+        threat=training_threat(evidence),
+        network=parameters["network"],
+        weights=weights,
+        parameters=parameters,
+        fingerprint=evidence.trained.fingerprint,
+        images=images if isinstance(images, int) else None,
+    )
+
+
+def _split(evidence: Evidence, dataset: str) -> TestSplit:
+    about = evidence.evaluation.about
+    digest, count = dataset_digest(evidence.dataset)
+    if count != about.images:
+        raise UserError(f"the test split has {count} images, but {about.images} were evaluated; evaluate again")
+    return TestSplit(dataset=dataset, images=about.images, groups=about.groups, sha256=digest)
+
+
+def _figures(evidence: Evidence, model: str) -> Iterator[CardFigure]:
+    """Yield the figures of a model of the evaluation: clean, and in the worst case at each budget."""
+    about = evidence.evaluation.about
+    classes = [("accuracy", f"{about.task.class_key}={name}") for name in about.task.class_names]
+    for attack, epsilon in conditions(about.epsilons):
+        for metric, where in (*((metric, OVERALL) for metric in METRICS), *classes):
+            found = evidence.evaluation.figure(model, attack, epsilon, metric, where)
+            if found is not None:
+                place = {"attack": attack, "epsilon": epsilon, "slice": where, "metric": metric}
+                yield CardFigure(**place, **vars(found))
