@@ -30,9 +30,6 @@ if sys.dont_write_bytecode:
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parents[1] / "build" / "pycache")
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # Workers that each compute on all cores slow each other down. TensorFlow reads this when it is first used.
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -121,7 +121,8 @@ def test_auto_pgd_is_the_algorithm_of_the_paper(norm: Norm, steps: int, few: Vic
     found = auto_pgd(problem, losses.cross_entropy, steps)
 
     values = [reference.loss_and_gradient(image, index)[0] for index, image in enumerate(found)]
-    np.testing.assert_allclose(values, [value for _, value, _ in expected], rtol=1e-4)
+    # Sums of gradients depend on the number of threads; a step along a small gradient enlarges the difference.
+    np.testing.assert_allclose(values, [value for _, value, _ in expected], rtol=1e-3)
     np.testing.assert_allclose(found, [image for image, _, _ in expected], atol=1e-4)
     if steps == 30:
         assert sum(halvings for _, _, halvings in expected) >= len(expected)  # the comparison covers halving
@@ -315,5 +316,5 @@ def test_images_at_different_steps_share_a_batch_without_a_trace(
 
     for batch_size in (3, 16):
         found = attack.perturb(dataclasses.replace(problem, batch_size=batch_size))
-        np.testing.assert_allclose(found, at_once, atol=1e-6)
+        np.testing.assert_allclose(found, at_once, atol=2e-5)  # a step of 1/255 is 200 times as long
     assert 0 < some.robust(at_once).mean() < 1  # some fall early, some never
