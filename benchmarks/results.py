@@ -10,8 +10,8 @@ from typing import Any
 
 from dermrobust.components.artifacts import ArtifactType
 from dermrobust.components.evaluation.checks import Check
+from dermrobust.components.evaluation.names import CONSTANT
 from dermrobust.components.evaluation.reading import read_evaluation
-from dermrobust.components.evaluation.thresholds import CONSTANT
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.history import evaluation_rows
 from dermrobust.pipeline.ledger import Ledger

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dermrobust.attacks.errors import UserError
-from dermrobust.components.evaluation.thresholds import CLEAN, CONSTANT, WORST_CASE, Threshold
+from dermrobust.components.evaluation.names import CLEAN, CONSTANT, WORST_CASE
+from dermrobust.components.evaluation.thresholds import Threshold
 from dermrobust.components.gate.judging import check_slices
 from dermrobust.models.task import Task
 from dermrobust.pipeline.config_sections import BASELINE, AugmentConfig, EvaluateConfig

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from dermrobust.components.evaluation.content import Content
+from dermrobust.components.evaluation.names import WORST_CASE
 from dermrobust.components.evaluation.schemas import OVERALL
-from dermrobust.components.evaluation.thresholds import WORST_CASE
 
 
 class AdaptiveLoss(Content):

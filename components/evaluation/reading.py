@@ -19,9 +19,9 @@ from dermrobust.components.evaluation.adaptive import AdaptiveLoss, AdaptiveLoss
 from dermrobust.components.evaluation.blessing import Blessing
 from dermrobust.components.evaluation.checks import Check, Checks
 from dermrobust.components.evaluation.description import Description
+from dermrobust.components.evaluation.names import CLEAN, CONSTANT, WORST_CASE, canonical_epsilon
 from dermrobust.components.evaluation.rows import Comparison, Corruption, Figure, Flip, Place
 from dermrobust.components.evaluation.schemas import METRICS_SCHEMA, OVERALL
-from dermrobust.components.evaluation.thresholds import CLEAN, CONSTANT, WORST_CASE, canonical_epsilon
 
 _AGAIN = "evaluate again with: dermrobust evaluate --force"
 _Row = TypeVar("_Row", Corruption, Comparison, Flip)

@@ -9,28 +9,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.evaluation.metrics.registry import METRICS
+from dermrobust.components.evaluation.names import CLEAN
 from dermrobust.models.task import Task
-
-CLEAN = "none"
-"""Value of the column `attack` on clean images; their epsilon is 0."""
-
-WORST_CASE = "worst_case"
-"""Name of the derived attack: for each image the prediction, clean or attacked, that does worst on it."""
-
-CONSTANT = "constant"
-"""Name of the classifier that always answers the most frequent class; no other model may have it."""
 
 MetricName = Annotated[str, AfterValidator(METRICS.check), Field(json_schema_extra={"enum": list(METRICS.names)})]
 Rate = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Change = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
-
-
-def canonical_epsilon(epsilon: float) -> float:
-    """Return an epsilon (units of 1/255) rounded to 6 digits: 0.3 for 0.30000001.
-
-    Predictions hold epsilon as float32 and so do the slice keys that TFMA stores; slices are matched by equality.
-    """
-    return round(float(epsilon), 6)
 
 
 def _in_levels(epsilon: Any) -> Any:

@@ -15,8 +15,8 @@ import pyarrow as pa
 from scipy import stats
 
 from dermrobust.components.evaluation.intervals import SAMPLES, Clusters, group_weights
+from dermrobust.components.evaluation.names import canonical_epsilon
 from dermrobust.components.evaluation.schemas import CLUSTER, COMPARISONS_SCHEMA, OVERALL, outcomes_schema, right
-from dermrobust.components.evaluation.thresholds import canonical_epsilon
 from dermrobust.components.measure.joining import predictions_feature
 from dermrobust.models.task import Task
 

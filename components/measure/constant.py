@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from dermrobust.components.evaluation.metrics.metric import Problem, Rows
 from dermrobust.components.evaluation.metrics.registry import METRICS
+from dermrobust.components.evaluation.names import CLEAN, CONSTANT
 from dermrobust.components.evaluation.params import Reading
 from dermrobust.components.evaluation.schemas import CLUSTER, METRICS_SCHEMA, OVERALL
-from dermrobust.components.evaluation.thresholds import CLEAN, CONSTANT
 from dermrobust.components.examples import ExamplesSpec, Split
 from dermrobust.components.measure.figures import figures_of
 from dermrobust.models.task import Task

@@ -19,11 +19,11 @@ from dermrobust.components.evaluation.adaptive import AdaptiveLosses, adaptive_l
 from dermrobust.components.evaluation.checks import Checks
 from dermrobust.components.evaluation.description import Description
 from dermrobust.components.evaluation.leakage import Leakage
+from dermrobust.components.evaluation.names import CLEAN, CONSTANT, canonical_epsilon
 from dermrobust.components.evaluation.params import EvaluateParams
 from dermrobust.components.evaluation.predictions import prediction_uris
 from dermrobust.components.evaluation.probes import CORRUPTED, HEALTH, PROBES, probe_uris
 from dermrobust.components.evaluation.tables import WriteTable, read_tables, write_table
-from dermrobust.components.evaluation.thresholds import CLEAN, CONSTANT, canonical_epsilon
 from dermrobust.components.examples import ExamplesSpec, Split, shard_uris
 from dermrobust.components.measure import comparisons, constant, stored
 from dermrobust.components.measure.checks.evidence import Evidence

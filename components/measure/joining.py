@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dermrobust.components.evaluation.names import CLEAN, WORST_CASE
 from dermrobust.components.evaluation.schemas import CLUSTER
 from dermrobust.components.evaluation.tables import read_columns
-from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
 from dermrobust.models.task import UNKNOWN, Task, column
 
 ROW_KEY = ("attack", "epsilon", "image_id")

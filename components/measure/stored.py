@@ -15,9 +15,9 @@ import numpy as np
 
 from dermrobust.attacks.threat import Norm, Pixels, ThreatModel
 from dermrobust.components import storage
+from dermrobust.components.evaluation.names import CLEAN, canonical_epsilon
 from dermrobust.components.evaluation.predictions import ADVERSARIAL, folder_name
 from dermrobust.components.evaluation.tables import read_columns
-from dermrobust.components.evaluation.thresholds import CLEAN, canonical_epsilon
 from dermrobust.components.examples import Split, read_images, shard_name
 from dermrobust.models.task import Task
 

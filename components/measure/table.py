@@ -9,8 +9,8 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.slicer import slicer_lib
 
 from dermrobust.components.evaluation.metrics.registry import METRICS
+from dermrobust.components.evaluation.names import CLEAN, canonical_epsilon
 from dermrobust.components.evaluation.schemas import METRICS_SCHEMA, OVERALL
-from dermrobust.components.evaluation.thresholds import CLEAN, canonical_epsilon
 from dermrobust.components.measure.metrics import bounds_of, count_of
 from dermrobust.models.task import UNKNOWN
 

@@ -24,7 +24,7 @@ from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
 from tensorflow_model_analysis.writers import eval_config_writer, metrics_plots_and_validations_writer
 
-from dermrobust.components.evaluation.thresholds import canonical_epsilon
+from dermrobust.components.evaluation.names import canonical_epsilon
 from dermrobust.components.measure import metrics
 from dermrobust.components.measure.joining import JoinShards, predictions_feature
 from dermrobust.models.task import Task

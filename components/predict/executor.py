@@ -22,6 +22,7 @@ from dermrobust.components.adversarial_shard import Crafting, write_records
 from dermrobust.components.artifacts import Artifact
 from dermrobust.components.attack_targets import Attacked, classifier_of, probabilities_of
 from dermrobust.components.component import Context
+from dermrobust.components.evaluation.names import CLEAN
 from dermrobust.components.evaluation.params import PredictParams
 from dermrobust.components.evaluation.predictions import (
     ADVERSARIAL,
@@ -30,7 +31,6 @@ from dermrobust.components.evaluation.predictions import (
     folder_name,
     predictions_table,
 )
-from dermrobust.components.evaluation.thresholds import CLEAN
 from dermrobust.components.examples import (
     Batch,
     ExamplesSpec,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from dermrobust.components.evaluation.names import CLEAN, canonical_epsilon
 from dermrobust.components.evaluation.tables import read_columns
-from dermrobust.components.evaluation.thresholds import CLEAN, canonical_epsilon
 
 Flags = npt.NDArray[np.bool_]
 

@@ -32,9 +32,11 @@ class InputFormat(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    range: InputRange = InputRange.UNIT
-    mean: Channels | None = None
-    std: Channels | None = None
+    range: InputRange = Field(InputRange.UNIT, description="Values of black and white before normalization.")
+    mean: Channels | None = Field(
+        None, description="Mean to subtract: one for all channels, or one each for red, green and blue; null: none."
+    )
+    std: Channels | None = Field(None, description="Standard deviation to divide by, given together with the mean.")
 
     @model_validator(mode="after")
     def _normalizes_completely(self) -> Self:

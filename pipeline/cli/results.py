@@ -13,9 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from dermrobust.components.evaluation.metrics.registry import METRICS
+from dermrobust.components.evaluation.names import CLEAN, CONSTANT
 from dermrobust.components.evaluation.reading import metric_rows, read_evaluation
 from dermrobust.components.evaluation.schemas import OVERALL
-from dermrobust.components.evaluation.thresholds import CLEAN, CONSTANT
 
 if TYPE_CHECKING:
     from pathlib import Path

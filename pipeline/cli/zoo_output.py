@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from dermrobust.components.evaluation.names import CLEAN, WORST_CASE
 from dermrobust.components.evaluation.rows import Figure
 from dermrobust.components.evaluation.schemas import OVERALL
-from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
 from dermrobust.pipeline.cli.results import aligned
 from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.zoo.card import Card

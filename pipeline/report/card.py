@@ -12,10 +12,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from dermrobust.components.evaluation.names import CLEAN, CONSTANT, WORST_CASE
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.rows import Figure
 from dermrobust.components.evaluation.schemas import OVERALL
-from dermrobust.components.evaluation.thresholds import CLEAN, CONSTANT, WORST_CASE
 from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.report.headline import headline
 from dermrobust.pipeline.report.lineage import Lineage, ModelRecord

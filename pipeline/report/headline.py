@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from dermrobust.components.evaluation.checks import Check
 from dermrobust.components.evaluation.metrics.registry import METRICS
+from dermrobust.components.evaluation.names import CLEAN, CONSTANT, WORST_CASE
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.rows import Figure
-from dermrobust.components.evaluation.thresholds import CLEAN, CONSTANT, WORST_CASE
 from dermrobust.pipeline.report import wording
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dermrobust.components.evaluation.names import CLEAN, CONSTANT
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.rows import Figure
-from dermrobust.components.evaluation.thresholds import CLEAN, CONSTANT
 from dermrobust.pipeline.report import wording
 
 

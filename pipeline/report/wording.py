@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dermrobust.components.evaluation.metrics.registry import METRICS
+from dermrobust.components.evaluation.names import CLEAN, WORST_CASE
 from dermrobust.components.evaluation.rows import Figure
-from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
 from dermrobust.models.task import Task
 
 

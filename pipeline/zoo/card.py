@@ -10,9 +10,9 @@ from pydantic import Field, StringConstraints
 
 from dermrobust.components.evaluation.checks import Check, Status
 from dermrobust.components.evaluation.content import Content
+from dermrobust.components.evaluation.names import CLEAN, WORST_CASE
 from dermrobust.components.evaluation.rows import Figure
 from dermrobust.components.evaluation.schemas import OVERALL
-from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
 from dermrobust.models.preprocessing import Preprocessing
 from dermrobust.models.task import Task
 

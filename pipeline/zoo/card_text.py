@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dermrobust.components.evaluation.checks import Status
-from dermrobust.components.evaluation.thresholds import CLEAN
+from dermrobust.components.evaluation.names import CLEAN
 from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.report.card import figure, markdown_templates
 from dermrobust.pipeline.zoo.card import CARD_TEXT, Card, find_figure

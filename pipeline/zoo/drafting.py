@@ -8,8 +8,8 @@ from typing import Any
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.evaluation.checks import Check
+from dermrobust.components.evaluation.names import CONSTANT
 from dermrobust.components.evaluation.schemas import OVERALL
-from dermrobust.components.evaluation.thresholds import CONSTANT
 from dermrobust.components.model_files import ModelSpec
 from dermrobust.pipeline.zoo.card import Card, CardFigure, Measurement, TestSplit, Training, conditions
 from dermrobust.pipeline.zoo.evidence import Evidence

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dermrobust.attacks.errors import UserError
+from dermrobust.components.evaluation.names import CLEAN, CONSTANT, WORST_CASE
 from dermrobust.components.evaluation.rows import Figure
-from dermrobust.components.evaluation.thresholds import CLEAN, CONSTANT, WORST_CASE
 from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.zoo.card import Card, CardFigure, find_figure
 from dermrobust.pipeline.zoo.card_text import heads

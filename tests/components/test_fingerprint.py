@@ -157,9 +157,9 @@ CRAFTED = AugmentParams.model_validate({"attack": "pgd"})
 @pytest.mark.parametrize(
     ("real", "params", "module", "change", "counts"),
     [
-        (TRAIN, TRAINED, "dermrobust.models.networks.resnet", "def resnet", True),
+        (TRAIN, TRAINED, "dermrobust.models.networks.resnet", "class ResNet", True),
         (TRAIN, TRAINED, "dermrobust.models.networks.residual", "def residual_network", True),
-        (TRAIN, TRAINED, "dermrobust.models.networks.small_resnet", "def small_resnet", False),
+        (TRAIN, TRAINED, "dermrobust.models.networks.small_resnet", "class SmallResNet", False),
         (TRAIN, TRAINED, "dermrobust.models.objectives.trades", "class Trades", True),
         (TRAIN, TRAINED, "dermrobust.models.objectives.cross_entropy", "class CrossEntropy", False),
         (TRAIN, TRAINED, "dermrobust.models.registry", "NETWORKS = ", False),

@@ -81,6 +81,7 @@ CHANGES = (
         NONE,
         lines={"dermrobust.components.registry": ('    DATASET = "dataset"\n', '\\g<0>    ANOTHER = "another"\n')},
     ),
+    Change("changed gate vocabulary", ("gate", "export"), edits=("dermrobust.components.evaluation.thresholds",)),
     Change("changed report", NONE, edits=("dermrobust.pipeline.report.charts",)),
     Change("changed command line", NONE, edits=("dermrobust.pipeline.cli.running",)),
     Change("changed task", ("ingest",), edits=("dermrobust.models.tasks.ham10000",)),

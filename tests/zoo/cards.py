@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dermrobust.components.evaluation.checks import Check, Status
-from dermrobust.components.evaluation.thresholds import CONSTANT
+from dermrobust.components.evaluation.names import CONSTANT
 from dermrobust.models.preprocessing import Preprocessing
 from dermrobust.models.tasks.ham10000 import TASK
 from dermrobust.pipeline.config import PipelineConfig

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dermrobust.components.evaluation.blessing import Verdict
+from dermrobust.components.evaluation.names import canonical_epsilon
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.rows import Comparison, Figure
 from dermrobust.components.evaluation.schemas import OVERALL
-from dermrobust.components.evaluation.thresholds import Gate, Threshold, canonical_epsilon
+from dermrobust.components.evaluation.thresholds import Gate, Threshold
 from dermrobust.components.gate.ruling import Ruling
 
 TOLERANCE = 1e-9

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 from dermrobust.components.evaluation.checks import Status
-from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
+from dermrobust.components.evaluation.names import CLEAN, WORST_CASE
 from dermrobust.components.examples import Split
 from dermrobust.components.measure.checks.check import Finding, passes
 from dermrobust.components.measure.checks.evidence import Evidence

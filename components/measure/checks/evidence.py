@@ -15,8 +15,8 @@ from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.artifacts import Manifest
 from dermrobust.components.evaluation.adaptive import AdaptiveLoss
 from dermrobust.components.evaluation.leakage import Leakage
+from dermrobust.components.evaluation.names import CLEAN, WORST_CASE, canonical_epsilon
 from dermrobust.components.evaluation.schemas import OVERALL
-from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE, canonical_epsilon
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dermrobust.components.evaluation.names import WORST_CASE
 from dermrobust.components.evaluation.reading import Evaluation
-from dermrobust.components.evaluation.thresholds import WORST_CASE
 from dermrobust.pipeline.report import tables, wording
 from dermrobust.pipeline.report.panel import ReportPanel
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
+from dermrobust.components.evaluation.names import CLEAN
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.rows import Figure
-from dermrobust.components.evaluation.thresholds import CLEAN
 from dermrobust.pipeline.report import tables, wording
 from dermrobust.pipeline.report.charts import LineChart, line_chart, series
 from dermrobust.pipeline.report.lineage import Lineage

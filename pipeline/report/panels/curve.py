@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dermrobust.components.evaluation.names import CLEAN, WORST_CASE
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.schemas import OVERALL
-from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
 from dermrobust.pipeline.report import tables, wording
 from dermrobust.pipeline.report.charts import LineChart, line_chart, series
 from dermrobust.pipeline.report.lineage import Lineage

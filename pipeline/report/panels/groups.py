@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from dermrobust.components.evaluation.names import CLEAN, WORST_CASE
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.schemas import OVERALL
-from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
 from dermrobust.pipeline.report import tables, wording
 from dermrobust.pipeline.report.panel import ReportPanel
 

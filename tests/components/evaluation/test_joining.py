@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dermrobust.components.evaluation.thresholds import CLEAN, WORST_CASE
+from dermrobust.components.evaluation.names import CLEAN, WORST_CASE
 from dermrobust.components.measure import joining
 from dermrobust.models.tasks.ham10000 import lesion_task
 
