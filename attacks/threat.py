@@ -167,12 +167,20 @@ class ThreatModel:
         if not np.isfinite(adversarial).all():
             raise AttackError("the attack returned an image that is not finite (NaN or infinity)")
         excess = float(self.distance(adversarial, clean).max(initial=0.0)) - self.radius
-        if excess > _ROUNDING * max(1.0, self.radius):
+        if excess > _ROUNDING * max(1.0, self.radius) + self._storage_error(math.prod(adversarial.shape[1:])):
             raise AttackError(f"the attack left its budget of {self} by {excess:.3g}")
         lower, upper, width = self.bounds.lower, self.bounds.upper, self.bounds.width
         least, most = adversarial.min(initial=upper), adversarial.max(initial=lower)
         if least < lower - 1e-6 * width or most > upper + 1e-6 * width:
             raise AttackError(f"the attack left the range [{lower:g}, {upper:g}]")
+
+    def _storage_error(self, values: int) -> float:
+        """Return how much longer a perturbation of so many values can become when images are rounded to float32.
+
+        On bounds of 0 to 255 a value near the upper one is stored to within 8e-6, in the unit of the budget.
+        """
+        spacing = float(np.spacing(np.float32(max(abs(self.bounds.lower), abs(self.bounds.upper)))))
+        return spacing / 2 * (math.sqrt(values) if self.norm is Norm.L2 else 1.0)
 
     def to_pixels(self, adversarial: Images, clean: Pixels) -> Pixels:
         """Return adversarial images rounded to 8 bits inside the budget.

@@ -34,6 +34,8 @@ from dermrobust.models.classifier import attack_target
 from tests.attacks.conftest import Victim, assert_same
 from tests.small_networks import CLASS_COUNT, linear_target, mean_loss
 
+# A step in L2 divides by the length of the gradient, so rounding anywhere in it moves every value a little.
+TOLERANCES = {Norm.LINF: 1e-6, Norm.L2: 1e-5}
 BUDGETS = {Norm.LINF: ThreatModel(4), Norm.L2: ThreatModel(60, Norm.L2)}
 every_norm = pytest.mark.parametrize("norm", Norm)
 steps_and_sizes = pytest.mark.parametrize(("steps", "step_size"), [(1, None), (3, 1.0), (10, None), (4, 1000.0)])
@@ -65,7 +67,7 @@ def step_length(step_size: float | None, steps: int, threat: ThreatModel) -> flo
 def test_fgsm_is_the_published_fast_gradient_method(few: Victim, norm: Norm) -> None:
     expected = fast_gradient_method(*arguments(few, norm), norm.order, **common(few))
 
-    assert_same(perturbed(FGSM(), few, BUDGETS[norm]), expected, atol=1e-6)
+    assert_same(perturbed(FGSM(), few, BUDGETS[norm]), expected, atol=TOLERANCES[norm])
 
 
 @every_norm
@@ -80,7 +82,7 @@ def test_bim_is_the_published_basic_iterative_method(
 
     found = perturbed(BIM(steps=steps, step_size=step_size), few, BUDGETS[norm])
 
-    assert_same(found, expected, atol=1e-6)
+    assert_same(found, expected, atol=TOLERANCES[norm])
 
 
 @every_norm
@@ -111,7 +113,7 @@ def test_from_the_same_random_start_pgd_is_the_published_one(
 
     found = perturbed(PGD(steps=steps, step_size=step_size), few, BUDGETS[norm])
 
-    assert_same(found, expected, atol=1e-6)
+    assert_same(found, expected, atol=TOLERANCES[norm])
 
 
 @every_norm
@@ -127,7 +129,7 @@ def test_mim_is_the_published_momentum_iterative_method(
 
     found = perturbed(MIM(steps=steps, step_size=step_size, decay=decay), few, BUDGETS[norm])
 
-    assert_same(found, expected, atol=1e-6)
+    assert_same(found, expected, atol=TOLERANCES[norm])
 
 
 @every_norm
@@ -145,7 +147,7 @@ def test_towards_a_goal_pgd_is_the_published_targeted_one(few: Victim, norm: Nor
 
     found = PGD(steps=5, random_start=False).perturb(few.problem(BUDGETS[norm]).with_goals(goals))
 
-    assert_same(found, expected, atol=1e-6)
+    assert_same(found, expected, atol=TOLERANCES[norm])
 
 
 def test_on_other_bounds_fgsm_takes_the_same_step(few: Victim) -> None:

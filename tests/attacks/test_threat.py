@@ -279,3 +279,18 @@ def test_a_small_l2_budget_is_used_as_it_is() -> None:
     threat = ThreatModel(2.0, Norm.L2)
 
     assert threat.storable(192) == threat
+
+
+def test_rounding_to_float32_is_no_excess_however_large_the_bounds() -> None:
+    threat = ThreatModel(1, Norm.L2, Bounds(0, 255))
+    clean = np.full((1, 3, 3, 3), 128, np.uint8)
+    images = threat.bounds.to_images(clean)
+    step = np.float64(threat.radius / math.sqrt(27))
+
+    stored = (images + step).astype(np.float32)
+    rounded_up = np.where(stored < images + step, np.nextafter(stored, np.float32(np.inf)), stored)
+
+    assert threat.distance(rounded_up, images).max() > threat.radius + 1e-5
+    threat.check(rounded_up, images)
+    with pytest.raises(AttackError, match="left its budget"):
+        threat.check((images + 1.001 * step).astype(np.float32), images)
