@@ -108,36 +108,28 @@ class Ledger:
 
     def latest_output(self, type_: str, run: str | None = None) -> tuple[str, str] | None:
         """Return (run, URI) of the latest artifact of a type, among all runs or in one."""
-        query = """
-            SELECT lineage.run, lineage.uri FROM lineage JOIN runs ON runs.id = lineage.run
-            WHERE lineage.direction = 'output' AND lineage.type = ? AND (? IS NULL OR lineage.run = ?)
-            ORDER BY runs.started DESC, runs.id DESC LIMIT 1
-        """
-        with self._connection() as connection:
-            row = connection.execute(query, (type_, run, run)).fetchone()
+        row = self._latest_output("lineage.type = ? AND (? IS NULL OR lineage.run = ?)", (type_, run, run))
         return None if row is None else (row["run"], row["uri"])
 
     def producer(self, type_: str, fingerprint: str) -> str | None:
         """Return the latest run that made or reused an artifact, or None."""
-        query = """
-            SELECT runs.id FROM lineage JOIN runs ON runs.id = lineage.run
-            WHERE lineage.direction = 'output' AND lineage.type = ? AND lineage.fingerprint = ?
-            ORDER BY runs.started DESC, runs.id DESC LIMIT 1
-        """
-        with self._connection() as connection:
-            row = connection.execute(query, (type_, fingerprint)).fetchone()
-        return None if row is None else str(row["id"])
+        row = self._latest_output("lineage.type = ? AND lineage.fingerprint = ?", (type_, fingerprint))
+        return None if row is None else str(row["run"])
 
     def latest_fingerprint(self, node: str, type_: str) -> str | None:
         """Return the fingerprint of the latest output of a node and type among all runs, or None."""
-        query = """
-            SELECT lineage.fingerprint FROM lineage JOIN runs ON runs.id = lineage.run
-            WHERE lineage.direction = 'output' AND lineage.node = ? AND lineage.type = ?
-            ORDER BY runs.started DESC, runs.id DESC LIMIT 1
+        row = self._latest_output("lineage.node = ? AND lineage.type = ?", (node, type_))
+        return None if row is None else str(row["fingerprint"])
+
+    def _latest_output(self, condition: str, values: tuple[str | None, ...]) -> sqlite3.Row | None:
+        """Return the latest output that meets a condition written in this module, or None."""
+        query = f"""
+            SELECT lineage.run, lineage.uri, lineage.fingerprint FROM lineage JOIN runs ON runs.id = lineage.run
+            WHERE lineage.direction = 'output' AND {condition} ORDER BY runs.started DESC, runs.id DESC LIMIT 1
         """
         with self._connection() as connection:
-            row = connection.execute(query, (node, type_)).fetchone()
-        return None if row is None else str(row["fingerprint"])
+            row: sqlite3.Row | None = connection.execute(query, values).fetchone()
+        return row
 
     def duration(self, fingerprint: str) -> float | None:
         """Return the seconds that the latest execution took that made an output, or None."""

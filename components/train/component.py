@@ -104,15 +104,19 @@ class TrainParams(Params):
     precision: Precision = Field(
         "float32",
         description="Precision in which inner layers compute; variables stay float32, and so does the trained model. "
-        "bfloat16 is faster on GPUs and on CPUs with AMX or AVX-512-BF16, except for depthwise convolutions.",
+        "bfloat16 was faster on a CPU with AVX-512-BF16, except for depthwise convolutions, which were slower.",
     )
     xla: bool = Field(True, description="Compile the training step with XLA.")
     seed: int = Field(0, ge=0, lt=2**31, description="Random seed: the same seed gives the same model.")
 
     @model_validator(mode="after")
-    def _balances_once(self) -> Self:
+    def _fits_together(self) -> Self:
         if self.logit_adjustment and self.class_weighting != "none":
             raise ValueError("logit_adjustment: set class_weighting to 'none', or rare classes are favored twice")
+        if (self.head_epochs or self.backbone_learning_rate != 1.0) and not self.network.pretrained:
+            raise ValueError(
+                "head_epochs and backbone_learning_rate are for pretrained networks; this one has random weights"
+            )
         if self.head_epochs >= self.epochs:
             raise ValueError(f"head_epochs: {self.head_epochs} must be fewer than the {self.epochs} epochs")
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import tempfile
 from collections.abc import Callable
@@ -42,7 +43,8 @@ def run(context: Context) -> None:
     data = _training_data(params, examples, spec, context.inputs["adversarial"])
     output = context.outputs["model"]
     with local_work(context.work_folder) as work, tempfile.TemporaryDirectory() as folder:
-        network, state, deterministic = _trained(context, params, examples, spec, data, work)
+        train_once = functools.partial(_train, context, params, examples, spec, data, work)
+        network, state, deterministic = _deterministic_if_possible(train_once, context.progress.line)
         result = Path(folder)
         save_network(network, result / model_files.NETWORK)
         reason = stopped_by(state, params)
@@ -52,29 +54,24 @@ def run(context: Context) -> None:
     _tell(context, params, state, reason)
 
 
-def _trained(
-    context: Context,
-    params: TrainParams,
-    examples: Artifact,
-    spec: ExamplesSpec,
-    data: TrainingData,
-    work: WorkFolder,
+def _deterministic_if_possible(
+    train_once: Callable[[], tuple[keras.Model, TrainingState]], tell: Callable[[str], None]
 ) -> tuple[keras.Model, TrainingState, bool]:
     """Return a trained network, the state of its training, and whether the same seed gives the same bytes."""
     prepare_devices()
     try:
-        return *_train(context, params, examples, spec, data, work), True
+        return *train_once(), True
     except tf.errors.UnimplementedError as error:
         # Raised by the first step, so nothing is lost. Other operations that are not implemented raise it again.
         if "determin" not in str(error).lower():
             raise
         _, _, reason = error.message.rpartition("\n")
     compute_nondeterministically()
-    context.progress.line(
+    tell(
         "train: an operation of this network has no deterministic gradient here; training goes on without it, so the "
         f"same seed may give another model ({reason[:200]})"
     )
-    return *_train(context, params, examples, spec, data, work), False
+    return *train_once(), False
 
 
 def _train(
@@ -91,9 +88,12 @@ def _train(
     trainable = in_precision(network, params.precision)
     validate = _validator(network, params, examples, spec)
 
-    def validate_in_float32() -> dict[str, float]:
+    def copy_weights() -> None:
         if trainable is not network:
             assign(network.variables, [variable.value for variable in trainable.variables])
+
+    def validate_in_float32() -> dict[str, float]:
+        copy_weights()
         return validate()
 
     training = Training(
@@ -107,7 +107,7 @@ def _train(
     )
     with context.progress.task("train", params.epochs * data.steps, "steps") as task:
         state = train(training, params, task)
-    assign(network.variables, [variable.value for variable in trainable.variables])
+    copy_weights()
     return network, state
 
 

@@ -41,7 +41,7 @@ def built_optimizer(
 ) -> keras.optimizers.Optimizer | SplitOptimizer:
     """Return the optimizer of a network for epochs of so many steps, with its variables."""
     variables = network.trainable_variables
-    if not params.network.pretrained or (params.backbone_learning_rate == 1.0 and params.head_epochs == 0):
+    if params.backbone_learning_rate == 1.0 and params.head_epochs == 0:
         return _adamw(schedule(params, steps), params, variables)
     own = {id(variable) for variable in network.get_layer(HEAD).trainable_variables}
     head = [variable for variable in variables if id(variable) in own]

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from dermrobust.models.foreign.spec import IMAGENET, InputFormat, InputRange
-from dermrobust.models.image_size import InputShape
-from dermrobust.models.networks.network import HEAD, Network
+from dermrobust.models.networks.pretrained import PretrainedNetwork
 
 if TYPE_CHECKING:
     import keras
@@ -25,7 +24,7 @@ _FORMATS = {
 """Format of the images that the weights of each network were trained on."""
 
 
-class KerasApplication(Network):
+class KerasApplication(PretrainedNetwork):
     """Network of `keras.applications` with a new head; Keras downloads the weights when it is first built."""
 
     network: Literal["keras_application"] = Field("keras_application", description="Network of keras.applications.")
@@ -35,26 +34,19 @@ class KerasApplication(Network):
     weights: Literal["imagenet"] | None = Field(
         "imagenet", description="Initial weights: ImageNet, which Keras downloads once; null: random ones."
     )
-    dropout: float = Field(0.2, ge=0, lt=1, description="Fraction of features that are dropped before the last layer.")
 
-    @property
-    def pretrained(self) -> bool:
-        """See `Network.pretrained`."""
-        return self.weights is not None
-
-    def build(self, input_shape: InputShape, class_count: int, seed: int) -> keras.Model:
-        """See `Network.build`."""
+    def features(self, images: keras.KerasTensor) -> keras.KerasTensor:
+        """See `PretrainedNetwork.features`."""
         import keras
         from keras import layers
 
-        keras.utils.set_random_seed(seed)
-        images = keras.Input(input_shape, name="images")
         scale, offset = _FORMATS[self.application].scale_and_offset()
         scaled = layers.Rescaling(scale, offset=offset, name="rescale")(images)
         # The tensor and not the shape, so that the result is one graph of layers and can be folded.
         backbone = getattr(keras.applications, self.application)(
             include_top=False, weights=self.weights, input_tensor=scaled
         )
-        x = layers.GlobalAveragePooling2D(name="pool")(backbone.output)
-        x = layers.Dropout(self.dropout, name="dropout")(x)
-        return keras.Model(images, layers.Dense(class_count, name=HEAD)(x), name="keras_application")
+        return backbone.output
+
+    def load(self, network: keras.Model) -> None:
+        """Do nothing: Keras has loaded the weights with the features."""

