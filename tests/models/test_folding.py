@@ -71,6 +71,10 @@ FOLDED: dict[str, Body] = {
         layers.Conv2D(6, 3, strides=2, groups=3, name="conv")(x)
     ),
     "followed by a residual": lambda x: _residual(x),
+    "depthwise": lambda x: layers.BatchNormalization(name="bn")(layers.DepthwiseConv2D(3, name="conv")(x)),
+    "depthwise with several filters": lambda x: layers.BatchNormalization(name="bn")(
+        layers.DepthwiseConv2D(3, strides=2, depth_multiplier=3, use_bias=False, name="conv")(x)
+    ),
     "dense": lambda x: layers.BatchNormalization(name="bn")(layers.Dense(5, name="conv")(layers.Flatten()(x))),
     "dense on every pixel": lambda x: layers.BatchNormalization(name="bn")(layers.Dense(5, name="conv")(x)),
     "normalised images": lambda x: layers.BatchNormalization(name="bn")(conv()(layers.Rescaling(2.0, -1.0)(x))),
@@ -114,7 +118,7 @@ NOT_FOLDED: dict[str, Body] = {
     "convolution seen elsewhere": _seen_elsewhere,
     "normalisation used twice": _shared_normalisation,
     "over another axis": lambda x: layers.BatchNormalization(axis=1)(conv()(x)),
-    "depthwise": lambda x: layers.BatchNormalization()(layers.DepthwiseConv2D(3)(x)),
+    "depthwise with activation": lambda x: layers.BatchNormalization()(layers.DepthwiseConv2D(3, activation="relu")(x)),
     "another normalisation": lambda x: layers.LayerNormalization()(conv()(x)),
 }
 

@@ -19,7 +19,7 @@ RANDOM: dict[str, dict[str, Any]] = {
     "small_resnet": {},
     "resnet": {},
     "thin_resnet50": {"weights": None},
-    "efficientnet_lite": {"weights": None},
+    "efficientnet_lite": {"weights": None, "batch_normalization": "trained"},
     "keras_application": {"weights": None, "application": "MobileNetV2"},
 }
 READER: TypeAdapter[Network] = TypeAdapter(AnyNetwork)

@@ -4,6 +4,7 @@ import pickle
 import struct
 from collections import OrderedDict
 from pathlib import Path
+from typing import Literal
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ import onnx
 import pytest
 import tensorflow as tf
 from onnx.reference import ReferenceEvaluator
+from pydantic import ValidationError
 from sklearn.datasets import load_sample_images
 
 from dermrobust.attacks.errors import UserError
@@ -33,10 +35,11 @@ def photographs() -> npt.NDArray[np.float32]:
     return np.stack([tf.image.resize(image, (SIZE, SIZE)).numpy() for image in images]).astype(np.float32)
 
 
+@pytest.mark.parametrize("batch_normalization", ["folded", "trained"])
 def test_efficientnet_lite_recognizes_photographs_with_its_published_head(
-    photographs: npt.NDArray[np.float32],
+    photographs: npt.NDArray[np.float32], batch_normalization: Literal["folded", "trained"]
 ) -> None:
-    network = EfficientNetLite().build((SIZE, SIZE, 3), 1000, 0)
+    network = EfficientNetLite(batch_normalization=batch_normalization).build((SIZE, SIZE, 3), 1000, 0)
     published = read_tensors(efficientnet_lite._file("lite0").path())
     network.get_layer(HEAD).set_weights([published["_fc.weight"].T, published["_fc.bias"]])
 
@@ -56,6 +59,22 @@ def test_thin_resnet50_computes_what_the_onnx_reference_computes(photographs: np
     expected = np.asarray(output)
 
     np.testing.assert_allclose(keras.ops.softmax(network(photographs, training=False)), expected, atol=1e-5)
+
+
+def test_folding_batch_normalization_changes_features_by_rounding_alone() -> None:
+    images = np.random.default_rng(0).random((2, 64, 64, 3), dtype=np.float32)
+    networks = [EfficientNetLite(batch_normalization=each) for each in ("folded", "trained")]
+    folded, trained = (
+        keras.Model(net.input, net.layers[-2].output) for net in (n.build((64, 64, 3), 3, 0) for n in networks)
+    )
+
+    np.testing.assert_allclose(folded(images), trained(images, training=False), rtol=1e-3, atol=1e-4)
+    assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in folded.layers)
+
+
+def test_random_weights_without_batch_normalization_are_refused() -> None:
+    with pytest.raises(ValidationError, match="set it to 'trained'"):
+        EfficientNetLite(weights=None)
 
 
 @pytest.mark.parametrize("network", [EfficientNetLite(), ThinResNet50()])
