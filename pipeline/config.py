@@ -14,7 +14,7 @@ from dermrobust.components.ingest.component import IngestParams
 from dermrobust.components.preprocess.component import PreprocessParams
 from dermrobust.components.train.component import TrainParams
 from dermrobust.models.task import Task
-from dermrobust.pipeline.config_checks import check_attacks, check_gate, check_models, check_sources
+from dermrobust.pipeline.config_checks import check_attacks, check_baseline, check_gate, check_models, check_sources
 from dermrobust.pipeline.config_errors import explain
 from dermrobust.pipeline.config_sections import BASELINE, AugmentConfig, BeamConfig, EvaluateConfig, ExportConfig
 
@@ -56,10 +56,10 @@ class PipelineConfig(Params):
     @model_validator(mode="after")
     def _sections_fit(self) -> Self:
         # The parameters of hardened models are validated here; the graph builds them again.
-        self.hardened_train()
-        for name in self.defences:
-            self.defence_train(name)
+        hardened = {"augment.train": self.hardened_train()}
+        hardened |= {f"defences.{name}": self.defence_train(name) for name in self.defences}
         check_models(self.augment, self.defences)
+        check_baseline(self.train, hardened)
         check_attacks(self.augment, self.evaluate, len(self.class_names()))
         check_sources(self.augment, self.evaluate, self.model_names())
         check_gate(self.evaluate, self.model_names(), self.task().with_derived(self.slices()))

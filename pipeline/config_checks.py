@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.evaluation.names import CLEAN, CONSTANT, WORST_CASE
 from dermrobust.components.evaluation.thresholds import Threshold
 from dermrobust.components.gate.judging import check_slices
+from dermrobust.components.train.component import TrainParams
 from dermrobust.models.task import Task
 from dermrobust.pipeline.config_sections import BASELINE, AugmentConfig, EvaluateConfig
 
@@ -28,6 +29,31 @@ def check_models(augment: AugmentConfig, defences: Iterable[str]) -> None:
             )
     if twice := set(augment.models) & set(defences):
         raise ValueError(f"defences: augment.models has a model '{min(twice)}' as well; choose another name")
+
+
+def check_baseline(train: TrainParams, defences: Mapping[str, TrainParams]) -> None:
+    """Check the trainings that start from the trained baseline, or learn from its predictions.
+
+    Args:
+        train: Parameters of the baseline.
+        defences: Parameters of the other models, each by its place in the config.
+    """
+    if train.needs_baseline:
+        raise ValueError("train: initial_weights and distillation refer to this model itself; set them for a defence")
+    for place, params in defences.items():
+        if params.initial_weights == "baseline" and params.network != train.network:
+            raise ValueError(f"{place}: initial_weights 'baseline' needs the network of train; remove 'network' here")
+        if params.distillation:
+            different = [name for name in _FREQUENCIES if getattr(params, name) != getattr(train, name)]
+            if different:
+                raise ValueError(
+                    f"{place}: with distillation, {different[0]} must be that of train, so that both models expect "
+                    "the same frequencies of classes"
+                )
+
+
+_FREQUENCIES = ("logit_adjustment", "class_weighting", "class_sampling")
+"""Parameters of training that change which frequencies of classes a model expects."""
 
 
 def check_attacks(augment: AugmentConfig, evaluate: EvaluateConfig, class_count: int) -> None:

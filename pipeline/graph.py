@@ -6,7 +6,7 @@ from dermrobust.components.augment.component import AUGMENT
 from dermrobust.components.export.component import EXPORT, ExportParams
 from dermrobust.components.ingest.component import INGEST
 from dermrobust.components.preprocess.component import PREPROCESS
-from dermrobust.components.train.component import TRAIN
+from dermrobust.components.train.component import TRAIN, TrainParams
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.config_sections import BASELINE
 from dermrobust.pipeline.evaluation_graph import evaluation_nodes
@@ -22,19 +22,16 @@ def build_graph(config: PipelineConfig) -> list[Node]:
     nodes = [
         Node("ingest", "ingest", INGEST, config.ingest, {}),
         Node("preprocess", "preprocess", PREPROCESS, config.preprocess, {"dataset": (dataset,)}),
-        Node(f"train[{BASELINE}]", "train", TRAIN, config.train, {"examples": (examples,), "adversarial": ()}),
+        _training(BASELINE, "train", config.train, examples),
     ]
+    nodes += [_training(name, "train", config.defence_train(name), examples) for name in config.defences]
     inputs: dict[str, tuple[Output, ...]]
-    for name in config.defences:
-        inputs = {"examples": (examples,), "adversarial": ()}
-        nodes.append(Node(f"train[{name}]", "train", TRAIN, config.defence_train(name), inputs))
     for attack in config.augment.attacks:
         inputs = {"examples": (examples,), "model": (models[BASELINE],)}
         nodes.append(Node(f"augment[{attack}]", "augment", AUGMENT, config.augment.params(attack), inputs))
     for name, attacks in config.augment.models.items():
         crafted = tuple(Output(f"augment[{attack}]", "adversarial") for attack in attacks)
-        inputs = {"examples": (examples,), "adversarial": crafted}
-        nodes.append(Node(f"train[{name}]", "augment", TRAIN, config.hardened_train(), inputs))
+        nodes.append(_training(name, "augment", config.hardened_train(), examples, crafted))
     predict = config.predict_params()
     nodes += evaluation_nodes(
         models,
@@ -53,6 +50,15 @@ def build_graph(config: PipelineConfig) -> list[Node]:
     params = ExportParams(**{name: getattr(config.export, name) for name in ExportParams.model_fields})
     nodes.append(Node("export", "export", EXPORT, params, export))
     return nodes
+
+
+def _training(
+    name: str, stage: str, params: TrainParams, examples: Output, adversarial: tuple[Output, ...] = ()
+) -> Node:
+    """Return the node that trains a model."""
+    baseline = (Output(f"train[{BASELINE}]", "model"),) if params.needs_baseline else ()
+    inputs = {"examples": (examples,), "adversarial": adversarial, "baseline": baseline}
+    return Node(f"train[{name}]", stage, TRAIN, params, inputs)
 
 
 def between(first: str, last: str) -> tuple[str, ...]:

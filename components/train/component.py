@@ -46,6 +46,18 @@ class TrainParams(Params):
         "the square root of its frequency (sqrt) or equal for all classes (inverse). The length of an epoch stays the "
         "same.",
     )
+    initial_weights: Literal["network", "baseline"] = Field(
+        "network",
+        description="Weights that training starts from: those of `network`, or those of the trained baseline, for "
+        "defenses with the baseline's network.",
+    )
+    distillation: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the baseline's predictions for the clean image in the targets of the loss (Goldblum et "
+        "al. 2020, arXiv 1905.09747), for defenses.",
+    )
     epochs: int = Field(20, ge=1, le=10_000, description="Largest number of passes over the images.")
     batch_size: int = Field(64, ge=1, le=4096, description="Number of images per step.")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak learning rate of the cosine schedule (AdamW).")
@@ -109,10 +121,17 @@ class TrainParams(Params):
     xla: bool = Field(True, description="Compile the training step with XLA.")
     seed: int = Field(0, ge=0, lt=2**31, description="Random seed: the same seed gives the same model.")
 
+    @property
+    def needs_baseline(self) -> bool:
+        """Whether training reads the trained baseline."""
+        return self.initial_weights == "baseline" or self.distillation > 0
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.logit_adjustment and self.class_weighting != "none":
             raise ValueError("logit_adjustment: set class_weighting to 'none', or rare classes are favored twice")
+        if self.distillation and not self.objective.takes_probabilities:
+            raise ValueError("distillation: this objective is defined for labels only; choose another one")
         if (self.head_epochs or self.backbone_learning_rate != 1.0) and not self.network.pretrained:
             raise ValueError(
                 "head_epochs and backbone_learning_rate are for pretrained networks; this one has random weights"
@@ -125,7 +144,11 @@ class TrainParams(Params):
 TRAIN = Component(
     name="train",
     params=TrainParams,
-    inputs={"examples": ArtifactType.EXAMPLES, "adversarial": ArtifactType.ADVERSARIAL_EXAMPLES},
+    inputs={
+        "examples": ArtifactType.EXAMPLES,
+        "adversarial": ArtifactType.ADVERSARIAL_EXAMPLES,
+        "baseline": ArtifactType.MODEL,
+    },
     outputs={"model": ArtifactType.MODEL},
     executor="dermrobust.components.train.executor:run",
     external_content="dermrobust.components.train.initial_weights:digest",

@@ -84,6 +84,9 @@ def _train(
 ) -> tuple[keras.Model, TrainingState]:
     keras.utils.set_random_seed(params.seed)
     network = params.network.build(spec.preprocessing.input_shape, len(spec.class_names), params.seed)
+    baseline = _baseline(context)
+    if baseline is not None and params.initial_weights == "baseline":
+        assign(network.variables, [variable.value for variable in baseline.variables])
     counts = spec.class_counts[Split.TRAIN]
     trainable = in_precision(network, params.precision)
     validate = _validator(network, params, examples, spec)
@@ -104,11 +107,21 @@ def _train(
         work=work,
         tell=lambda line: context.progress.line(f"train: {line}"),
         logit_offsets=logit_offsets(counts, params.class_sampling, params.logit_adjustment),
+        teacher=in_precision(baseline, params.precision) if baseline is not None and params.distillation else None,
     )
     with context.progress.task("train", params.epochs * data.steps, "steps") as task:
         state = train(training, params, task)
     copy_weights()
     return network, state
+
+
+def _baseline(context: Context) -> keras.Model | None:
+    """Return the trained baseline, of which nothing is trained further; None if the training does not read it."""
+    artifacts = context.inputs["baseline"]
+    if not artifacts:
+        return None
+    (artifact,) = artifacts
+    return model_files.load_network(artifact.uri, artifact.digest)
 
 
 def _training_data(

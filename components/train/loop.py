@@ -16,6 +16,7 @@ from dermrobust.components.train.averaging import WeightAverage
 from dermrobust.components.train.checkpoint import Checkpoints, TrainingState, assign, network_copies
 from dermrobust.components.train.component import TrainParams
 from dermrobust.components.train.data import TrainingData
+from dermrobust.components.train.distillation import Teacher
 from dermrobust.components.train.event_log import EventLog
 from dermrobust.components.train.logit_adjustment import adjusted
 from dermrobust.components.train.optimizers import built_optimizer
@@ -40,6 +41,7 @@ class Training:
         work: Work folder; an interrupted training resumes from its checkpoints.
         tell: Called with lines for the user.
         logit_offsets: See `adjusted`; None: none.
+        teacher: Trained network for `TrainParams.distillation`; None: none.
     """
 
     network: keras.Model
@@ -49,6 +51,7 @@ class Training:
     work: WorkFolder
     tell: Callable[[str], None]
     logit_offsets: np.ndarray[Any, np.dtype[np.float32]] | None = None
+    teacher: keras.Model | None = None
 
 
 def train(training: Training, params: TrainParams, task: Task) -> TrainingState:
@@ -61,12 +64,17 @@ def train(training: Training, params: TrainParams, task: Task) -> TrainingState:
     """
     optimizer = built_optimizer(training.network, params, training.data.steps)
     average = WeightAverage(training.network, params.weight_averaging)
+    teacher = None
+    if training.teacher is not None:
+        # With the same offsets, so that it predicts for the same frequencies of classes.
+        teacher = Teacher(adjusted(training.teacher, training.logit_offsets), params.distillation)
     step = compiled_step(
         adjusted(training.network, training.logit_offsets),
         params.objective,
         optimizer,
         training.class_weights,
         average=average,
+        teacher=teacher,
         weight_perturbation=params.weight_perturbation,
         xla=params.xla,
     )

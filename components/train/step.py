@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from dermrobust.components.train.averaging import WeightAverage
+from dermrobust.components.train.distillation import Teacher
 from dermrobust.components.train.optimizers import SplitOptimizer
 from dermrobust.components.train.weight_perturbation import perturbed_weights
 from dermrobust.models.objectives.objective import Objective
@@ -27,6 +28,7 @@ def compiled_step(
     class_weights: np.ndarray[Any, np.dtype[np.float32]],
     *,
     average: WeightAverage | None = None,
+    teacher: Teacher | None = None,
     weight_perturbation: float = 0.0,
     xla: bool = True,
 ) -> StepFn:
@@ -41,6 +43,7 @@ def compiled_step(
         optimizer: keras.optimizers.Optimizer | SplitOptimizer, built for the trainable variables of the network.
         class_weights: Weight of each class, float32 [class_count].
         average: Moving average, updated after the step.
+        teacher: Softens the labels of the loss; crafting keeps the labels.
         weight_perturbation: `gamma` of `perturbed_weights`; 0 disables it.
         xla: Compile the loss, its gradient and the update with XLA.
     """
@@ -51,6 +54,10 @@ def compiled_step(
     @tf.function(autograph=False)
     def craft(images: tf.Tensor, labels: tf.Tensor, radius: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         return objective.craft(network, images, labels, radius, seed)
+
+    @tf.function(autograph=False)
+    def soften(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        return labels if teacher is None else teacher.soften(images, labels)
 
     @tf.function(jit_compile=xla, autograph=False)
     def learn(images: tf.Tensor, adversarial: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -69,6 +76,6 @@ def compiled_step(
         return value
 
     def step(images: tf.Tensor, labels: tf.Tensor, radius: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        return learn(images, craft(images, labels, radius, seed), labels, seed)
+        return learn(images, craft(images, labels, radius, seed), soften(images, labels), seed)
 
     return step

@@ -1,4 +1,7 @@
-"""Loss terms for each image of a batch."""
+"""Loss terms for each image of a batch.
+
+Labels are int64 [batch], or probabilities, float32 [batch, class_count], where a teacher softened them.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ import tensorflow as tf
 
 def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Return the cross-entropy of each image: float32 [batch]."""
+    if labels.dtype.is_floating:
+        return tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits)
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
 
 
@@ -18,7 +23,10 @@ def divergence(logits: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
 
 
 def boosted_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Return -log p(label) - log(1 - p(the likeliest other class)): float32 [batch] (Wang et al. 2020, equation 8)."""
+    """Return -log p(label) - log(1 - p(the likeliest other class)): float32 [batch] (Wang et al. 2020, equation 8).
+
+    It is defined for int64 labels only.
+    """
     others = _without(labels, logits)
     # log(1 - p) as the sum over all other classes: exact where p is so close to 1 that 1 - p is 0 in float32.
     rest = tf.reduce_logsumexp(_without(tf.argmax(others, axis=-1), logits), axis=-1)
@@ -33,8 +41,10 @@ def _without(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
 
 def weighted_mean(losses: tf.Tensor, labels: tf.Tensor, class_weights: tf.Tensor) -> tf.Tensor:
-    """Return the mean over a batch of losses [batch], each times the weight of its class."""
-    return tf.reduce_mean(losses * tf.gather(class_weights, labels))
+    """Return the mean over a batch of losses [batch], each times the (expected) weight of its class."""
+    soft = labels.dtype.is_floating
+    weights = tf.linalg.matvec(labels, class_weights) if soft else tf.gather(class_weights, labels)
+    return tf.reduce_mean(losses * weights)
 
 
 def logits_of_both(network: keras.Model, images: tf.Tensor, adversarial: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

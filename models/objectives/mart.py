@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,8 @@ class Mart(IterativeObjective):
     cross-entropy on PGD examples, and the divergence of their predictions from the clean ones, weighted by the error of
     the clean prediction. Both terms are weighted by class.
     """
+
+    takes_probabilities: ClassVar[bool] = False
 
     objective: Literal["mart"] = Field("mart", description="MART (Wang et al. 2020).")
     beta: float = Field(5.0, ge=0, le=1000, description="Weight of the divergence (lambda in the paper).")

@@ -24,6 +24,8 @@ class Objective(BaseModel, abc.ABC):
 
     adversarial: ClassVar[bool] = False
     """Whether the class is an `AdversarialObjective`, which has a threat model."""
+    takes_probabilities: ClassVar[bool] = True
+    """Whether `loss` is defined for probabilities in the place of labels, as distillation needs it."""
 
     def radius(self, epochs: float) -> float:
         """Return the budget on images in [0, 1] after a (fractional) number of epochs; 0 for standard training."""
@@ -63,7 +65,8 @@ class Objective(BaseModel, abc.ABC):
             network: From images to logits.
             images: float32 [batch, height, width, 3] in [0, 1].
             adversarial: Adversarial images that `craft` returned, of the same shape.
-            labels: int64 [batch].
+            labels: int64 [batch], or probabilities that a teacher softened, float32 [batch, class_count]; see
+                `dermrobust.models.objectives.losses`.
             class_weights: float32 [class_count]; the mean over the drawn images is 1.
             seed: int32 [2], the same as in `craft`.
         """

@@ -134,7 +134,17 @@ def _sees_adversarial(lineage: Lineage, model: str) -> str:
     names = [a.producer for a in lineage.artifacts if a.fingerprint in crafted and a.type == "adversarial_examples"]
     if names:
         return f"Beside clean images it saw stored adversarial examples: {', '.join(names)}."
-    return f"Objective: {_objective(record)}; no stored adversarial examples."
+    return f"Objective: {_objective(record)}; no stored adversarial examples.{_from_baseline(record)}"
+
+
+def _from_baseline(record: ModelRecord) -> str:
+    """Return sentences on what training took from the trained baseline; empty: nothing."""
+    started = " Training started from the weights of the baseline." * (
+        record.parameters.get("initial_weights") == "baseline"
+    )
+    share = record.parameters.get("distillation")
+    taught = f" Share of the baseline's predictions in its targets: {share}." if share else ""
+    return started + taught
 
 
 def _objective(record: ModelRecord) -> str:

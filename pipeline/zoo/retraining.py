@@ -18,9 +18,10 @@ from dermrobust.pipeline.zoo.verifying import file_digest
 def retraining_config(evidence: Evidence, name: str, zoo: Path) -> PipelineConfig:
     """Return the config that trains a model again.
 
-    A model that was trained on images of the data set alone becomes the only model of the config; the attacks of its
-    evaluation stay, but for those that transfer from models that are not there. A model that was trained on stored
-    adversarial examples needs the other models, so it keeps the whole config. No path of this machine is kept.
+    A model that was trained on images of the data set alone becomes the only model of the config, and one that was
+    trained from the baseline the only one beside it; the attacks of its evaluation stay, but for those that transfer
+    from models that are not there. A model that was trained on stored adversarial examples needs the other models, so
+    it keeps the whole config. No path of this machine is kept.
 
     Args:
         evidence: the model and the config of its run.
@@ -32,20 +33,25 @@ def retraining_config(evidence: Evidence, name: str, zoo: Path) -> PipelineConfi
     ingest = config["ingest"]
     if ingest["path"] is not None:
         ingest["path"] = f"${{{_variable(evidence)}}}"
-    if not _alone(evidence):
-        config["train"] = portable_parameters(config["train"], zoo)
-        config["defences"] = {key: portable_parameters(each, zoo) for key, each in config["defences"].items()}
+    config["train"] = portable_parameters(config["train"], zoo)
+    config["defences"] = {key: portable_parameters(each, zoo) for key, each in config["defences"].items()}
+    if _reads(evidence, "adversarial"):
         return PipelineConfig.model_validate(config)
+    if _reads(evidence, "baseline"):
+        trained, models = evidence.name, {BASELINE, evidence.name}
+        config["defences"] = {trained: config["defences"][trained]}
+    else:
+        trained, models = BASELINE, set[str]()
+        config |= {"defences": {}, "train": portable_parameters(evidence.trained.parameters, zoo)}
     attacks = evidence.config.evaluate.attacks
-    kept = {label: attack for label, attack in config["evaluate"]["attacks"].items() if not attacks[label].sources}
-    evaluate = {**config["evaluate"], "gate": {"candidate": BASELINE}} | ({"attacks": kept} if kept else {})
+    kept = {
+        label: attack for label, attack in config["evaluate"]["attacks"].items() if attacks[label].sources <= models
+    }
+    evaluate = {**config["evaluate"], "gate": {"candidate": trained}} | ({"attacks": kept} if kept else {})
     augment = {**config["augment"], "models": {}, "attacks": {}, "train": {}}
-    description = f"Trains the model {name} of the zoo under the name {BASELINE}."
+    description = f"Trains the model {name} of the zoo under the name {trained}."
     return PipelineConfig.model_validate(
-        {
-            **{**config, "description": description, "train": portable_parameters(evidence.trained.parameters, zoo)},
-            **{"defences": {}, "augment": augment, "evaluate": evaluate},
-        }
+        {**config, "description": description, "augment": augment, "evaluate": evaluate}
     )
 
 
@@ -69,7 +75,7 @@ def retraining_command(evidence: Evidence, task: str, name: str) -> str:
     """Return the command that trains a model again from the config in its folder."""
     path = evidence.config.ingest.path
     variable = "" if path is None else f"{_variable(evidence)}=/path/to/{evidence.config.ingest.dataset.dataset} "
-    stage = "train" if _alone(evidence) else "augment"
+    stage = "augment" if _reads(evidence, "adversarial") else "train"
     return f"{variable}dermrobust run --config {shlex.quote(f'zoo/{task}/{name}/{CONFIG}')} --to {stage}"
 
 
@@ -78,11 +84,13 @@ def training_threat(evidence: Evidence) -> str | None:
     objective: Any = evidence.trained.parameters.get("objective")
     if isinstance(objective, dict) and "epsilon" in objective:
         return str(objective["epsilon"])
-    return None if _alone(evidence) else f"{evidence.config.augment.epsilon} (stored examples of another model)"
+    stored = _reads(evidence, "adversarial")
+    return f"{evidence.config.augment.epsilon} (stored examples of another model)" if stored else None
 
 
-def _alone(evidence: Evidence) -> bool:
-    return not evidence.trained.inputs.get("adversarial")
+def _reads(evidence: Evidence, name: str) -> bool:
+    """Return whether the training of the model read artifacts of an input."""
+    return bool(evidence.trained.inputs.get(name))
 
 
 def _variable(evidence: Evidence) -> str:

@@ -54,7 +54,8 @@ class Workshop:
         **inputs: Artifact | tuple[Artifact, ...],
     ) -> Outputs:
         """Return what a component makes; `name` stands for the fingerprint, and gives the folder of its work."""
-        given = {key: value if isinstance(value, tuple) else (value,) for key, value in inputs.items()}
+        given: dict[str, tuple[Artifact, ...]] = dict.fromkeys(component.inputs, ())
+        given |= {key: value if isinstance(value, tuple) else (value,) for key, value in inputs.items()}
         store = ArtifactStore(str(self.root))
         staged = {
             key: store.stage(type_, name, resumable=component.resumable) for key, type_ in component.outputs.items()
@@ -111,11 +112,14 @@ def train_model(workshop: Workshop, examples: Artifact) -> Make:
     """A function that trains with parameters under a name."""
 
     def make(
-        params: TrainParams, name: str, progress: Progress | None = None, adversarial: tuple[Artifact, ...] = ()
+        params: TrainParams,
+        name: str,
+        progress: Progress | None = None,
+        adversarial: tuple[Artifact, ...] = (),
+        baseline: tuple[Artifact, ...] = (),
     ) -> Artifact:
-        return workshop.make(TRAIN, params, name, progress=progress, examples=examples, adversarial=adversarial)[
-            "model"
-        ]
+        given = {"examples": examples, "adversarial": adversarial, "baseline": baseline}
+        return workshop.make(TRAIN, params, name, progress=progress, **given)["model"]
 
     return make
 
