@@ -32,27 +32,22 @@ import numpy.typing as npt
 
 from benchmarks import peers
 from benchmarks.measure import machine
+from benchmarks.trained import trained_models
 from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.engine import attack_pixels, record_seeds, to_images
 from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.logits import logits_of
 from dermrobust.attacks.selection import read_suite
 from dermrobust.attacks.threat import Norm, Pixels, ThreatModel
-from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType
+from dermrobust.components.artifacts import Artifact
 from dermrobust.components.evaluation.intervals import wilson_interval
 from dermrobust.components.examples import Batch, ExamplesSpec, Split, first_records, shard_uris
 from dermrobust.components.model_files import load_classifier, load_network, load_target
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.config_files import load_config
-from dermrobust.pipeline.ledger import Ledger
-from dermrobust.pipeline.local_files import ledger_path
 
 ALLOWED = 0.5
 """By how many points robust accuracy may be lower than `auto` reported."""
-_EXAMPLES = "preprocess"
-"""The node whose output the test images are."""
-_RUNS = 1000
-"""How many runs back models are looked for."""
 _QUICK = {"steps": 20, "queries": 100}
 _ROUNDING = 1e-9
 """What floating point may add to a difference."""
@@ -174,41 +169,11 @@ def _budget(text: str) -> ThreatModel:
 
 
 def trained_subjects(config: PipelineConfig, names: Sequence[str], count: int) -> list[Subject]:
-    """Return models of the latest run that has all of them, with the first so many test images of that run.
-
-    Raises:
-        UserError: there is no such run, or what it made is no longer there.
-    """
-    nodes = {name: f"train[{name}]" for name in names}
-    wanted = {*nodes.values(), _EXAMPLES}
-    made = next((made for made in _outputs_of_runs(config) if wanted <= made.keys()), None)
-    if made is None:
-        raise UserError(f"no run in '{config.root}' has all of {', '.join(names)}; run: dermrobust run --to augment")
-    store = ArtifactStore(config.root)
-    examples = _found(store, ArtifactType.EXAMPLES, made[_EXAMPLES])
+    """Return models of the latest run that has all of them, with the first so many test images of that run."""
+    examples, models = trained_models(config, names)
     spec = ExamplesSpec.read(examples)
     batch = first_records(shard_uris(examples, spec, Split.TEST), count, spec.task)
-    return [Subject(name, _found(store, ArtifactType.MODEL, made[node]), batch) for name, node in nodes.items()]
-
-
-def _outputs_of_runs(config: PipelineConfig) -> Iterator[dict[str, str]]:
-    """Yield of each run, the latest first, the fingerprints of its models and examples by node."""
-    path = ledger_path(config)
-    if not path.exists():
-        return
-    ledger = Ledger(path)
-    for run in ledger.runs(_RUNS):
-        made = (ledger.run(run["id"]) or {}).get("outputs", ())
-        wanted = (ArtifactType.MODEL, ArtifactType.EXAMPLES)
-        yield {output["node"]: output["fingerprint"] for output in made if output["type"] in wanted}
-
-
-def _found(store: ArtifactStore, type_: ArtifactType, fingerprint: str) -> Artifact:
-    # By fingerprint: where the run says that it lies may be relative to another folder.
-    artifact = store.find(type_, fingerprint)
-    if artifact is None:
-        raise UserError(f"{type_.value} {fingerprint} is gone from '{store.root}'; run: dermrobust run --to augment")
-    return artifact
+    return [Subject(name, model, batch) for name, model in models.items()]
 
 
 def _rows(subjects: Sequence[Subject], threat: ThreatModel, auto: Attack, effort: Effort, seed: int) -> Iterator[Row]:

@@ -18,81 +18,20 @@ from dermrobust.attacks.noise import Noise
 from dermrobust.attacks.problem import Labels
 from dermrobust.attacks.selection import read_suite
 from dermrobust.attacks.threat import Images, ThreatModel
-from dermrobust.components.adversarial_shard import write_records
-from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType, Provenance
-from dermrobust.components.examples import SPEC, ExamplesSpec, Split, encode, encode_pixels, shard_name
+from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType
 from dermrobust.components.model_files import NETWORK
 from dermrobust.models.classifier import attack_target, save_network
-from dermrobust.models.preprocessing import Preprocessing
-from dermrobust.models.tasks.ham10000 import lesion_task
 from dermrobust.pipeline.config import PipelineConfig
-from dermrobust.pipeline.ledger import Ledger
-from dermrobust.pipeline.local_files import ledger_path
-from tests.small_networks import CLASS_COUNT, accuracy, colored_images, trained_network
+from tests.benchmarks.roots import COUNT, LABELS, PIXELS, SIZE, note_run, published, write_examples
+from tests.small_networks import accuracy, colored_images, trained_network
 
-SIZE, COUNT = 8, 96
 THREAT = ThreatModel(8)
 EFFORT = Effort(steps=10, restarts=2, queries=20)
-ORIGIN = Provenance("test", {}, {}, {})
-PIXELS, LABELS = colored_images(COUNT, SIZE, seed=1)
 
 
 @pytest.fixture(scope="module")
 def network() -> keras.Model:
     return trained_network(*colored_images(256, SIZE))
-
-
-def published(store: ArtifactStore, type_: ArtifactType, key: str, write: Callable[[Path], object]) -> Artifact:
-    staged = store.stage(type_, key)
-    write(Path(staged))
-    return store.publish(staged, type_, key, ORIGIN)
-
-
-def write_examples(folder: Path) -> None:
-    """All test images in two shards."""
-    counts = dict.fromkeys(Split, 0) | {Split.TEST: COUNT}
-    shards = dict.fromkeys(Split, 0) | {Split.TEST: 2}
-    spec = ExamplesSpec(
-        task=lesion_task("abcdefg"),
-        preprocessing=Preprocessing(image_size=SIZE),
-        shards=shards,
-        counts=counts,
-        class_counts={split: [0] * CLASS_COUNT for split in Split},
-    )
-    (folder / SPEC).write_text(spec.model_dump_json())
-    for index, rows in enumerate(np.array_split(np.arange(COUNT), 2)):
-        records = [
-            encode(
-                {
-                    "image/encoded": encode_pixels(PIXELS[row]),
-                    "image/id": f"image{row}",
-                    "label": int(LABELS[row]),
-                    "dx": "abcdefg"[LABELS[row]],
-                }
-            )
-            for row in rows
-        ]
-        write_records(str(folder / shard_name(Split.TEST, index, 2)), records)
-
-
-def note_run(config: PipelineConfig, run: str, made: dict[str, Artifact]) -> None:
-    ledger = Ledger(ledger_path(config))
-    ledger.begin_run(run, {})
-    for node, artifact in made.items():
-        # Where it lies is noted as seen from the folder of the run, which is another one.
-        noted = Artifact(artifact.type, artifact.fingerprint, artifact.digest, f"elsewhere/{artifact.fingerprint}")
-        ledger.record(
-            run,
-            node=node,
-            stage="train",
-            component="any",
-            fingerprint=artifact.fingerprint,
-            status="done",
-            seconds=0.0,
-            message="",
-            inputs={},
-            outputs={artifact.type.value: noted},
-        )
 
 
 @pytest.fixture(scope="module")

@@ -118,8 +118,9 @@ def train_model(workshop: Workshop, examples: Artifact) -> Make:
         adversarial: tuple[Artifact, ...] = (),
         baseline: tuple[Artifact, ...] = (),
     ) -> Artifact:
-        given = {"examples": examples, "adversarial": adversarial, "baseline": baseline}
-        return workshop.make(TRAIN, params, name, progress=progress, **given)["model"]
+        return workshop.make(
+            TRAIN, params, name, progress=progress, examples=examples, adversarial=adversarial, baseline=baseline
+        )["model"]
 
     return make
 

@@ -75,7 +75,7 @@ def test_a_model_that_was_trained_alone_is_the_only_one(tmp_path: Path) -> None:
     config = retraining_config(evidence("other", {}), "zoo_name", tmp_path)
 
     assert config.model_names() == ("vanilla",)
-    assert config.train.objective.objective == "fast"
+    assert config.train.objective.model_dump()["objective"] == "fast"
 
 
 def test_a_model_that_was_trained_on_stored_examples_keeps_all_models(tmp_path: Path) -> None:

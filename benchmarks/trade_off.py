@@ -1,0 +1,95 @@
+"""Clean against robust accuracy of the networks between a baseline and a model that was hardened from it.
+
+    python -m benchmarks.trade_off --config configs/ham10000_robust.json [--root DIR] [--model NAME] [--json FILE]
+
+The weights of a network in between are (1 - share) times those of the baseline plus share times those of the hardened
+model (Wortsman et al. 2022, arXiv 2109.01903, who do so for shifts of distribution). Figures are of the validation
+split: they help to choose a point, and the test split stays unseen.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+
+from benchmarks.measure import machine
+from benchmarks.trained import trained_models
+from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.threat import ThreatModel
+from dermrobust.components.artifacts import Artifact
+from dermrobust.components.examples import ExamplesSpec, Split, shard_uris
+from dermrobust.components.model_files import load_network
+from dermrobust.components.train.robust_validation import RobustCheck, robust_validator
+from dermrobust.components.train.validation import validator
+from dermrobust.pipeline.config_files import load_config
+from dermrobust.pipeline.config_sections import BASELINE
+
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+BUDGETS = (1, 2, 4)
+"""Budgets in L-infinity, in 1/255."""
+
+Row = dict[str, float]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, required=True, help="whose models are mixed")
+    parser.add_argument("--root", help="folder of artifacts and ledger; else that of the config")
+    parser.add_argument("--model", help="name of the hardened model; else the candidate of the gate")
+    parser.add_argument("--steps", type=int, default=20, help="of PGD")
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    options = parser.parse_args(arguments)
+    try:
+        config = load_config(options.config)
+        if options.root:
+            config = config.model_copy(update={"root": options.root})
+        hardened = options.model or config.evaluate.gate.candidate
+        examples, models = trained_models(config, (BASELINE, hardened))
+    except UserError as error:
+        parser.error(str(error))
+    rows = measured(examples, models[BASELINE], models[hardened], options.steps)
+    print(f"{machine()}; PGD: {options.steps} steps; balanced accuracy on the validation split\n")
+    print("\n".join(table(rows)))
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1))
+    return 0
+
+
+def measured(examples: Artifact, baseline: Artifact, hardened: Artifact, steps: int) -> list[Row]:
+    """Return the figures of the network at each share of the hardened model's weights."""
+    first, last = (load_network(each.uri, each.digest) for each in (baseline, hardened))
+    between = keras.models.clone_model(first)
+    spec = ExamplesSpec.read(examples)
+    files, classes = shard_uris(examples, spec, Split.VALIDATION), len(spec.class_names)
+    checks = {budget: RobustCheck(ThreatModel(budget), steps, spec.counts[Split.VALIDATION]) for budget in BUDGETS}
+    robust = {budget: robust_validator(between, files, classes, check) for budget, check in checks.items()}
+    clean = validator(between, files, classes)
+    rows = []
+    for share in SHARES:
+        pairs = zip(first.get_weights(), last.get_weights(), strict=True)
+        between.set_weights([(1 - share) * old + share * new for old, new in pairs])
+        row = {"share": share, "clean": clean()["balanced_accuracy"]}
+        rows.append(
+            row | {f"{budget}/255": validate()["robust_balanced_accuracy"] for budget, validate in robust.items()}
+        )
+    return rows
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    """Return the lines of a Markdown table."""
+    lines = [f"| {' | '.join(rows[0])} |", "|---" * len(rows[0]) + "|"]
+    return lines + [f"| {' | '.join(f'{value:.3f}' for value in row.values())} |" for row in rows]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""Roots of runs that trained models of colored images, without the runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from dermrobust.components.adversarial_shard import write_records
+from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType, Provenance
+from dermrobust.components.examples import SPEC, ExamplesSpec, Split, encode, encode_pixels, shard_name
+from dermrobust.models.preprocessing import Preprocessing
+from dermrobust.models.tasks.ham10000 import lesion_task
+from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.ledger import Ledger
+from dermrobust.pipeline.local_files import ledger_path
+from tests.small_networks import CLASS_COUNT, colored_images
+
+SIZE, COUNT = 8, 96
+PIXELS, LABELS = colored_images(COUNT, SIZE, seed=1)
+ORIGIN = Provenance("test", {}, {}, {})
+
+
+def published(store: ArtifactStore, type_: ArtifactType, key: str, write: Callable[[Path], object]) -> Artifact:
+    staged = store.stage(type_, key)
+    write(Path(staged))
+    return store.publish(staged, type_, key, ORIGIN)
+
+
+def write_examples(folder: Path, split: Split = Split.TEST) -> None:
+    """All images in two shards of a split."""
+    counts = dict.fromkeys(Split, 0) | {split: COUNT}
+    shards = dict.fromkeys(Split, 0) | {split: 2}
+    spec = ExamplesSpec(
+        task=lesion_task("abcdefg"),
+        preprocessing=Preprocessing(image_size=SIZE),
+        shards=shards,
+        counts=counts,
+        class_counts={each: [0] * CLASS_COUNT for each in Split},
+    )
+    (folder / SPEC).write_text(spec.model_dump_json())
+    for index, rows in enumerate(np.array_split(np.arange(COUNT), 2)):
+        records = [
+            encode(
+                {
+                    "image/encoded": encode_pixels(PIXELS[row]),
+                    "image/id": f"image{row}",
+                    "label": int(LABELS[row]),
+                    "dx": "abcdefg"[LABELS[row]],
+                }
+            )
+            for row in rows
+        ]
+        write_records(str(folder / shard_name(split, index, 2)), records)
+
+
+def note_run(config: PipelineConfig, run: str, made: dict[str, Artifact]) -> None:
+    ledger = Ledger(ledger_path(config))
+    ledger.begin_run(run, {})
+    for node, artifact in made.items():
+        # Where it lies is noted as seen from the folder of the run, which is another one.
+        noted = Artifact(artifact.type, artifact.fingerprint, artifact.digest, f"elsewhere/{artifact.fingerprint}")
+        ledger.record(
+            run,
+            node=node,
+            stage="train",
+            component="any",
+            fingerprint=artifact.fingerprint,
+            status="done",
+            seconds=0.0,
+            message="",
+            inputs={},
+            outputs={artifact.type.value: noted},
+        )
