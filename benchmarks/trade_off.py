@@ -23,19 +23,14 @@ import keras
 
 from benchmarks.measure import machine
 from benchmarks.trained import trained_models
+from benchmarks.validation import table, validation_figures, written
 from dermrobust.attacks.errors import UserError
-from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.artifacts import Artifact
-from dermrobust.components.examples import ExamplesSpec, Split, shard_uris
 from dermrobust.components.model_files import load_network
-from dermrobust.components.train.robust_validation import RobustCheck, robust_validator
-from dermrobust.components.train.validation import validator
 from dermrobust.pipeline.config_files import load_config
 from dermrobust.pipeline.config_sections import BASELINE
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-BUDGETS = (1, 2, 4)
-"""Budgets in L-infinity, in 1/255."""
 
 Row = dict[str, float]
 
@@ -59,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     rows = measured(examples, models[BASELINE], models[hardened], options.steps)
     print(f"{machine()}; PGD: {options.steps} steps; balanced accuracy on the validation split\n")
-    print("\n".join(table(rows)))
+    print("\n".join(table([written(row) for row in rows])))
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1))
     return 0
@@ -69,26 +64,13 @@ def measured(examples: Artifact, baseline: Artifact, hardened: Artifact, steps: 
     """Return the figures of the network at each share of the hardened model's weights."""
     first, last = (load_network(each.uri, each.digest) for each in (baseline, hardened))
     between = keras.models.clone_model(first)
-    spec = ExamplesSpec.read(examples)
-    files, classes = shard_uris(examples, spec, Split.VALIDATION), len(spec.class_names)
-    checks = {budget: RobustCheck(ThreatModel(budget), steps, spec.counts[Split.VALIDATION]) for budget in BUDGETS}
-    robust = {budget: robust_validator(between, files, classes, check) for budget, check in checks.items()}
-    clean = validator(between, files, classes)
+    measure = validation_figures(between, examples, steps)
     rows = []
     for share in SHARES:
         pairs = zip(first.get_weights(), last.get_weights(), strict=True)
         between.set_weights([(1 - share) * old + share * new for old, new in pairs])
-        row = {"share": share, "clean": clean()["balanced_accuracy"]}
-        rows.append(
-            row | {f"{budget}/255": validate()["robust_balanced_accuracy"] for budget, validate in robust.items()}
-        )
+        rows.append({"share": share, **measure()})
     return rows
-
-
-def table(rows: Sequence[Row]) -> list[str]:
-    """Return the lines of a Markdown table."""
-    lines = [f"| {' | '.join(rows[0])} |", "|---" * len(rows[0]) + "|"]
-    return lines + [f"| {' | '.join(f'{value:.3f}' for value in row.values())} |" for row in rows]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,99 @@
+"""Tables of validation figures: of trained models, and of the networks between two of them."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from benchmarks import trade_off, trainings
+from dermrobust.components.artifacts import ArtifactStore, ArtifactType
+from dermrobust.components.examples import Split
+from dermrobust.components.model_files import METRICS, NETWORK
+from dermrobust.models.balanced_accuracy import mean_recall
+from dermrobust.models.classifier import save_network
+from dermrobust.pipeline.config import PipelineConfig
+from tests.benchmarks.roots import LABELS, PIXELS, SIZE, note_run, published, write_examples
+from tests.small_networks import CLASS_COUNT, colored_images, trained_network
+
+
+def saving(network: keras.Model) -> Callable[[Path], None]:
+    def save(folder: Path) -> None:
+        save_network(network, folder / NETWORK)
+        (folder / METRICS).write_text(json.dumps({"epoch": 3}))
+
+    return save
+
+
+@pytest.fixture(scope="module")
+def networks() -> list[keras.Model]:
+    """A network that learned, and one that always answers the first class."""
+    learned = trained_network(*colored_images(256, SIZE))
+    constant = keras.models.clone_model(learned)
+    constant.set_weights([0.1 * weight for weight in learned.get_weights()])
+    constant.layers[-1].bias.assign(10.0 * np.eye(CLASS_COUNT)[0])
+    return [learned, constant]
+
+
+@pytest.fixture
+def config_file(networks: list[keras.Model], tmp_path: Path) -> Path:
+    """Config of a run that trained them as `vanilla` and `robust`."""
+    config = PipelineConfig(root=str(tmp_path))
+    store = ArtifactStore(config.root)
+    models = [published(store, ArtifactType.MODEL, str(index), saving(each)) for index, each in enumerate(networks)]
+    examples = published(
+        store, ArtifactType.EXAMPLES, "examples", lambda folder: write_examples(folder, Split.VALIDATION)
+    )
+    note_run(config, "run", {"preprocess": examples, "train[vanilla]": models[0], "train[robust]": models[1]})
+    path = tmp_path / "config.json"
+    config_values = {"defences": {"robust": {}}, "augment": {"models": {}, "attacks": {}}, "root": config.root}
+    path.write_text(json.dumps(config_values))
+    return path
+
+
+def balanced_accuracy(network: keras.Model) -> float:
+    predicted = np.argmax(network(PIXELS / np.float32(255), training=False), axis=1)
+    return mean_recall(
+        np.bincount(LABELS[predicted == LABELS], minlength=CLASS_COUNT), np.bincount(LABELS, minlength=CLASS_COUNT)
+    )
+
+
+def test_the_ends_of_the_curve_are_the_models_and_attacks_only_lower_the_figures(
+    networks: list[keras.Model], config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = tmp_path / "rows.json"
+
+    code = trade_off.main(["--config", str(config_file), "--model", "robust", "--steps", "3", "--json", str(figures)])
+
+    rows = json.loads(figures.read_text())
+    assert code == 0
+    assert [row["share"] for row in rows] == list(trade_off.SHARES)
+    assert rows[0]["clean"] == pytest.approx(balanced_accuracy(networks[0]))
+    assert rows[-1]["clean"] == pytest.approx(balanced_accuracy(networks[1])) == pytest.approx(1 / CLASS_COUNT)
+    assert rows[0]["clean"] > 0.8
+    assert 1 >= rows[0]["macro AUC"] > rows[-1]["macro AUC"] > 0.5
+    assert all(row["4/255"] <= row["2/255"] <= row["1/255"] <= row["clean"] for row in rows)
+    assert len(re.findall(r"^\| \d", capsys.readouterr().out, re.M)) == len(trade_off.SHARES)
+
+
+def test_every_trained_model_has_a_row(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert trainings.main(["--config", str(config_file), "--steps", "2"]) == 0
+
+    rows = [
+        line.split(" | ") for line in capsys.readouterr().out.splitlines() if re.match(r"\| (vanilla|robust)", line)
+    ]
+    assert [row[:3] for row in rows] == [["| vanilla", "3", "0"], ["| robust", "3", "0"]]
+    assert float(rows[0][3]) > 0.8 > float(rows[1][3])
+
+
+@pytest.mark.parametrize("main", [trade_off.main, trainings.main])
+def test_a_root_without_these_models_is_refused(main: Callable[[list[str]], int], tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"root": str(tmp_path)}))
+
+    with pytest.raises(SystemExit) as stopped:
+        main(["--config", str(path)])
+    assert stopped.value.code == 2
