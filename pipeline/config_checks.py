@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.evaluation.names import CLEAN, CONSTANT, WORST_CASE
 from dermrobust.components.evaluation.thresholds import Threshold
 from dermrobust.components.gate.judging import check_slices
@@ -100,6 +102,19 @@ def check_gate(evaluate: EvaluateConfig, models: Sequence[str], task: Task) -> N
         check_slices(gate, task)
     except ValueError as error:
         raise ValueError(f"evaluate.gate.{error}") from error
+    if not gate.covered(evaluate.attacks) and evaluate.epsilons:
+        largest = max(threat.epsilon for threat in evaluate.epsilons)
+        example = {"metric": "balanced_accuracy", "attack": WORST_CASE, "epsilon": largest, "min": 0.3}
+        raise ValueError(
+            "evaluate.gate.thresholds: none asks for anything under attack, so a model that falls would be exported; "
+            f"add one, such as {json.dumps(example)}"
+        )
+
+
+def uncovered_budgets(evaluate: EvaluateConfig) -> tuple[ThreatModel, ...]:
+    """Return the evaluated budgets at which the gate asks for nothing; see `Gate.covered`."""
+    covered = evaluate.gate.covered(evaluate.attacks)
+    return tuple(threat for threat in evaluate.epsilons if threat.epsilon not in covered)
 
 
 def _check_threshold(threshold: Threshold, place: str, evaluate: EvaluateConfig) -> None:

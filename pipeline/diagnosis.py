@@ -43,7 +43,7 @@ _SELF_TEST = {
         "gate": {
             "candidate": "fgsm",
             "baseline": "vanilla",
-            "thresholds": [{"metric": "accuracy", "min": 0.0}],
+            "thresholds": [{"metric": "accuracy", "attack": "pgd", "epsilon": 4, "min": 0.0}],
             "checks": "ignored",
         },
     },

@@ -46,6 +46,7 @@ class Blessing(Content):
         baseline: name of the model it was compared with.
         thresholds: a verdict for each threshold of the gate, in its order.
         checks: a sentence for each self-check, or further rule of the gate, that objects.
+        uncovered: evaluated budgets, in 1/255, at which no threshold asks for anything; see `Gate.covered`.
     """
 
     blessed: bool
@@ -53,3 +54,4 @@ class Blessing(Content):
     baseline: str | None
     thresholds: tuple[Verdict, ...]
     checks: tuple[str, ...]
+    uncovered: tuple[float, ...] = ()

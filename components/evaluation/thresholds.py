@@ -3,10 +3,12 @@
 Plain data without TensorFlow, so that reading a configuration stays quick.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from dermrobust.attacks.kinds import HasKind, Kind, named
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.evaluation.metrics.registry import METRICS
 from dermrobust.components.evaluation.names import CLEAN
@@ -177,6 +179,17 @@ class Gate(BaseModel):
         description="Result that the self-checks of the candidate, and of the evaluation as a whole, must have: "
         "no failure, not even a warning, or anything.",
     )
+
+    def covered(self, attacks: Mapping[str, HasKind]) -> frozenset[float]:
+        """Return the budgets, in 1/255, at which a threshold asks for something under an attack on the model itself.
+
+        Noise and images that were crafted on other models are no such attacks: a model that withstands them may fall.
+
+        Args:
+            attacks: the evaluated attacks by name.
+        """
+        harmless = named(attacks, Kind.NOISE, Kind.TRANSFER)
+        return frozenset(each.epsilon for each in self.thresholds if each.attack not in (CLEAN, *harmless))
 
     @model_validator(mode="after")
     def _can_compare(self) -> Self:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.selection import read_attack
 from dermrobust.components.evaluation.blessing import Blessing
+from dermrobust.components.evaluation.names import canonical_epsilon
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.thresholds import Gate
 from dermrobust.components.gate.registry import ALWAYS, RULES
@@ -30,7 +32,14 @@ def bless(gate: Gate, evaluation: Evaluation) -> Blessing:
         baseline=gate.baseline,
         thresholds=verdicts,
         checks=objections,
+        uncovered=_uncovered(gate, evaluation),
     )
+
+
+def _uncovered(gate: Gate, evaluation: Evaluation) -> tuple[float, ...]:
+    about = evaluation.about
+    covered = gate.covered({name: read_attack(parameters) for name, parameters in about.attacks.items()})
+    return tuple(epsilon for epsilon in about.epsilons if epsilon not in {canonical_epsilon(each) for each in covered})
 
 
 def check_names(gate: Gate, evaluation: Evaluation) -> None:

@@ -23,7 +23,14 @@ def config() -> None:
 def validate(config_path: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Validate a config; with --json, print it with all defaults filled in."""
     checked = config_from(config_path, overrides)
-    click.echo(checked.model_dump_json(indent=1) if as_json else "the config is valid")
+    if as_json:
+        click.echo(checked.model_dump_json(indent=1))
+        return
+    from dermrobust.pipeline.config_checks import uncovered_budgets
+
+    click.echo("the config is valid")
+    if budgets := uncovered_budgets(checked.evaluate):
+        click.echo(f"note: no threshold of the gate covers {', '.join(map(str, budgets))}: a model may fall there")
 
 
 @config.command()

@@ -27,6 +27,7 @@ class Headline:
 
     Attributes:
         model: the candidate, or without a gate the first model.
+        holds: up to which budget the model is better than chance, in a sentence; empty: nothing was attacked.
         floor: at which budgets the model is worse than the constant classifier, in a sentence; empty: at none.
         failing: failed checks, which make the figures of this model unreliable.
     """
@@ -35,6 +36,7 @@ class Headline:
     title: str
     sentence: str
     model: str
+    holds: str
     floor: str
     key_figures: tuple[KeyFigure, ...]
     failing: tuple[Check, ...]
@@ -46,7 +48,14 @@ def headline(evaluation: Evaluation) -> Headline:
     failing = tuple(c for c in evaluation.checks or () if c.status == "fail" and c.model in (None, model))
     state, title, sentence = _verdict(evaluation, model)
     return Headline(
-        state, title, sentence, model, _below_constant(evaluation, model), _key_figures(evaluation, model), failing
+        state,
+        title,
+        sentence,
+        model,
+        _holds(evaluation, model),
+        _below_constant(evaluation, model),
+        _key_figures(evaluation, model),
+        failing,
     )
 
 
@@ -57,7 +66,8 @@ def _verdict(evaluation: Evaluation, model: str) -> tuple[str, str, str]:
     judged = [verdict for verdict in blessing.thresholds if verdict.judged]
     missed = [verdict for verdict in judged if not verdict.passed]
     if blessing.blessed:
-        return "blessed", "Blessed", f"Model {model} meets every threshold that could be judged ({len(judged)})."
+        met = f"Model {model} meets every threshold that could be judged ({len(judged)})."
+        return "blessed", "Blessed", met + _uncovered(evaluation, model)
     reasons = []
     if missed:
         reasons.append(f"it misses {len(missed)} of {len(judged)} thresholds")
@@ -66,6 +76,38 @@ def _verdict(evaluation: Evaluation, model: str) -> tuple[str, str, str]:
     if not reasons:
         reasons.append("no threshold could be judged" if not judged else "the validation as a whole did not hold")
     return "refused", "Refused", f"Model {model} must not be exported: {' and '.join(reasons)}."
+
+
+def _uncovered(evaluation: Evaluation, model: str) -> str:
+    """Return a sentence on each evaluated budget at which the gate asked for nothing."""
+    sentences = ""
+    for epsilon in evaluation.blessing.uncovered if evaluation.blessing else ():
+        robust = evaluation.figure(model, WORST_CASE, epsilon, "accuracy")
+        there = "" if robust is None else f", where it classifies {robust.value:.0%} of the images correctly"
+        sentences += f" No threshold covers ε {wording.budget(epsilon, evaluation.about.norm)}{there}."
+    return sentences
+
+
+def _holds(evaluation: Evaluation, model: str) -> str:
+    """Return up to which budget the lower end of the worst-case balanced accuracy is above chance."""
+    about = evaluation.about
+    chance = 1 / len(about.task.class_names)
+    last: tuple[float, float] | None = None
+    for epsilon in about.epsilons:
+        robust = evaluation.figure(model, WORST_CASE, epsilon, "balanced_accuracy")
+        if robust is None:
+            continue
+        budget = wording.budget(epsilon, about.norm)
+        if robust.lower is None or robust.lower <= chance:
+            up_to = "It holds at no budget" if last is None else f"It holds up to ε {_worst(about.norm, *last)}"
+            floor = f"always answering {about.constant_class}" if about.constant_class else "guessing"
+            return f"{up_to}; at ε {budget} it is no better than {floor} (balanced accuracy {robust.value:.2f})."
+        last = epsilon, robust.value
+    return "" if last is None else f"It holds up to ε {_worst(about.norm, *last)}, the largest budget tried."
+
+
+def _worst(norm: str, epsilon: float, value: float) -> str:
+    return f"{wording.budget(epsilon, norm)}, with a worst-case balanced accuracy of {value:.2f}"
 
 
 def _below_constant(evaluation: Evaluation, model: str) -> str:

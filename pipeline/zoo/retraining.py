@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dermrobust.components.evaluation.names import WORST_CASE
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.config_sections import BASELINE
 from dermrobust.pipeline.zoo.card import CONFIG, MODEL
@@ -47,7 +48,11 @@ def retraining_config(evidence: Evidence, name: str, zoo: Path) -> PipelineConfi
     kept = {
         label: attack for label, attack in config["evaluate"]["attacks"].items() if attacks[label].sources <= models
     }
-    evaluate = {**config["evaluate"], "gate": {"candidate": trained}} | ({"attacks": kept} if kept else {})
+    # The gate of the run may compare models that are not there; this one asks for more than chance at every budget.
+    above_chance = {"metric": "balanced_accuracy", "attack": WORST_CASE, "min": 0.0}
+    budgets = [threat.epsilon for threat in evidence.config.evaluate.epsilons]
+    gate = {"candidate": trained, "thresholds": [{**above_chance, "epsilon": epsilon} for epsilon in budgets]}
+    evaluate = {**config["evaluate"], "gate": gate} | ({"attacks": kept} if kept else {})
     augment = {**config["augment"], "models": {}, "attacks": {}, "train": {}}
     description = f"Trains the model {name} of the zoo under the name {trained}."
     return PipelineConfig.model_validate(

@@ -55,7 +55,10 @@ SMALL: dict[str, Any] = {
         "gate": {
             "candidate": "mixed",
             "baseline": "vanilla",
-            "thresholds": [{"metric": "accuracy", "min": 0.01}],
+            "thresholds": [
+                {"metric": "accuracy", "min": 0.01},
+                {"metric": "accuracy", "attack": "pgd", "epsilon": 4, "min": 0.0},
+            ],
             "checks": "ignored",  # networks that learn nothing in three epochs cannot pass all
         },
     },

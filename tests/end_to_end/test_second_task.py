@@ -28,6 +28,7 @@ CONFIG: dict[str, Any] = {
             "thresholds": [
                 {"metric": "balanced_accuracy", "min": 0.6},
                 {"metric": "accuracy", "class": "referable", "min": 0.1},
+                {"metric": "accuracy", "attack": "fgsm", "epsilon": 4, "min": 0.0},
             ],
             "checks": "ignored",
         },

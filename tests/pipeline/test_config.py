@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.ingest.component import IngestParams
+from dermrobust.pipeline.cli.main import main
 from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.config_checks import uncovered_budgets
 from dermrobust.pipeline.config_files import load_config
 from dermrobust.pipeline.graph import build_graph
 
@@ -46,7 +49,9 @@ def refusal(folder: Path, values: Any, *overrides: str) -> str:
 
 def threshold(**values: Any) -> Values:
     """A config whose gate has one threshold."""
-    return at("evaluate.gate", {"candidate": "pgd", "thresholds": [{"metric": "accuracy", "min": 0.5} | values]})
+    robust = {"metric": "accuracy", "attack": "worst_case", "epsilon": 1, "min": 0.1}
+    thresholds = [{"metric": "accuracy", "min": 0.5} | values, robust]
+    return at("evaluate.gate", {"candidate": "pgd", "thresholds": thresholds})
 
 
 def folder_data(**values: Any) -> Values:
@@ -277,7 +282,7 @@ def test_every_shipped_config_is_valid_and_says_what_it_reaches(path: Path) -> N
         ("ingest.path=/some where", "ingest.path", "/some where"),
         ("ingest.path=null", "ingest.path", None),
         ("ingest.splits.salt=other", "ingest.splits.salt", "other"),
-        ("evaluate.epsilons=[2,4]", "evaluate.epsilons", ["linf:2/255", "linf:4/255"]),
+        ("evaluate.epsilons=[1,4]", "evaluate.epsilons", ["linf:1/255", "linf:4/255"]),
         ("evaluate.epsilons.1=3", "evaluate.epsilons", ["linf:1/255", "linf:3/255"]),
         ('beam.options=["--a","--b=1"]', "beam.options", ["--a", "--b=1"]),
         ("evaluate.gate.thresholds.0.min=0.25", "evaluate.gate.thresholds.0.min", 0.25),
@@ -444,3 +449,37 @@ def test_probes_and_readings_reach_their_components() -> None:
     assert [output.node for output in nodes[crafted.node].inputs["model"]] == ["train[vanilla]"]
     read = nodes["evaluate"].params.model_dump()
     assert (read["min_slice_size"], read["malignant"], read["seed"], read["control"]) == (9, ("mel",), 5, "vanilla")
+
+
+@pytest.mark.parametrize(
+    "thresholds",
+    [
+        [],
+        [{"metric": "accuracy", "min": 0.5}],
+        [{"metric": "accuracy", "attack": "noise", "epsilon": 1, "min": 0.5}],
+        [{"metric": "accuracy", "attack": "transfer", "epsilon": 1, "min": 0.5}],
+    ],
+)
+def test_a_gate_that_asks_nothing_under_attack_is_refused(tmp_path: Path, thresholds: list[Values]) -> None:
+    transfer = {"attack": "transfer", "source": "vanilla", "crafted_with": "fgsm"}
+    evaluate = {
+        "epsilons": [1, 2],
+        "attacks": {"noise": "noise", "fgsm": "fgsm", "transfer": transfer},
+        "gate": {"candidate": "pgd", "thresholds": thresholds},
+    }
+    message = refusal(tmp_path, {"evaluate": evaluate})
+    assert "evaluate.gate.thresholds: none asks for anything under attack" in message
+    suggested = json.loads(message[message.index("{") : message.index("}") + 1])
+    evaluate["gate"] = {"candidate": "pgd", "thresholds": [*thresholds, suggested]}
+    config = load(tmp_path, {"evaluate": evaluate})
+    assert [str(budget) for budget in uncovered_budgets(config.evaluate)] == ["linf:1/255"]
+
+
+def test_validation_names_budgets_that_no_threshold_covers(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(threshold() | at("description", "any")))
+    told = CliRunner().invoke(main, ["config", "validate", "--config", str(path), "--set", "evaluate.epsilons=[1,4]"])
+    assert told.exit_code == 0
+    assert "no threshold of the gate covers linf:4/255" in told.output
+    told = CliRunner().invoke(main, ["config", "validate", "--config", str(path), "--set", "evaluate.epsilons=[1]"])
+    assert "no threshold" not in told.output

@@ -112,7 +112,14 @@ CHANGES = (
     Change(
         "changed gate threshold",
         ("gate",),
-        config={"evaluate": {"gate": {"candidate": "vanilla", "thresholds": [{"metric": "accuracy", "min": 0.1}]}}},
+        config={
+            "evaluate": {
+                "gate": {
+                    "candidate": "vanilla",
+                    "thresholds": [{"metric": "accuracy", "attack": "pgd", "epsilon": 1, "min": 0.1}],
+                }
+            }
+        },
     ),
     Change("changed gate", ("gate",), edits=("dermrobust.components.gate.executor",)),
     Change("changed export", ("export",), edits=("dermrobust.components.export.signatures",)),

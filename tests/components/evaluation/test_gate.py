@@ -115,6 +115,14 @@ def test_a_candidate_that_holds_every_threshold_is_blessed(passing: Run) -> None
     assert all(verdict.passed for verdict in passing.blessing.thresholds)
 
 
+def test_a_blessing_names_the_budgets_that_no_threshold_covers(make_run: Callable[..., Run]) -> None:
+    clean = Threshold(metric="accuracy", min=0)
+    small, large = (Threshold(metric="accuracy", attack="pgd", epsilon=epsilon, min=0) for epsilon in (0.3, 4))
+    assert make_run([clean]).blessing.uncovered == (0.3, 4.0)
+    assert make_run([clean, large]).blessing.uncovered == (0.3,)
+    assert make_run([small, large]).blessing.uncovered == ()
+
+
 def test_one_failed_threshold_is_enough_to_refuse(mixed: Run) -> None:
     assert not mixed.blessing.blessed
 

@@ -125,6 +125,38 @@ def test_robustness_below_the_constant_classifier_is_said_in_the_verdict(
     assert "at ε 2/255, 4/255, 8/255 is" in headline(replace(evaluation, figures=better)).floor
 
 
+def test_the_verdict_says_up_to_which_budget_a_model_holds(evaluation: Evaluation, lineage: Lineage) -> None:
+    def with_lower_ends(*ends: float) -> Evaluation:
+        figures = dict(evaluation.figures)
+        for epsilon, end in zip(evaluation.about.epsilons, ends, strict=True):
+            place = Place(evaluation.candidate, "worst_case", epsilon, "overall", "balanced_accuracy")
+            figures[place] = replace(figures[place], value=end + 0.1, lower=end)
+        return replace(evaluation, figures=figures)
+
+    def told(*ends: float) -> str:
+        return headline(with_lower_ends(*ends)).holds
+
+    assert (
+        told(0.5, 0.4, 0.3, 0.2)
+        == "It holds up to ε 8/255, with a worst-case balanced accuracy of 0.30, the largest budget tried."
+    )
+    assert told(0.5, 0.4, 0.1, 0.2) == (
+        "It holds up to ε 2/255, with a worst-case balanced accuracy of 0.50; at ε 4/255 it is no better than always "
+        "answering nv (balanced accuracy 0.20)."
+    )
+    assert told(0.1, 0.1, 0.1, 0.1).startswith(
+        "It holds at no budget; at ε 1/255 it is no better than always answering nv"
+    )
+    assert told(0.1, 0.1, 0.1, 0.1) in render_page(with_lower_ends(0.1, 0.1, 0.1, 0.1), lineage)
+
+
+def test_a_blessing_names_the_budgets_that_nothing_was_asked_at(tmp_path: Path) -> None:
+    verdict = headline(gated(tmp_path, blessed=True, checks=[], uncovered=[4.0]))
+    assert verdict.state == "blessed"
+    assert "No threshold covers ε 4/255, where it classifies" in verdict.sentence
+    assert "No threshold covers" not in headline(gated(tmp_path, blessed=True, checks=[])).sentence
+
+
 def test_the_constant_classifier_is_in_the_tables_of_models_and_has_a_dash_where_it_means_nothing(
     evaluation: Evaluation,
 ) -> None:
