@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -45,6 +45,11 @@ class TrainParams(Params):
         description="Frequency with which images are drawn: equal for all images (none); such that a class's share is "
         "the square root of its frequency (sqrt) or equal for all classes (inverse). The length of an epoch stays the "
         "same.",
+    )
+    class_budgets: dict[str, Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]] = Field(
+        default={},
+        description="Factor of the training budget by class, for adversarial objectives (Wei et al. 2023, arXiv "
+        "2303.14460); classes that are not named have 1.",
     )
     initial_weights: Literal["network", "baseline"] = Field(
         "network",
@@ -130,6 +135,8 @@ class TrainParams(Params):
     def _fits_together(self) -> Self:
         if self.logit_adjustment and self.class_weighting != "none":
             raise ValueError("logit_adjustment: set class_weighting to 'none', or rare classes are favored twice")
+        if self.class_budgets and not self.objective.adversarial:
+            raise ValueError("class_budgets: this objective has no budget; choose an adversarial one")
         if self.distillation and not self.objective.takes_probabilities:
             raise ValueError("distillation: this objective is defined for labels only; choose another one")
         if (self.head_epochs or self.backbone_learning_rate != 1.0) and not self.network.pretrained:

@@ -7,10 +7,13 @@ import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from dermrobust.attacks.errors import UserError
 from dermrobust.components import model_files, storage
 from dermrobust.components.adversarial_spec import AdversarialSpec
 from dermrobust.components.adversarial_spec import shard_uris as adversarial_uris
@@ -107,6 +110,7 @@ def _train(
         work=work,
         tell=lambda line: context.progress.line(f"train: {line}"),
         logit_offsets=logit_offsets(counts, params.class_sampling, params.logit_adjustment),
+        class_budgets=_class_budgets(params, spec),
         teacher=in_precision(baseline, params.precision) if baseline is not None and params.distillation else None,
     )
     with context.progress.task("train", params.epochs * data.steps, "steps") as task:
@@ -122,6 +126,19 @@ def _baseline(context: Context) -> keras.Model | None:
         return None
     (artifact,) = artifacts
     return model_files.load_network(artifact.uri, artifact.digest)
+
+
+def _class_budgets(params: TrainParams, spec: ExamplesSpec) -> np.ndarray[Any, np.dtype[np.float32]] | None:
+    """Return the factor of the budget of each class, float32 [class_count]; None: no class has one of its own.
+
+    Raises:
+        UserError: a class does not exist.
+    """
+    if unknown := sorted(params.class_budgets.keys() - set(spec.class_names)):
+        raise UserError(f"class_budgets: '{unknown[0]}' is no class; these are: {', '.join(spec.class_names)}")
+    if not params.class_budgets:
+        return None
+    return np.array([params.class_budgets.get(name, 1.0) for name in spec.class_names], np.float32)
 
 
 def _training_data(

@@ -42,6 +42,7 @@ class Training:
         tell: Called with lines for the user.
         logit_offsets: See `adjusted`; None: none.
         teacher: Trained network for `TrainParams.distillation`; None: none.
+        class_budgets: See `compiled_step`.
     """
 
     network: keras.Model
@@ -52,6 +53,7 @@ class Training:
     tell: Callable[[str], None]
     logit_offsets: np.ndarray[Any, np.dtype[np.float32]] | None = None
     teacher: keras.Model | None = None
+    class_budgets: np.ndarray[Any, np.dtype[np.float32]] | None = None
 
 
 def train(training: Training, params: TrainParams, task: Task) -> TrainingState:
@@ -75,6 +77,7 @@ def train(training: Training, params: TrainParams, task: Task) -> TrainingState:
         training.class_weights,
         average=average,
         teacher=teacher,
+        class_budgets=training.class_budgets,
         weight_perturbation=params.weight_perturbation,
         xla=params.xla,
     )

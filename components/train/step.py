@@ -29,6 +29,7 @@ def compiled_step(
     *,
     average: WeightAverage | None = None,
     teacher: Teacher | None = None,
+    class_budgets: np.ndarray[Any, np.dtype[np.float32]] | None = None,
     weight_perturbation: float = 0.0,
     xla: bool = True,
 ) -> StepFn:
@@ -44,6 +45,7 @@ def compiled_step(
         class_weights: Weight of each class, float32 [class_count].
         average: Moving average, updated after the step.
         teacher: Softens the labels of the loss; crafting keeps the labels.
+        class_budgets: Factor of the budget of each class, float32 [class_count]; None: the same budget for all.
         weight_perturbation: `gamma` of `perturbed_weights`; 0 disables it.
         xla: Compile the loss, its gradient and the update with XLA.
     """
@@ -53,6 +55,9 @@ def compiled_step(
     # Without autograph: there is no Python control flow to convert, and converting costs tracing time.
     @tf.function(autograph=False)
     def craft(images: tf.Tensor, labels: tf.Tensor, radius: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        if class_budgets is not None:
+            # [batch, 1, 1, 1]: a budget of its own for each image.
+            radius *= tf.gather(tf.constant(class_budgets), labels)[:, None, None, None]
         return objective.craft(network, images, labels, radius, seed)
 
     @tf.function(autograph=False)

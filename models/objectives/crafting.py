@@ -28,7 +28,7 @@ class Ball:
 
     Attributes:
         clean: Centers, float32 [batch, height, width, 3] in [0, 1].
-        radius: Budget, a float32 scalar on the same scale.
+        radius: Budget on the same scale, a float32 scalar, or [batch, 1, 1, 1]: one for each image.
         order: Order of the norm, infinity or 2.
     """
 
@@ -90,7 +90,7 @@ def ascend(
         ball: Allowed images.
         start: Images of the ball, float32 [batch, height, width, 3].
         targets: Targets of the loss: labels, int64 [batch], or probabilities, float32 [batch, class_count].
-        step_length: Length of a step, a float32 scalar on images in [0, 1].
+        step_length: Length of a step on images in [0, 1], a float32 scalar, or [batch, 1, 1, 1].
         steps: Number of steps.
         loss: Loss to maximize.
     """

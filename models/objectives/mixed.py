@@ -31,9 +31,11 @@ class Mixed(IterativeObjective):
         from dermrobust.models.objectives.crafting import ascend
 
         half = tf.shape(images)[0] // 2
-        once, often = self.ball(images[:half], radius), self.ball(images[half:], radius)
-        single = ascend(network, once, images[:half], labels[:half], step_length=radius, steps=1)
-        start, length = often.random_point(seed), self.step_length(radius)
+        # One budget for all images, or one for each.
+        first, second = (radius, radius) if radius.shape.rank == 0 else (radius[:half], radius[half:])
+        once, often = self.ball(images[:half], first), self.ball(images[half:], second)
+        single = ascend(network, once, images[:half], labels[:half], step_length=first, steps=1)
+        start, length = often.random_point(seed), self.step_length(second)
         several = ascend(network, often, start, labels[half:], step_length=length, steps=self.steps)
         # Slices by a computed half lose the static shape of the batch.
         return tf.ensure_shape(tf.concat([single, several], axis=0), images.shape)

@@ -43,7 +43,7 @@ class Objective(BaseModel, abc.ABC):
             network: From images to logits.
             images: float32 [batch, height, width, 3] in [0, 1].
             labels: int64 [batch].
-            radius: Present budget, a float32 scalar on images in [0, 1].
+            radius: Present budget on images in [0, 1], a float32 scalar, or [batch, 1, 1, 1]: one for each image.
             seed: int32 [2], for stateless random numbers; different in each step.
         """
         del network, labels, radius, seed
