@@ -52,14 +52,9 @@ def compiled_step(
     weights = tf.constant(class_weights)
     variables = network.trainable_variables
 
-    # Without autograph: there is no Python control flow to convert, and converting costs tracing time.
-    @tf.function(autograph=False)
-    def craft(images: tf.Tensor, labels: tf.Tensor, radius: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        if class_budgets is not None:
-            # [batch, 1, 1, 1]: a budget of its own for each image.
-            radius *= tf.gather(tf.constant(class_budgets), labels)[:, None, None, None]
-        return objective.craft(network, images, labels, radius, seed)
+    craft = _crafter(network, objective, class_budgets)
 
+    # Without autograph: there is no Python control flow to convert, and converting costs tracing time.
     @tf.function(autograph=False)
     def soften(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return labels if teacher is None else teacher.soften(images, labels)
@@ -84,3 +79,18 @@ def compiled_step(
         return learn(images, craft(images, labels, radius, seed), soften(images, labels), seed)
 
     return step
+
+
+def _crafter(
+    network: keras.Model, objective: Objective, class_budgets: np.ndarray[Any, np.dtype[np.float32]] | None
+) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Return (images, labels, radius, seed) -> the adversarial images of the loss, see `StepFn`."""
+
+    @tf.function(autograph=False)
+    def craft(images: tf.Tensor, labels: tf.Tensor, radius: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        if class_budgets is not None:
+            # [batch, 1, 1, 1]: a budget of its own for each image.
+            radius *= tf.gather(tf.constant(class_budgets), labels)[:, None, None, None]
+        return objective.craft(network, images, labels, radius, seed)
+
+    return craft
