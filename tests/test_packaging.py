@@ -112,5 +112,5 @@ def test_an_installed_wheel_works_beside_packages_of_the_same_names(wheel: Path,
 
     assert found[:2] == [str(installed / "dermrobust" / "__init__.py"), "mine"]
     assert verified == "ham10000/packaged: 4 files are as the card says\n"
-    assert valid == "the config is valid\n"  # the embedded default, since there is no config here
+    assert valid.startswith("the config is valid\n")  # the embedded default, since there is no config here
     assert len(list(mine.glob("output/artifacts/dataset/*/manifest.json"))) == 1

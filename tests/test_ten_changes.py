@@ -204,7 +204,10 @@ CONFIG: dict[str, Any] = {
             "candidate": "vanilla",
             "rules": ["enough_images"],
             "checks": "ignored",
-            "thresholds": [{"metric": "error_rate", "attack": "halfway", "epsilon": 4, "slice": "tint=warm", "max": 1}],
+            "thresholds": [
+                {"metric": "error_rate", "attack": "halfway", "epsilon": 4, "slice": "tint=warm", "max": 1},
+                {"metric": "accuracy", "attack": "worst_case", "epsilon": 4, "min": 0},
+            ],
         },
     },
 }
