@@ -64,7 +64,7 @@ def _of_zoo(options: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     if not options["suite"]:
         found["attacks"] = audited_attacks(card)
     if not options["epsilons"]:
-        found["epsilons"] = [ThreatModel(epsilon, Norm(card.evaluation.norm)) for epsilon in card.evaluation.epsilons]
+        found["epsilons"] = [ThreatModel(epsilon, Norm(card.evaluation.norm)) for epsilon in card.epsilons]
     return found
 
 

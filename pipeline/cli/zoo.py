@@ -136,6 +136,26 @@ def add(
 
 @zoo.command()
 @click.argument("name")
+@click.argument("root")
+@zoo_option
+@click.option("--run", "run_id", help="Id of the audit's run; default: the latest with an evaluation.")
+@click.option("--allow-failed-checks", is_flag=True, help="Add the figures although self-checks failed.")
+@user_errors
+def extend(name: str, root: str, zoo_path: Path | None, run_id: str | None, allow_failed_checks: bool) -> None:
+    """Add the budgets of an audit below ROOT to the card of model NAME.
+
+    The audit is one of that model on its own test split, with the attacks of its card.
+    """
+    from dermrobust.pipeline.zoo.catalog import model_folder, zoo_folder
+    from dermrobust.pipeline.zoo.extending import extend_card
+
+    folder = model_folder(zoo_folder(zoo_path), name)
+    card = extend_card(folder, root, run=run_id, allow_failed_checks=allow_failed_checks)
+    click.echo(f"{card.full_name}: budgets {', '.join(f'{epsilon:g}' for epsilon in card.epsilons)} (in 1/255)")
+
+
+@zoo.command()
+@click.argument("name")
 @click.argument("output", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set's raw files (ingest.path).")
 @zoo_option

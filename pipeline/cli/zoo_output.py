@@ -19,7 +19,7 @@ _WITHIN = {True: "yes", False: "no", None: "-"}
 
 def cards_listing(cards: Sequence[Card]) -> str:
     """Return the models as text in columns: balanced accuracy, clean and in the worst case at each budget."""
-    budgets = sorted({(epsilon, card.evaluation.norm) for card in cards for epsilon in card.evaluation.epsilons})
+    budgets = sorted({(epsilon, card.evaluation.norm) for card in cards for epsilon in card.epsilons})
     heads = ("clean", *(wording.budget(*budget) for budget in budgets))
     lines = [("model", "trained against", "input", *heads)]
     for card in cards:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.components import storage
-from dermrobust.components.evaluation.checks import Check, Status
-from dermrobust.components.evaluation.files import CHECKS
+from dermrobust.components.evaluation.checks import Check
 from dermrobust.components.model_files import NETWORK
 from dermrobust.models.classifier import load_network
 from dermrobust.models.task import Task
-from dermrobust.pipeline.zoo.card import CARD, CARD_TEXT, CONFIG, MODEL, ModelName
-from dermrobust.pipeline.zoo.card_text import render_card_text
+from dermrobust.pipeline.zoo.card import CONFIG, MODEL, ModelName
 from dermrobust.pipeline.zoo.catalog import MAX_BYTES, MAX_MODELS, model_names
 from dermrobust.pipeline.zoo.drafting import Stated, draft_card
 from dermrobust.pipeline.zoo.evidence import Evidence, gather
 from dermrobust.pipeline.zoo.retraining import portable_parameters, retraining_config
-from dermrobust.pipeline.zoo.verifying import file_digest
+from dermrobust.pipeline.zoo.self_checks import sound_checks
+from dermrobust.pipeline.zoo.writing import staged, write_card
 
 
 def add_model(
@@ -56,15 +53,10 @@ def add_model(
     folder = zoo / task.name / _own_name(name, task)
     if folder.exists() and not replace:
         raise UserError(f"the zoo has a model '{task.name}/{folder.name}' already; pass --replace, or choose a name")
-    checks = _checks(evidence, allow_failed_checks)
-    with tempfile.TemporaryDirectory() as temporary:
-        # A folder of its own, since nobody else may read a temporary one, and its mode would be copied.
-        staged = Path(temporary, folder.name)
-        staged.mkdir()
-        _write(staged, evidence, checks, stated or Stated(), zoo)
-        _check_limits(zoo, folder, staged)
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(staged, folder)
+    checks = sound_checks(evidence.evaluation, evidence.run, evidence.name, allow_failed=allow_failed_checks)
+    with staged(folder) as made:
+        _write(made, evidence, checks, stated or Stated(), zoo)
+        _check_limits(zoo, folder, made)
     return folder
 
 
@@ -78,30 +70,15 @@ def _own_name(name: str, task: Task) -> str:
         raise UserError(f"'{own}' is no name for a model: use lower-case letters, digits, - and _") from None
 
 
-def _checks(evidence: Evidence, allow_failed: bool) -> tuple[Check, ...]:
-    """Return the self-checks of the model and of the evaluation as a whole."""
-    if evidence.evaluation.checks is None:
-        raise UserError(f"the evaluation of run '{evidence.run}' has no self-checks ({CHECKS}); evaluate again")
-    checks = tuple(check for check in evidence.evaluation.checks if check.model in (None, evidence.name))
-    failed = [f"{check.title}: {check.sentence}" for check in checks if check.status is Status.FAIL]
-    if failed and not allow_failed:
-        told = "\n  ".join(failed)
-        raise UserError(
-            f"{len(failed)} self-checks of '{evidence.name}' failed:\n  {told}\nIts figures must not be believed as "
-            "they are. Pass --allow-failed-checks to add it all the same"
-        )
-    return checks
-
-
-def _check_limits(zoo: Path, folder: Path, staged: Path) -> None:
+def _check_limits(zoo: Path, folder: Path, made: Path) -> None:
     others = [zoo / name for name in model_names(zoo) if zoo / name != folder]
     if len(others) >= MAX_MODELS:
         raise UserError(f"the zoo holds {len(others)} models, and {MAX_MODELS} at most; remove one first")
-    total = sum(folder_size(each) for each in (*others, staged))
+    total = sum(folder_size(each) for each in (*others, made))
     if total >= MAX_BYTES:
         raise UserError(
             f"the zoo would have {total / 1e6:.1f} MB, but must stay below {MAX_BYTES / 1e6:.0f} MB: this model has "
-            f"{folder_size(staged) / 1e6:.1f} MB"
+            f"{folder_size(made) / 1e6:.1f} MB"
         )
 
 
@@ -111,15 +88,10 @@ def folder_size(folder: Path) -> int:
 
 
 def _write(folder: Path, evidence: Evidence, checks: tuple[Check, ...], stated: Stated, zoo: Path) -> None:
-    """Write the files of a model to a folder of its name; the card last, since it holds the digests of the others."""
+    """Write the files of a model to a folder of its name."""
     (folder / MODEL).write_bytes(storage.read_bytes(evidence.model.path(NETWORK)))
     config = retraining_config(evidence, folder.name, zoo)
     (folder / CONFIG).write_text(config.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    network = load_network(folder / MODEL)
-    files = {each: file_digest(folder / each) for each in (MODEL, CONFIG)}
     parameters = portable_parameters(evidence.trained.parameters, zoo)
-    card = draft_card(evidence, folder.name, parameters, network.count_params(), checks, stated)
-    card = card.model_copy(update={"files": files})
-    (folder / CARD_TEXT).write_text(render_card_text(card), encoding="utf-8")
-    files = {CARD_TEXT: file_digest(folder / CARD_TEXT), **files}
-    (folder / CARD).write_bytes(card.model_copy(update={"files": files}).to_json())
+    weights = load_network(folder / MODEL).count_params()
+    write_card(folder, draft_card(evidence, folder.name, parameters, weights, checks, stated))

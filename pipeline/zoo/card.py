@@ -99,6 +99,9 @@ class Card(Content):
     training: Training = Field(description="How the model was trained.")
     split: TestSplit = Field(description="Images that it never saw.")
     evaluation: Measurement = Field(description="Settings of the evaluation.")
+    audits: tuple[Measurement, ...] = Field(
+        (), description="Settings of audits that measured further budgets, with the attacks that need no other model."
+    )
     figures: tuple[CardFigure, ...] = Field(description="Figures of the model.")
     floor: tuple[CardFigure, ...] = Field((), description="Figures of the constant classifier.")
     checks: tuple[Check, ...] = Field(description="Self-checks of the model and of the evaluation as a whole.")
@@ -116,9 +119,14 @@ class Card(Content):
         return tuple(f"{self.task.class_key}={name}" for name in self.task.class_names)
 
     @property
+    def epsilons(self) -> tuple[float, ...]:
+        """Budgets of the evaluation and of all audits in 1/255, ascending."""
+        return tuple(sorted(epsilon for each in (self.evaluation, *self.audits) for epsilon in each.epsilons))
+
+    @property
     def conditions(self) -> tuple[tuple[str, float], ...]:
         """Clean images, and the worst case at each budget, each as (attack, epsilon)."""
-        return conditions(self.evaluation.epsilons)
+        return conditions(self.epsilons)
 
     @property
     def failed(self) -> tuple[Check, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.evaluation.checks import Check
 from dermrobust.components.evaluation.names import CONSTANT
+from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.schemas import OVERALL
 from dermrobust.components.model_files import ModelSpec
 from dermrobust.pipeline.zoo.card import Card, CardFigure, Measurement, TestSplit, Training, conditions
@@ -89,8 +90,8 @@ def draft_card(
             constant_class=about.constant_class,
             versions=about.versions,
         ),
-        figures=tuple(_figures(evidence, evidence.name)),
-        floor=tuple(_figures(evidence, CONSTANT)),
+        figures=card_figures(evidence.evaluation, evidence.name),
+        floor=card_figures(evidence.evaluation, CONSTANT),
         checks=checks,
         files={},
     )
@@ -131,13 +132,17 @@ def _split(evidence: Evidence, dataset: str) -> TestSplit:
     return TestSplit(dataset=dataset, images=about.images, groups=about.groups, sha256=digest)
 
 
-def _figures(evidence: Evidence, model: str) -> Iterator[CardFigure]:
-    """Yield the figures of a model of the evaluation: clean, and in the worst case at each budget."""
-    about = evidence.evaluation.about
+def card_figures(evaluation: Evaluation, model: str) -> tuple[CardFigure, ...]:
+    """Return the figures of a model of an evaluation that a card repeats: clean, and worst case at each budget."""
+    return tuple(_figures(evaluation, model))
+
+
+def _figures(evaluation: Evaluation, model: str) -> Iterator[CardFigure]:
+    about = evaluation.about
     classes = [("accuracy", f"{about.task.class_key}={name}") for name in about.task.class_names]
     for attack, epsilon in conditions(about.epsilons):
         for metric, where in (*((metric, OVERALL) for metric in METRICS), *classes):
-            found = evidence.evaluation.figure(model, attack, epsilon, metric, where)
+            found = evaluation.figure(model, attack, epsilon, metric, where)
             if found is not None:
                 place = {"attack": attack, "epsilon": epsilon, "slice": where, "metric": metric}
                 yield CardFigure(**place, **vars(found))

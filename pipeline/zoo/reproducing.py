@@ -80,7 +80,12 @@ def _differences(card: Card, evaluation: Evaluation) -> Iterator[str]:
     changed = [name for name, found in about.attacks.items() if measured.attacks.get(name, found) != found]
     if changed:
         yield f"attacks with other parameters than on the card: {', '.join(changed)}"
-    for name in ("norm", "epsilons", "seed", "specificity"):
-        found, stated = getattr(about, name), getattr(measured, name)
+    for name, stated in (
+        ("norm", measured.norm),
+        ("epsilons", card.epsilons),
+        ("seed", measured.seed),
+        ("specificity", measured.specificity),
+    ):
+        found = getattr(about, name)
         if found != stated:
             yield f"{name}: {found}; card: {stated}"

@@ -71,7 +71,7 @@ def _about(card: Card) -> tuple[str, ...]:
 
 def _conditions(cards: Sequence[Card]) -> list[tuple[str, float]]:
     """Return clean images, and the worst case at every budget of any card."""
-    epsilons = sorted({epsilon for card in cards for epsilon in card.evaluation.epsilons})
+    epsilons = sorted({epsilon for card in cards for epsilon in card.epsilons})
     return [(CLEAN, 0.0), *((WORST_CASE, epsilon) for epsilon in epsilons)]
 
 
