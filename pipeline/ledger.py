@@ -142,6 +142,15 @@ class Ledger:
             row = connection.execute(query, (fingerprint,)).fetchone()
         return None if row is None else float(row["seconds"])
 
+    def durations(self) -> dict[str, float]:
+        """Return the seconds of the latest execution of each node that did work."""
+        query = """
+            SELECT executions.node, executions.seconds FROM executions JOIN runs ON runs.id = executions.run
+            WHERE executions.status = 'done' ORDER BY runs.started, runs.id
+        """
+        with self._connection() as connection:
+            return {row["node"]: float(row["seconds"]) for row in connection.execute(query)}
+
     def run(self, run: str) -> dict[str, Any] | None:
         """Return a run with its config, nodes and output artifacts, or None if there is no such run."""
         with self._connection() as connection:

@@ -43,6 +43,7 @@ from dermrobust.pipeline.outcomes import (
     NodeResult,
     RunResult,
 )
+from dermrobust.pipeline.report.wording import duration
 
 _sessions: dict[str, Session] = {}
 """Runs in progress by their ids. Transforms find theirs here, since Beam pickles what it is given."""
@@ -93,6 +94,7 @@ def run_graph(
         selected=selected,
         force=force,
     )
+    progress.line(_plan(nodes, selected, session.ledger.durations()))
     session.ledger.begin_run(session.run, settings)
     _sessions[session.run] = session
     status = "interrupted"
@@ -105,6 +107,18 @@ def run_graph(
     finally:
         session.ledger.end_run(session.run, status)
         del _sessions[session.run]
+
+
+def _plan(nodes: Sequence[Node], selected: frozenset[str], durations: Mapping[str, float]) -> str:
+    """Return what a run will do, and how long that took before."""
+    names = [node.id for node in nodes if node.id in selected]
+    known = [durations[name] for name in names if name in durations]
+    text = f"run: {len(names)} steps, {names[0]} to {names[-1]}; unchanged ones are not repeated"
+    if known:
+        text += f"; they took {duration(sum(known))} when they last ran here"
+        if new := len(names) - len(known):
+            text += f", without {new} that have not"
+    return text
 
 
 def _publish(session: Session) -> str | None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _there = click.Path(path_type=Path, exists=False)
 
 
-@click.command()
+@click.command(short_help="Evaluate your own classifier on your own images.")
 @click.option(
     "--model", required=True, help='A .keras file, the folder of a SavedModel, or a model of the zoo: "zoo:NAME".'
 )
@@ -62,7 +62,10 @@ _there = click.Path(path_type=Path, exists=False)
 @click.option("--mean", help="Mean to subtract, per channel: 0.485,0.456,0.406.")
 @click.option("--std", help="Standard deviation to divide by, per channel: 0.229,0.224,0.225.")
 @click.option(
-    "--outputs", type=click.Choice(["logits", "probabilities"]), help="Kind of the model's outputs; default: detected."
+    "--returns",
+    "outputs",
+    type=click.Choice(["logits", "probabilities"]),
+    help="Kind of the model's outputs; default: detected.",
 )
 @click.option("--signature", help="Signature of the SavedModel.")
 @click.option("--output", "root", default="output/audit", show_default=True, help="Folder of results.")

@@ -11,7 +11,7 @@ import click
 from dermrobust.pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
 
 
-@click.command()
+@click.command(short_help="Check this machine, and run a small pipeline on it.")
 @config_option
 @set_option
 @click.option("--quick", is_flag=True, help="Skip the self-test, which takes about a minute.")

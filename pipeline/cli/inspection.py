@@ -10,7 +10,7 @@ import click
 from dermrobust.pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
 
 
-@click.command()
+@click.command(short_help="List the latest runs.")
 @config_option
 @set_option
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Number of runs.")
@@ -41,19 +41,42 @@ def show() -> None:
 @config_option
 @set_option
 @click.option("--run", "run_id", help="Id of a run; default: the latest with an evaluation.")
-@click.option("--slice", "slices", multiple=True, help="Only these slices, such as dx=mel; 'overall' for all images.")
+@click.option("--model", multiple=True, help="Only these models.")
+@click.option("--attack", multiple=True, help="Only these attacks; 'none' for clean images.")
+@click.option("--epsilon", multiple=True, type=float, help="Only these budgets in 1/255; 0 for clean images.")
+@click.option("--metric", multiple=True, help="Only these metrics, such as balanced_accuracy.")
+@click.option(
+    "--slice",
+    "slices",
+    multiple=True,
+    help="Slices, such as dx=mel, or dx for every class; default: overall, that is all images.",
+)
+@click.option("--all", "every_slice", is_flag=True, help="All slices.")
 @json_option
 @user_errors
 def metrics(
-    config_path: Path | None, overrides: tuple[str, ...], run_id: str | None, slices: tuple[str, ...], as_json: bool
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    run_id: str | None,
+    slices: tuple[str, ...],
+    every_slice: bool,
+    as_json: bool,
+    **columns: tuple[str | float, ...],
 ) -> None:
-    """Print metrics by model, attack and slice."""
+    """Print metrics by model, attack and slice.
+
+    Options with several values are given several times: --model vanilla --model fast.
+    """
     config = config_from(config_path, overrides)
+    from dermrobust.components.evaluation.schemas import OVERALL
+    from dermrobust.pipeline.cli.filters import RowFilter
     from dermrobust.pipeline.history import evaluation_rows
 
-    rows = evaluation_rows(config, run_id)
-    if slices:
-        rows = [row for row in rows if row["slice"] in slices]
+    chosen = RowFilter(
+        {name: values for name, values in columns.items() if values},
+        slices=None if every_slice else slices or (OVERALL,),
+    )
+    rows = chosen.apply(evaluation_rows(config, run_id))
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     else:

@@ -9,7 +9,15 @@ from dermrobust.pipeline.cli.library_output import silence_libraries
 from dermrobust.version import __version__
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _InOrder(click.Group):
+    """Group whose help lists commands in the order in which they were added."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """See `click.Group.list_commands`."""
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="dermrobust")
 def main() -> None:
     """Measure how robust an image classifier is to attacks, harden it, and export it only if it passes a gate.

@@ -28,6 +28,7 @@ from dermrobust.pipeline.cli.library_output import library_output_to
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.local_files import library_log
 from dermrobust.pipeline.outcomes import FAILED, REFUSED, RunResult
+from dermrobust.pipeline.report.wording import duration
 
 _LINE_SECONDS = 15.0
 
@@ -38,7 +39,7 @@ class _Rate(ProgressColumn):
     def render(self, task: RichTask) -> Text:
         """See `rich.progress.ProgressColumn`."""
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.1f} {task.fields['unit']}/s", style="progress.data.speed")
+        return Text("" if not speed else pace(speed, task.fields["unit"]), style="progress.data.speed")
 
 
 class _BarTask:
@@ -101,9 +102,17 @@ class _LineTask:
     def _text(self, elapsed: float) -> str:
         rate = self._done / elapsed
         of = "" if self._total is None else f" of {self._total}"
-        left = "" if self._total is None else f", {max(0.0, (self._total - self._done) / rate):.0f} s left"
+        rest = 0 if self._total is None else self._total - self._done
+        left = f", {duration(rest / rate)} left" if rest > 0 else ""
         note = f", {self._note}" if self._note else ""
-        return f"{self._description}: {self._done}{of} {self._unit} ({rate:.1f}/s{left}{note})"
+        return f"{self._description}: {self._done}{of} {self._unit} ({pace(rate)}{left}{note})"
+
+
+def pace(rate: float, unit: str = "") -> str:
+    """Return units per second for readers: "2.1 steps/s"; "20 s each" where one takes more than a second."""
+    if rate < 1.0:
+        return f"{duration(1.0 / rate)} each"
+    return f"{rate:,.1f} {unit}/s".replace(" /", "/")
 
 
 class PlainProgress:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _output = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command()
+@click.command(short_help="Write the report of a run as one HTML page.")
 @config_option
 @set_option
 @click.option("--run", "run_id", help="A run's id; default: the latest with an evaluation.")
@@ -35,7 +35,7 @@ def report(config_path: Path | None, overrides: tuple[str, ...], run_id: str | N
         click.echo(path)
 
 
-@click.command()
+@click.command(short_help="Show two runs side by side.")
 @click.argument("first")
 @click.argument("second")
 @config_option

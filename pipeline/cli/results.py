@@ -52,6 +52,7 @@ def summary_table(rows: list[dict[str, Any]]) -> Table:
     shown = [metric for metric in METRICS.resolve_all() if "terminal" in metric.places]
     for name in ("epsilon", *_columns(shown), "n"):
         table.add_column(name, justify="right", no_wrap=True)
+    floor = _floor(rows, shown[0].name)
     previous = None
     for (model, attack, epsilon), cells in _clean_first(_grouped(rows)).items():
         if previous not in (None, model):
@@ -61,8 +62,24 @@ def summary_table(rows: list[dict[str, Any]]) -> Table:
         budget = "" if attack == CLEAN else f"{epsilon:g}/255"
         figures = (escape(_with_interval(first)), *(_number(each.get("value")) for each in others))
         # The constant classifier answers the same under every attack: one row says it.
-        table.add_row(model, "any" if model == CONSTANT else attack, budget, *figures, str(first.get("n", "")))
+        fell = bool(first) and floor is not None and model != CONSTANT and first["value"] < floor
+        table.add_row(
+            model,
+            "any" if model == CONSTANT else attack,
+            budget,
+            *figures,
+            str(first.get("n", "")),
+            style="red" if fell else None,
+        )
+    if floor is not None:
+        table.caption = "red: worse than the constant classifier, which always answers the most frequent class"
     return table
+
+
+def _floor(rows: list[dict[str, Any]], metric: str) -> float | None:
+    """Return the constant classifier's figure, which is the same under every attack; None: it was not measured."""
+    values = (row["value"] for row in rows if (row["model"], row["attack"], row["metric"]) == (CONSTANT, CLEAN, metric))
+    return next(values, None)
 
 
 def _columns(metrics: list[Metric]) -> tuple[str, ...]:
@@ -148,6 +165,22 @@ def print_places(result: RunResult, page: Path | None) -> None:
         console.print(f"report:     {page}", soft_wrap=True, highlight=False)
     if result.published is not None:
         console.print(f"exported:   {result.published}", soft_wrap=True, highlight=False)
+
+
+def print_verdict(config: PipelineConfig, result: RunResult) -> None:
+    """Print the verdict of the gate on the candidate; nothing when nothing was evaluated."""
+    from dermrobust.pipeline.report.headline import headline
+    from dermrobust.pipeline.reporting import evaluated_run
+
+    if result.output("evaluate", "evaluation") is None:
+        return
+    found = headline(evaluated_run(config, result.run).evaluation)
+    style = {"blessed": "green", "refused": "red"}.get(found.state)
+    console = Console()
+    console.print()
+    sentences = (found.sentence, found.holds, found.floor)
+    told = " ".join(sentence for sentence in sentences if sentence)
+    console.print(f"{found.title}. {told}", style=style, markup=False, highlight=False)
 
 
 def metrics_listing(rows: list[dict[str, Any]]) -> str:

@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from dermrobust.pipeline.config import PipelineConfig
     from dermrobust.pipeline.outcomes import RunResult
 
+_SHORT = {
+    "ingest": "Read images and metadata; split them by lesion.",
+    "preprocess": "Resize the images to the input of the network.",
+    "train": "Train the baseline and the online defences.",
+    "augment": "Craft adversarial examples; train the static defences.",
+    "evaluate": "Attack every model, measure it, apply the gate.",
+    "export": "Export the blessed model as a SavedModel.",
+}
+"""Summaries of the stages in the list of commands, which cuts longer ones."""
 _ABOUT = {
     "ingest": "Read images and metadata, split them by group, and quarantine unusable records.",
     "preprocess": "Decode, crop and resize the images to the input size of the network.",
@@ -28,7 +37,7 @@ _ABOUT = {
 _stage = click.Choice(STAGES)
 
 
-@click.command()
+@click.command(short_help="Run the pipeline; unchanged work is not repeated.")
 @config_option
 @set_option
 @click.option(
@@ -51,7 +60,7 @@ def stage_commands() -> list[click.Command]:
 
 
 def _stage_command(stage: str) -> click.Command:
-    @click.command(stage, help=f"{_ABOUT[stage]} Uses the outputs of earlier stages.")
+    @click.command(stage, short_help=_SHORT[stage], help=f"{_ABOUT[stage]} Uses the outputs of earlier stages.")
     @config_option
     @set_option
     @click.option("--force", is_flag=True, help="Repeat the work even if nothing changed.")
@@ -84,7 +93,7 @@ def _run(
 
 
 def _print_result(config: PipelineConfig, result: RunResult, as_json: bool) -> None:
-    from dermrobust.pipeline.cli.results import print_places, print_summary, report_of, run_summary
+    from dermrobust.pipeline.cli.results import print_places, print_summary, print_verdict, report_of, run_summary
 
     page = report_of(config, result)
     if as_json:
@@ -92,3 +101,4 @@ def _print_result(config: PipelineConfig, result: RunResult, as_json: bool) -> N
         return
     print_summary(result)
     print_places(result, page)
+    print_verdict(config, result)

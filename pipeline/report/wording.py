@@ -114,3 +114,11 @@ def _flat_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(_flat_value(each) for each in value)}]"
     return str(value)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for readers, at least one second: "45 s", "12 min", "3 h 20 min"."""
+    if seconds < 120:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

@@ -23,7 +23,7 @@ def render_card_text(card: Card) -> str:
             classes=_classes(card),
             doubts=[check for check in card.checks if check.status is not Status.PASS],
             words=wording,
-            duration=duration,
+            duration=wording.duration,
         )
     )
 
@@ -32,11 +32,6 @@ def heads(card: Card) -> list[str]:
     """Return a heading for each of the card's conditions: "clean", "ε 4/255"."""
     norm = card.evaluation.norm
     return ["clean" if attack == CLEAN else f"ε {wording.budget(epsilon, norm)}" for attack, epsilon in card.conditions]
-
-
-def duration(seconds: float) -> str:
-    """Return a duration for readers: "45 s", "12 min"."""
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _overall(card: Card) -> list[list[str]]:

@@ -94,7 +94,7 @@ def statuses(result: Result) -> dict[str, str]:
 
 
 def metric_rows(command: Command) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(command("show", "metrics", "--json").stdout)
+    rows: list[dict[str, Any]] = json.loads(command("show", "metrics", "--all", "--json").stdout)
     return rows
 
 

@@ -59,7 +59,7 @@ def test_it_runs_from_images_to_the_export(run: Result, root: Path) -> None:
 
 
 def test_metrics_are_sliced_as_the_task_declares(run: Result, root: Path) -> None:
-    shown = CliRunner().invoke(main, ["show", "metrics", "--json", "--config", str(root / "config.json")])
+    shown = CliRunner().invoke(main, ["show", "metrics", "--all", "--json", "--config", str(root / "config.json")])
     rows = json.loads(shown.stdout)
 
     assert {row["slice"].split("=")[0] for row in rows} == {"overall", "finding", "device", "pressure_group"}

@@ -360,6 +360,10 @@ def test_progress_tells_what_became_of_every_node(run: Run) -> None:
 
     told = dict(line.split(": ", 1) for line in progress.lines)
     assert told.pop("train[two]").startswith("done in ")
+    assert told.pop("run") == (
+        "6 steps, ingest to export; unchanged ones are not repeated; they took 1 s when they last ran here, without 2 "
+        "that have not"
+    )
     assert told == {
         "ingest": "unchanged, not run again",
         "preprocess": "unchanged, not run again",
