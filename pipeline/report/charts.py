@@ -66,8 +66,8 @@ class Frame(NamedTuple):
     bottom: float
 
 
-LARGE = Frame(width=680.0, height=360.0, left=52.0, right=530.0, top=12.0, bottom=312.0)
-SMALL = Frame(width=300.0, height=210.0, left=38.0, right=290.0, top=12.0, bottom=170.0)
+LARGE = Frame(width=680.0, height=360.0, left=62.0, right=530.0, top=12.0, bottom=312.0)
+SMALL = Frame(width=300.0, height=210.0, left=50.0, right=290.0, top=12.0, bottom=170.0)
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ class LineChart:
     y_ticks: tuple[tuple[float, str], ...]
     lines: tuple[Line, ...]
     small: bool
+    asked: Mark | None = None
 
 
 def look(index: int) -> tuple[str, str, str]:
@@ -102,6 +103,7 @@ def line_chart(
     lines: Sequence[Series],
     x_ticks: Sequence[tuple[float, str]],
     small: bool = False,
+    asked: float | None = None,
 ) -> LineChart:
     """Return a chart of values from 0 to 1 over the range of `x_ticks`.
 
@@ -112,6 +114,7 @@ def line_chart(
         lines: lines, in the order of which their looks follow.
         x_ticks: positions on the horizontal axis and their text.
         small: one of many, without names at the ends of lines.
+        asked: smallest value that a gate asks for; None: it asks for nothing here.
     """
     frame = SMALL if small else LARGE
     (low, _), (high, _), names = x_ticks[0], x_ticks[-1], dict(x_ticks)
@@ -145,6 +148,7 @@ def line_chart(
         y_ticks=tuple((down(y / 5), f"{y / 5:.1f}") for y in range(6)),
         lines=tuple(drawn),
         small=small,
+        asked=None if asked is None else Mark(frame.left, down(asked), f"the gate asks for {asked:g}"),
     )
 
 

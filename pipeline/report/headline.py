@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dermrobust.components.evaluation.checks import Check
 from dermrobust.components.evaluation.metrics.registry import METRICS
 from dermrobust.components.evaluation.names import CLEAN, CONSTANT, WORST_CASE
 from dermrobust.components.evaluation.reading import Evaluation
-from dermrobust.components.evaluation.rows import Figure
+from dermrobust.components.evaluation.rows import Comparison, Figure
+from dermrobust.components.evaluation.schemas import OVERALL
 from dermrobust.pipeline.report import wording
 
 
 @dataclass(frozen=True)
 class KeyFigure:
-    """Figure of the candidate, and the condition it was measured under."""
+    """Figure of the candidate, the condition it was measured under, and what sets it apart from similar figures."""
 
     label: str
     under: str
     figure: Figure | None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Headline:
         model: the candidate, or without a gate the first model.
         holds: up to which budget the model is better than chance, in a sentence; empty: nothing was attacked.
         floor: at which budgets the model is worse than the constant classifier, in a sentence; empty: at none.
+        findings: what the comparison with the baseline shows, in sentences.
         failing: failed checks, which make the figures of this model unreliable.
     """
 
@@ -38,6 +43,7 @@ class Headline:
     model: str
     holds: str
     floor: str
+    findings: tuple[str, ...]
     key_figures: tuple[KeyFigure, ...]
     failing: tuple[Check, ...]
 
@@ -54,6 +60,7 @@ def headline(evaluation: Evaluation) -> Headline:
         model,
         _holds(evaluation, model),
         _below_constant(evaluation, model),
+        tuple(_findings(evaluation)),
         _key_figures(evaluation, model),
         failing,
     )
@@ -123,6 +130,39 @@ def _below_constant(evaluation: Evaluation, model: str) -> str:
     return f"Worst-case accuracy at ε {', '.join(budgets)} is worse than always answering {about.constant_class}."
 
 
+def _findings(evaluation: Evaluation) -> Iterator[str]:
+    """Yield which models are significantly worse or better than the baseline at the smallest and largest budget."""
+    about = evaluation.about
+    for epsilon in dict.fromkeys((*about.epsilons[:1], *about.epsilons[-1:])):
+        rows = [
+            row
+            for row in evaluation.comparisons or ()
+            if (row.attack, row.epsilon, row.slice, row.metric) == (WORST_CASE, epsilon, OVERALL, "accuracy")
+            and row.significant
+        ]
+        for than, found in (
+            ("worse", [row for row in rows if row.change < 0]),
+            ("better", [row for row in rows if row.change > 0]),
+        ):
+            if found:
+                yield _compared(evaluation, than, found)
+
+
+def _compared(evaluation: Evaluation, than: str, rows: Sequence[Comparison]) -> str:
+    baseline, epsilon = rows[0].baseline, rows[0].epsilon
+
+    def value(model: str) -> float:
+        figure = evaluation.figure(model, WORST_CASE, epsilon, "accuracy")
+        return math.nan if figure is None else figure.value
+
+    low, high = (f"{pick(value(row.model) for row in rows):.2f}" for pick in (min, max))
+    return (
+        f"At ε {wording.budget(epsilon, evaluation.about.norm)}, {wording.listed([row.model for row in rows])} "
+        f"{'is' if len(rows) == 1 else 'are'} {than} than {baseline}: worst-case accuracy "
+        f"{low if low == high else f'{low} to {high}'} against {value(baseline):.2f}."
+    )
+
+
 def _key_figures(evaluation: Evaluation, model: str) -> tuple[KeyFigure, ...]:
     about, budgets = evaluation.about, evaluation.about.epsilons
     conditions: dict[str, tuple[str, float]] = {"clean": (CLEAN, 0.0)}
@@ -140,7 +180,17 @@ def _key_figures(evaluation: Evaluation, model: str) -> tuple[KeyFigure, ...]:
             wording.metric(metric, about.task).label,
             "clean images" if attack == CLEAN else f"worst case, ε {wording.budget(epsilon, about.norm)}",
             evaluation.figure(model, attack, epsilon, metric),
+            _notes(evaluation).get(metric, ""),
         )
         for metric, attack, epsilon in wanted
     )
     return tuple(each for each in found if each.figure is not None)
+
+
+def _notes(evaluation: Evaluation) -> Mapping[str, str]:
+    """Return what sets a metric apart from the recall of the same class, which has another threshold."""
+    about = evaluation.about
+    return {
+        "critical_sensitivity": f"threshold at specificity {about.specificity:g}",
+        "missed_malignant": f"{', '.join(about.task.malignant)} called benign",
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,11 +109,18 @@ def _flat_value(value: Any) -> str:
         return "default"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.6g}"
     if isinstance(value, Mapping):
         return f"({flat(value)})"
     if isinstance(value, list | tuple):
         return f"[{', '.join(_flat_value(each) for each in value)}]"
     return str(value)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as one phrase: "fgsm, pgd and mixed"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def duration(seconds: float) -> str:

@@ -20,5 +20,4 @@ METRIC = Metric(
     meaning="share of images whose class is right",
     compared=True,
     places=frozenset({"classes", "groups", "card", "terminal", "corruptions"}),
-    headline=frozenset({"clean", "smallest", "largest"}),
 )

@@ -35,5 +35,5 @@ METRIC = Metric(
     chance=lambda classes: 1 / classes,
     compared=True,
     places=frozenset({"groups", "card", "terminal", "corruptions"}),
-    headline=frozenset({"clean"}),
+    headline=frozenset({"clean", "smallest", "largest"}),
 )

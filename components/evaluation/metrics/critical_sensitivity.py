@@ -39,5 +39,4 @@ METRIC = Metric(
     meaning="share of images of the critical classes found when the threshold gives the stated specificity",
     needs_other_classes=True,
     places=frozenset({"groups", "clinical"}),
-    headline=frozenset({"clean"}),
 )

@@ -25,7 +25,6 @@ MISSED = Metric(
     higher_is_better=False,
     needs_attack=True,
     places=frozenset({"clinical"}),
-    headline=frozenset({"smallest"}),
 )
 ALARMED = Metric(
     name="benign_to_malignant",

@@ -14,6 +14,7 @@ METRICS = Registry(
         "macro_auc": f"{_HERE}.macro_auc:METRIC",
         "attack_success_rate": f"{_HERE}.attack_success_rate:METRIC",
         "critical_sensitivity": f"{_HERE}.critical_sensitivity:METRIC",
+        "missed_malignant": f"{_HERE}.missed_malignant:METRIC",
         "malignant_to_benign": f"{_HERE}.malignancy_flips:MISSED",
         "benign_to_malignant": f"{_HERE}.malignancy_flips:ALARMED",
         "ece": f"{_HERE}.ece:METRIC",

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dermrobust.components.evaluation.checks import Check
+from collections.abc import Mapping
+from typing import Any
+
+from dermrobust.components.evaluation.checks import Check, Status
+from dermrobust.components.evaluation.reading import Evaluation
+from dermrobust.pipeline.report.lineage import Lineage
 from dermrobust.pipeline.report.panel import ReportPanel
 
 _ORDER = {"fail": 0, "warn": 1, "pass": 2}
@@ -13,6 +18,10 @@ def ordered(checks: tuple[Check, ...] | None) -> tuple[Check, ...]:
     return tuple(sorted(checks or (), key=lambda check: (_ORDER[check.status], check.name, check.model or "")))
 
 
-PANEL = ReportPanel(
-    "Checks of this evaluation", "checks.html", lambda evaluation, _: {"checks": ordered(evaluation.checks)}
-)
+def _values(evaluation: Evaluation, lineage: Lineage) -> Mapping[str, Any]:
+    checks = ordered(evaluation.checks)
+    passed = tuple(check for check in checks if check.status is Status.PASS)
+    return {"checks": checks, "passed": passed, "open": checks[: len(checks) - len(passed)]}
+
+
+PANEL = ReportPanel("Checks of this evaluation", "checks.html", _values)

@@ -38,7 +38,22 @@ def robustness_chart(evaluation: Evaluation, metric: str, attack: str) -> LineCh
     budgets = (0.0, *about.epsilons)
     lines = [series(row.heading.key, zip(budgets, row.cells, strict=True)) for row in table.rows]
     ticks = [(epsilon, wording.budget(epsilon, about.norm)) for epsilon in budgets]
-    return line_chart(table.caption, wording.metric(metric, about.task).label, "ε", lines, ticks)
+    axis = "budget ε of the attacker" + (" (largest change of a pixel)" if about.norm == "linf" else "")
+    label = wording.metric(metric, about.task).label
+    return line_chart(table.caption, label, axis, lines, ticks, asked=_asked(evaluation, metric, attack))
+
+
+def _asked(evaluation: Evaluation, metric: str, attack: str) -> float | None:
+    """Return the highest minimum that the gate asks of a metric of all images under an attack, if any."""
+    thresholds = [] if evaluation.blessing is None else [each.threshold for each in evaluation.blessing.thresholds]
+    return max(
+        (
+            each.min
+            for each in thresholds
+            if (each.metric, each.attack) == (metric, attack) and not each.class_name and not each.slice and each.min
+        ),
+        default=None,
+    )
 
 
 def _curves(evaluation: Evaluation) -> Iterator[Mapping[str, Any]]:

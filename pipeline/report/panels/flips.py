@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dermrobust.components.evaluation.reading import Evaluation
@@ -31,23 +32,24 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Exhibits, the controls that filter them, and the total number of flips."""
+    """Exhibits, the number of images that an attack changed, controls that filter them, and the number of flips."""
 
     exhibits: tuple[Exhibit, ...]
+    images: int
     filters: tuple[tables.Selector, ...]
     total: int
 
     @property
     def left_out(self) -> int:
-        """Flips of the evaluation that the page does not show."""
-        return self.total - len(self.exhibits)
+        """Images that the page does not show."""
+        return self.images - len(self.exhibits)
 
 
 def gallery(evaluation: Evaluation) -> Gallery:
-    """Return the most dangerous flips whose images fit into the page."""
+    """Return the most dangerous flip of each image, as far as the images fit into the page."""
     flips = evaluation.gallery or ()
     exhibits, used = list[Exhibit](), 0
-    for flip in sorted(flips, key=lambda flip: -flip.danger):
+    for flip in _one_of_each_image(evaluation, flips):
         images = triptych(flip.clean, flip.adversarial)
         if images is None:
             continue
@@ -56,7 +58,20 @@ def gallery(evaluation: Evaluation) -> Gallery:
             break
         kind = _kind(evaluation, flip)
         exhibits.append(Exhibit(flip, images, kind, _headline(evaluation, flip, kind)))
-    return Gallery(tuple(exhibits), _filters(evaluation, exhibits), len(flips))
+    images = len({flip.image_id for flip in flips})
+    return Gallery(tuple(exhibits), images, _filters(evaluation, exhibits), len(flips))
+
+
+def _one_of_each_image(evaluation: Evaluation, flips: Sequence[Flip]) -> list[Flip]:
+    """Return the flip of each image that says most, the most dangerous first: of the candidate where it has one.
+
+    The same image falls under several attacks and of several models; showing it each time shows nothing new.
+    """
+    candidate = evaluation.candidate
+    chosen: dict[str, Flip] = {}
+    for flip in sorted(flips, key=lambda flip: (flip.model != candidate, -flip.danger)):
+        chosen.setdefault(flip.image_id, flip)
+    return sorted(chosen.values(), key=lambda flip: (flip.model != candidate, -flip.danger))
 
 
 def _headline(evaluation: Evaluation, flip: Flip, kind: str) -> str:

@@ -27,16 +27,33 @@
     const items = [...document.getElementById(group.dataset.filters).children];
     const counter = document.querySelector(`[data-count="${group.dataset.filters}"]`);
     const unit = counter.textContent.replace(/^\d+ /, "");
-    group.addEventListener("change", () => {
+    // Of a long list the first items are shown; the rest on demand.
+    let most = Number(document.getElementById(group.dataset.filters).dataset.shown || Infinity);
+    const more = document.createElement("button");
+    more.type = "button";
+    more.className = "more";
+    document.getElementById(group.dataset.filters).after(more);
+    const filter = () => {
       const wanted = all("select", group).filter((select) => select.value);
       let left = 0;
       for (const item of items) {
-        item.hidden = !wanted.every((select) => item.dataset[select.name] === select.value);
-        left += item.hidden ? 0 : 1;
+        const fits = wanted.every((select) => item.dataset[select.name] === select.value);
+        item.hidden = !fits || left >= most;
+        left += fits ? 1 : 0;
       }
+      more.hidden = left <= most;
+      more.textContent = `Show all ${left} ${unit}`;
       counter.textContent = left === items.length ? `${left} ${unit}` : `${left} of ${items.length} ${unit}`;
-      say(counter.textContent);
+    };
+    group.addEventListener("change", () => { filter(); say(counter.textContent); });
+    more.addEventListener("click", () => {
+      const next = items.findIndex((item) => item.hidden);
+      most = Infinity;
+      filter();
+      items[next].tabIndex = -1;
+      items[next].focus();
     });
+    filter();
   }
 
   // Tables that sort by a column: ascending, then descending.
@@ -78,7 +95,7 @@
     const { value, n, lower, upper } = cell.dataset;
     if (value === undefined) return `${row}, ${column}: not measured or undefined`;
     const spread = lower === undefined ? "no interval" : `95 % interval ${(+lower).toFixed(3)} to ${(+upper).toFixed(3)}`;
-    const few = cell.classList.contains("few") ? "; few images, never gates" : "";
+    const few = cell.classList.contains("few") ? "; too few images to judge" : "";
     return `${row}, ${column}: ${(+value).toFixed(4)}; ${spread}; n = ${(+n).toLocaleString("en")}${few}`;
   };
   const show = (target) => {
@@ -145,6 +162,7 @@
   addEventListener("beforeprint", () => {
     folded = all("details:not(.artifact):not([open])");
     for (const each of folded) each.open = true;
+    for (const button of all("button.more:not([hidden])")) button.click();
   });
   addEventListener("afterprint", () => { for (const each of folded) each.open = false; });
 })();

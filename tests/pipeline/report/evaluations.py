@@ -50,7 +50,7 @@ _STRENGTH = {"fgsm": 0.7, "pgd": 1.0, "auto": 1.08, "transfer": 0.3, "worst_case
 _HARDNESS = {"vanilla": 1.9, "fgsm": 0.9, "trades": 0.19}
 _CLEAN = {"vanilla": 0.84, "fgsm": 0.79, "trades": 0.73}
 _RATES = ("accuracy", "balanced_accuracy", "macro_auc", "critical_sensitivity")
-_DANGERS = ("attack_success_rate", "malignant_to_benign", "benign_to_malignant", "ece")
+_DANGERS = ("attack_success_rate", "missed_malignant", "malignant_to_benign", "benign_to_malignant", "ece")
 
 
 def interval(value: float, n: int) -> tuple[float, float]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from selenium import webdriver
@@ -15,11 +17,21 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from dermrobust.components.evaluation.blessing import Blessing
 from dermrobust.components.evaluation.reading import Evaluation, read_evaluation
+from dermrobust.pipeline.report.headline import headline
 from dermrobust.pipeline.report.html import render_page
 from dermrobust.pipeline.report.lineage import Lineage
+from dermrobust.pipeline.report.panels.flips import gallery
 from tests.pipeline.report.browser import set_width
-from tests.pipeline.report.evaluations import ATTACKS, CLASSES, MODELS, write_evaluation
+from tests.pipeline.report.evaluations import (
+    ATTACKS,
+    CLASSES,
+    MODELS,
+    blessing,
+    gallery_rows,
+    write_evaluation,
+)
 
 MEGABYTES = 1_000_000
 CELLS = """
@@ -227,13 +239,70 @@ def test_the_gallery_begins_with_missed_melanomas_and_filters(page: webdriver.Ch
     assert "1 of 18 images" in page.find_element(By.CSS_SELECTOR, '[data-count="exhibits"]').text
 
 
-def test_checks_that_fail_come_first_and_filter_by_keyboard(page: webdriver.Chrome) -> None:
+def test_six_images_are_shown_and_the_rest_on_demand(page: webdriver.Chrome) -> None:
+    def displayed() -> int:
+        return sum(e.is_displayed() for e in page.find_elements(By.CSS_SELECTOR, "#exhibits .exhibit"))
+
+    more = page.find_element(By.CSS_SELECTOR, "#flips button.more")
+    assert (displayed(), more.text) == (6, "Show all 18 images")
+    page.execute_script("arguments[0].focus()", more)
+    more.send_keys(Keys.ENTER)
+    assert displayed() == 18
+    assert not more.is_displayed()
+    assert page.execute_script("return document.activeElement.classList.contains('exhibit')")
+
+
+def test_an_image_is_shown_once_as_the_candidate_took_it(lineage: Lineage, tmp_path: Path) -> None:
+    write_evaluation(tmp_path)
+    flips = gallery_rows()
+    mine = next(row for row in flips if row["model"] == MODELS[-1] and row["danger"] == 0)
+    others = [{**mine, "model": model, "danger": 9} for model in MODELS[:-1]]
+    pq.write_table(pa.Table.from_pylist([*flips, *others]), tmp_path / "gallery.parquet")
+    evaluation = replace(read_evaluation(str(tmp_path)), blessing=Blessing.model_validate(blessing(MODELS[-1], False)))
+
+    shown = gallery(evaluation)
+
+    assert (len(shown.exhibits), shown.images, shown.total) == (18, 18, 20)
+    (exhibit,) = (each for each in shown.exhibits if each.flip.image_id == mine["image_id"])
+    assert (exhibit.flip.model, exhibit.flip.danger) == (MODELS[-1], 0)
+    assert {each.flip.model for each in shown.exhibits[:6]} == {MODELS[-1]}
+
+
+def test_checks_that_do_not_pass_are_shown_and_those_that_pass_are_folded(page: webdriver.Chrome) -> None:
     order = [row.get_attribute("data-status") for row in page.find_elements(By.CSS_SELECTOR, "#check-rows tr")]
-    assert order == ["fail"] + ["warn"] * 3 + ["pass"] * 3
-    select = page.find_element(By.CSS_SELECTOR, '[data-filters="check-rows"] [name=status]')
-    select.send_keys(Keys.ARROW_DOWN)
-    seen = [row for row in page.find_elements(By.CSS_SELECTOR, "#check-rows tr") if row.is_displayed()]
-    assert [row.get_attribute("data-status") for row in seen] == ["fail"]
+    assert order == ["fail"] + ["warn"] * 3
+    passed = page.find_elements(By.CSS_SELECTOR, "#passed-checks tr")
+    assert [row.is_displayed() for row in passed] == [False] * 3
+    summary = page.find_element(By.CSS_SELECTOR, "#checks summary")
+    assert summary.text == "3 checks pass"
+    summary.send_keys(Keys.ENTER)
+    assert all(row.is_displayed() for row in passed)
+
+
+def test_the_findings_compare_with_the_baseline(page: webdriver.Chrome) -> None:
+    (found,) = page.find_elements(By.CSS_SELECTOR, "#verdict .finding")
+    assert found.text.startswith("At ε 1/255, fgsm and trades are better than vanilla: worst-case accuracy 0.")
+
+
+def test_a_model_that_is_worse_than_the_baseline_is_told_apart(evaluation: Evaluation) -> None:
+    turned = tuple(
+        replace(row, change=-row.change) if row.model == "fgsm" else row for row in evaluation.comparisons or ()
+    )
+
+    worse, better = headline(replace(evaluation, comparisons=turned)).findings
+
+    assert worse.startswith("At ε 1/255, fgsm is worse than vanilla: worst-case accuracy 0.")
+    assert better.startswith("At ε 1/255, trades is better than vanilla")
+
+
+def test_dark_screens_have_dark_pages_on_which_text_stands_out(page: webdriver.Chrome) -> None:
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": dark})
+    try:
+        assert page.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(18, 26, 36)"
+        assert page.execute_script(CONTRAST) == []
+    finally:
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 def test_the_first_stop_of_the_tab_key_is_the_link_past_the_navigation(page: webdriver.Chrome) -> None:
@@ -305,7 +374,8 @@ def test_a_gallery_too_large_for_a_page_is_cut_and_says_so(lineage: Lineage, tmp
     write_evaluation(tmp_path, gallery=90)
     page = render_page(read_evaluation(str(tmp_path)), lineage)
     assert len(page) < 5 * MEGABYTES
-    assert "of 270 are left out to keep this page small" in page
+    assert "270 flips of 270 images" in page
+    assert " images are left out to keep this page small" in page
 
 
 def test_names_that_look_like_markup_stay_text(browser: webdriver.Chrome, lineage: Lineage, tmp_path: Path) -> None:
