@@ -15,6 +15,7 @@ from dermrobust.attacks.errors import UserError
 from dermrobust.components import storage
 from dermrobust.components.artifacts import MANIFEST, ArtifactType, Manifest
 from dermrobust.components.evaluation.reading import Evaluation, read_evaluation
+from dermrobust.components.ingest.registry import DATASETS
 from dermrobust.pipeline import local_files
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.ledger import Ledger
@@ -248,6 +249,7 @@ def _data(manifests: Mapping[str, Manifest]) -> DataRecord | None:
         preparation=prepared.parameters,
         parameters=source.parameters,
         digest=source.digest,
+        drawn=name in DATASETS.names and DATASETS.resolve(name).drawn,
     )
 
 

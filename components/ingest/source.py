@@ -20,12 +20,14 @@ class Source(BaseModel, abc.ABC):
     Attributes:
         builder: "module:Class" of the TFDS builder, a subclass of `datasets.builder.ImageBuilder`. As text, because
             builders import TensorFlow, and because a fingerprint follows such text.
+        drawn: whether a program draws the images, so that they show nobody.
         needs_path: whether the data set is read from `ingest.path`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     builder: ClassVar[str]
+    drawn: ClassVar[bool] = False
     needs_path: ClassVar[bool] = True
 
     dataset: str = Field(description="Name of the data set.")

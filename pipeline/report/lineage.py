@@ -44,6 +44,7 @@ class DataRecord:
         preparation: parameters of preprocessing.
         parameters: parameters of the data set.
         digest: digest of the data set's content.
+        drawn: whether a program drew the images.
     """
 
     name: str
@@ -53,6 +54,7 @@ class DataRecord:
     preparation: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     digest: str = ""
+    drawn: bool = False
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,7 @@ def test_one_command_runs_everything_and_prints_the_table(first_run: Result, roo
 def test_a_run_ends_with_its_report_which_can_be_made_again(first_run: Result, command: Command, root: Path) -> None:
     page = root / "output" / "report" / "report.html"
     assert page.stat().st_size < 5_000_000
+    assert "they show nobody" in page.read_text(encoding="utf-8")
     assert (page.parent / "model_card.md").is_file()
     written = page.read_bytes()
     again = root / "again.html"

@@ -58,8 +58,8 @@ def gallery(evaluation: Evaluation) -> Gallery:
             break
         kind = _kind(evaluation, flip)
         exhibits.append(Exhibit(flip, images, kind, _headline(evaluation, flip, kind)))
-    images = len({flip.image_id for flip in flips})
-    return Gallery(tuple(exhibits), images, _filters(evaluation, exhibits), len(flips))
+    changed = len({flip.image_id for flip in flips})
+    return Gallery(tuple(exhibits), changed, _filters(evaluation, exhibits), len(flips))
 
 
 def _one_of_each_image(evaluation: Evaluation, flips: Sequence[Flip]) -> list[Flip]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dermrobust.components.evaluation.reading import Evaluation, read_evaluation
 from dermrobust.pipeline.report.card import render_card
+from dermrobust.pipeline.report.html import render_page
 from dermrobust.pipeline.report.lineage import Lineage
 from tests.pipeline.report.evaluations import MODELS, write_evaluation
 
@@ -78,3 +79,15 @@ def test_names_cannot_break_a_table_or_become_markup(tmp_path: Path, lineage: Li
     card = render_card(read_evaluation(str(tmp_path)), lineage)
     assert "<script" not in card
     assert "a\\|b&lt;script" in card
+
+
+def test_drawn_images_are_told_apart_from_photographs(evaluation: Evaluation, lineage: Lineage) -> None:
+    assert lineage.data is not None
+    drawn = replace(lineage, data=replace(lineage.data, name="synthetic", drawn=True))
+
+    for text in (render_card(evaluation, drawn), render_page(evaluation, drawn)):
+        assert "they show nobody" in text
+    for text in (render_card(evaluation, lineage), render_page(evaluation, lineage)):
+        assert "they show nobody" not in text
+    assert "The images are of people" in render_card(evaluation, lineage)
+    assert "The images are of people" not in render_card(evaluation, drawn)

@@ -15,6 +15,7 @@ class SyntheticSource(Source):
     """Drawn lesions in HAM10000's class proportions; needs no files."""
 
     builder = "dermrobust.components.ingest.datasets.synthetic.builder:Synthetic"
+    drawn: ClassVar[bool] = True
     needs_path: ClassVar[bool] = False
 
     dataset: Literal["synthetic"] = Field("synthetic", description="Name of the data set.")
