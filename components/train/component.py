@@ -82,6 +82,13 @@ class TrainParams(Params):
         description="Number of first epochs in which only the head of a pretrained network is trained.",
     )
     weight_decay: float = Field(0.02, ge=0, le=1, description="Weight decay of AdamW.")
+    gradient_clip: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Largest norm of the gradient of all weights together; longer ones are scaled down; null: no "
+        "limit.",
+    )
     weight_perturbation: float = Field(
         0.0,
         ge=0,

@@ -20,9 +20,11 @@ class SplitOptimizer:
 
     Attributes:
         parts: Each optimizer, built, with its variables.
+        gradient_clip: Largest norm of the gradient of all variables together; None: no limit.
     """
 
     parts: Sequence[tuple[keras.optimizers.Optimizer, Sequence[keras.Variable]]]
+    gradient_clip: float | None = None
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -31,7 +33,11 @@ class SplitOptimizer:
 
     def apply_gradients(self, gradients: Iterable[tuple[tf.Tensor, keras.Variable]]) -> None:
         """Update all variables by their gradients, given as pairs."""
-        by_id = {id(variable): gradient for gradient, variable in gradients}
+        pairs = list(gradients)
+        values = [gradient for gradient, _ in pairs]
+        if self.gradient_clip is not None:
+            values, _ = tf.clip_by_global_norm(values, self.gradient_clip)
+        by_id = {id(variable): value for value, (_, variable) in zip(values, pairs, strict=True)}
         for optimizer, owned in self.parts:
             optimizer.apply_gradients([(by_id[id(variable)], variable) for variable in owned])
 
@@ -42,7 +48,7 @@ def built_optimizer(
     """Return the optimizer of a network for epochs of so many steps, with its variables."""
     variables = network.trainable_variables
     if params.backbone_learning_rate == 1.0 and params.head_epochs == 0:
-        return _adamw(schedule(params, steps), params, variables)
+        return _adamw(schedule(params, steps), params, variables, params.gradient_clip)
     own = {id(variable) for variable in network.get_layer(HEAD).trainable_variables}
     head = [variable for variable in variables if id(variable) in own]
     backbone = [variable for variable in variables if id(variable) not in own]
@@ -50,14 +56,18 @@ def built_optimizer(
         (
             (_adamw(schedule(params, steps), params, head), head),
             (_adamw(_backbone_schedule(params, steps), params, backbone), backbone),
-        )
+        ),
+        params.gradient_clip,
     )
 
 
 def _adamw(
-    rate: LearningRateSchedule, params: TrainParams, variables: Sequence[keras.Variable]
+    rate: LearningRateSchedule,
+    params: TrainParams,
+    variables: Sequence[keras.Variable],
+    gradient_clip: float | None = None,
 ) -> keras.optimizers.Optimizer:
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=params.weight_decay)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=params.weight_decay, global_clipnorm=gradient_clip)
     # Built now, so that its variables exist when a checkpoint is restored.
     optimizer.build(variables)
     return optimizer

@@ -160,6 +160,31 @@ def test_without_rates_of_their_own_all_layers_have_one_optimizer() -> None:
     assert isinstance(optimizer, keras.optimizers.AdamW)
 
 
+@pytest.mark.parametrize("rates", [{}, {"backbone_learning_rate": 0.1}])
+def test_long_gradients_are_scaled_down_together(rates: dict[str, float], own: dict[str, Any]) -> None:
+    """Adam's first moment after one step is a tenth of the gradient that it was given."""
+    params = TrainParams.model_validate({"network": own, "gradient_clip": 2.0, "warmup_epochs": 0, **rates})
+    network = params.network.build(SHAPE, CLASS_COUNT, 0)
+    optimizer = built_optimizer(network, params, 10)
+    variables = network.trainable_variables
+
+    moments = []
+    for length in (1000.0, 0.1):
+        gradients = [tf.ones(variable.shape) for variable in variables]
+        scale = length / float(tf.linalg.global_norm(gradients))
+        before = _first_moments(optimizer)
+        optimizer.apply_gradients(zip([scale * each for each in gradients], variables, strict=True))
+        given = [10 * (new - 0.9 * old) for old, new in zip(before, _first_moments(optimizer), strict=True)]
+        moments.append(float(tf.linalg.global_norm(given)))
+
+    assert moments == pytest.approx([2.0, 0.1], rel=1e-3)
+
+
+def _first_moments(optimizer: Any) -> list[Any]:
+    parts = [part for part, _ in optimizer.parts] if isinstance(optimizer, SplitOptimizer) else [optimizer]
+    return [moment.numpy() for part in parts for moment in part._momentums]
+
+
 def test_a_warm_up_as_long_as_training_leaves_a_schedule() -> None:
     params = TrainParams(epochs=1, warmup_epochs=5)
 
