@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
 
@@ -77,7 +78,7 @@ def attack_images(
     check_problem(attack, problem)
     result = np.empty_like(images)
     for block in _blocks(images, batch_size):
-        result[block] = _attack_block(attack, problem.take(block))
+        result[block] = _within_memory(attack, problem.take(block))
     return result
 
 
@@ -120,7 +121,7 @@ def attack_pixels(
         problem = Problem(rounding, images, labels[block], storable, seeds[block], batch_size, stop_at_success)
         check_problem(attack, problem)
         # Attacked under the storable budget, checked under the real one: rounding uses up the difference.
-        adversarial[block] = threat.to_pixels(_attack_block(attack, problem), clean)
+        adversarial[block] = threat.to_pixels(_within_memory(attack, problem), clean)
         if not threat.contains(adversarial[block], clean).all():
             raise AttackError(f"{attack.name}: a stored adversarial image is outside the budget of {threat}")
     return adversarial
@@ -168,6 +169,21 @@ def _storable(threat: ThreatModel, pixels: Pixels) -> ThreatModel:
         return threat.storable(pixels[0].size if len(pixels) else 1)
     except ValueError as error:
         raise UserError(str(error)) from None
+
+
+def _within_memory(attack: Attack, problem: Problem) -> Images:
+    """Return adversarial images, attacked in smaller batches where a device has too little memory for these.
+
+    What an image becomes does not depend on the batch that it is in.
+    """
+    while True:
+        try:
+            return _attack_block(attack, problem)
+        except tf.errors.ResourceExhaustedError as error:
+            size = min(problem.batch_size, len(problem.images))
+            if size <= 1:
+                raise AttackError(f"{attack.name}: the memory of the device is too small for one image") from error
+            problem = dataclasses.replace(problem, batch_size=size // 2)
 
 
 def _attack_block(attack: Attack, problem: Problem) -> Images:

@@ -47,7 +47,13 @@ def run(context: Context) -> None:
     output = context.outputs["model"]
     with local_work(context.work_folder) as work, tempfile.TemporaryDirectory() as folder:
         train_once = functools.partial(_train, context, params, examples, spec, data, work)
-        network, state, deterministic = _deterministic_if_possible(train_once, context.progress.line)
+        try:
+            network, state, deterministic = _deterministic_if_possible(train_once, context.progress.line)
+        except tf.errors.ResourceExhaustedError as error:
+            raise UserError(
+                f"train: the device has too little memory for batches of {params.batch_size} images; choose a smaller "
+                "train.batch_size (finished epochs are kept)"
+            ) from error
         result = Path(folder)
         save_network(network, result / model_files.NETWORK)
         reason = stopped_by(state, params)

@@ -18,6 +18,7 @@ from dermrobust.attacks.cleverhans.fgsm import FGSM
 from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.engine import attack_pixels, record_seeds, to_images
 from dermrobust.attacks.ensemble import Ensemble
+from dermrobust.attacks.errors import AttackError
 from dermrobust.attacks.noise import Noise
 from dermrobust.attacks.problem import Problem
 from dermrobust.attacks.square import Square
@@ -237,3 +238,39 @@ def test_memory_does_not_grow_with_the_number_of_images() -> None:
 
     # One block holds each image as float64 while it is checked: 16 blocks at a time would be 16 times as much.
     assert many < 1.5 * one_block
+
+
+# A device with little memory.
+
+
+def short_of_memory(monkeypatch: pytest.MonkeyPatch, largest: int) -> list[int]:
+    """Let PGD find memory for so many images at once; return the batch sizes that it was asked for."""
+    asked: list[int] = []
+    original = PGD.perturb
+
+    def perturb(self: PGD, problem: Problem) -> Images:
+        asked.append(problem.batch_size)
+        if problem.batch_size > largest:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+        return original(self, problem)
+
+    monkeypatch.setattr(PGD, "perturb", perturb)
+    return asked
+
+
+def test_batches_are_halved_until_they_fit_and_results_stay(few: Victim, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = few.attacked_pixels(PGD(steps=3), BUDGET, batch_size=16)
+    asked = short_of_memory(monkeypatch, 5)
+
+    found = few.attacked_pixels(PGD(steps=3), BUDGET, batch_size=16)
+
+    assert asked == [16, 8, 4]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_device_without_memory_for_one_image_is_an_error(few: Victim, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = short_of_memory(monkeypatch, 0)
+
+    with pytest.raises(AttackError, match="the memory of the device is too small for one image"):
+        few.attacked_images(PGD(steps=3), BUDGET, batch_size=16)
+    assert asked == [16, 8, 4, 2, 1]

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow.python.framework.config import is_op_determinism_enabled
 
+from dermrobust.attacks.errors import UserError
 from dermrobust.components.artifacts import Artifact
 from dermrobust.components.examples import ExamplesSpec, Split, shard_uris
 from dermrobust.components.model_files import METRICS, load_network
@@ -249,6 +250,28 @@ class OnlyNondeterministic(keras.layers.Layer):
             return upstream
 
         return identity(inputs)
+
+
+@keras.saving.register_keras_serializable("tests")
+class WithoutMemory(keras.layers.Layer):
+    """Identity for whose output there is no memory in training."""
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if training:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+        return inputs
+
+
+def test_too_little_memory_asks_for_smaller_batches(
+    train_params: TrainParams, train_model: Make, tmp_path: Path
+) -> None:
+    path, images = tmp_path / "large.keras", keras.Input(SHAPE, name="pictures")
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(keras.layers.Conv2D(4, 3, name="conv")(images))
+    keras.Model(images, keras.layers.Dense(5, name="classes")(WithoutMemory(name="large")(x))).save(path)
+    params = changed(train_params, network={"network": "keras_file", "path": str(path)})
+
+    with pytest.raises(UserError, match=rf"batches of {params.batch_size} images; choose a smaller train.batch_size"):
+        train_model(params, "large")
 
 
 def test_an_operation_without_a_deterministic_gradient_does_not_stop_training(
