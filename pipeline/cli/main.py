@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dermrobust.pipeline.cli import auditing, configuration, doctor, inspection, reporting, running, zoo
+from dermrobust.pipeline.cli import auditing, configuration, doctor, inspection, reporting, running, serving, zoo
 from dermrobust.pipeline.cli.library_output import silence_libraries
 from dermrobust.version import __version__
 
@@ -35,6 +35,7 @@ main.add_command(inspection.runs)
 main.add_command(inspection.show)
 main.add_command(reporting.report)
 main.add_command(reporting.compare)
+main.add_command(serving.serve)
 main.add_command(zoo.zoo)
 main.add_command(configuration.config)
 main.add_command(doctor.doctor)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -214,6 +216,36 @@ def test_what_is_exported_serves_photographs(first_run: Result, root: Path) -> N
     answer = served.signatures["serving_default"](image_bytes=tf.stack([photograph, photograph]))
     assert answer["probabilities"].shape == (2, 7)
     assert answer["class"].numpy()[0].decode() in {"akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"}
+
+
+def test_what_is_exported_is_served_over_rest(first_run: Result, root: Path) -> None:
+    photograph = tf.io.encode_jpeg(
+        tf.cast(tf.random.uniform((60, 80, 3), maxval=255, dtype=tf.int32), tf.uint8)
+    ).numpy()
+    classify = tf.saved_model.load(str(root / "output" / "export" / "1")).signatures["serving_default"]
+    expected = classify(image_bytes=tf.constant([photograph]))["probabilities"].numpy()
+    program = "from dermrobust.pipeline.cli.main import main; main()"
+    export = str(root / "output" / "export")
+    command = [sys.executable, "-c", program, "serve", "--export", export, "--port", "0", "--name", "skin"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stderr is not None
+            told = next(line for line in server.stderr if " at http://" in line)
+            address = told.split(" at ")[1].split(";")[0]
+            body = json.dumps({"instances": [{"b64": base64.b64encode(photograph).decode()}]}).encode()
+            with urllib.request.urlopen(f"{address}:predict", body, timeout=60) as answered:
+                (found,) = json.load(answered)["predictions"]
+        finally:
+            server.terminate()
+    assert found["probabilities"] == pytest.approx(expected[0].tolist(), abs=1e-5)
+    assert found["status"] == "ok"
+
+
+def test_serve_says_what_is_missing(tmp_path: Path) -> None:
+    empty = CliRunner().invoke(main, ["serve", "--export", str(tmp_path)])
+
+    assert empty.exit_code == 2
+    assert f"nothing is exported in '{tmp_path}'" in empty.stderr
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Server of exported models, with the REST interface of TensorFlow Serving."""
