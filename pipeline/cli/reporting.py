@@ -35,6 +35,22 @@ def report(config_path: Path | None, overrides: tuple[str, ...], run_id: str | N
         click.echo(path)
 
 
+@click.command("open", short_help="Show the report of a run in the browser.")
+@config_option
+@set_option
+@click.option("--run", "run_id", help="A run's id; default: the latest with an evaluation.")
+@user_errors
+def open_report(config_path: Path | None, overrides: tuple[str, ...], run_id: str | None) -> None:
+    """Write the report of a run, print its address and open it in the browser."""
+    config = config_from(config_path, overrides)
+    from dermrobust.pipeline.reporting import report_folder, write_report
+
+    page, _ = write_report(config, run_id, report_folder(config))
+    click.echo(page.resolve().as_uri())
+    if click.launch(page.resolve().as_uri()):
+        click.echo("there is no browser here; open the address above", err=True)
+
+
 @click.command(short_help="Show two runs side by side.")
 @click.argument("first")
 @click.argument("second")

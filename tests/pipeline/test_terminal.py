@@ -130,3 +130,21 @@ def test_a_run_ends_with_the_verdict(root: Path, capsys: pytest.CaptureFixture[s
     told = " ".join(capsys.readouterr().out.split())
     assert told.startswith("Refused. Model ")
     assert told.count("must not be exported") == 1
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_open_shows_the_report_in_the_browser(found: bool, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    def launch(address: str) -> int:
+        opened.append(address)
+        return 0 if found else 1
+
+    monkeypatch.setattr("dermrobust.pipeline.cli.reporting.click.launch", launch)
+
+    result = CliRunner().invoke(main, ["open", "--set", f"root={root}"])
+
+    page = root / "report" / "report.html"
+    assert opened == [page.resolve().as_uri()] == [result.stdout.strip()]
+    assert page.is_file()
+    assert ("no browser" in result.stderr) is not found
