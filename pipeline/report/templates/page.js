@@ -157,6 +157,15 @@
     next.focus();
   });
 
+  // Tables that are wider than the screen say so.
+  const measure = () => {
+    for (const region of all(".scroll")) region.classList.toggle("wide", region.scrollWidth > region.clientWidth + 1);
+  };
+  addEventListener("resize", measure);
+  document.addEventListener("change", measure);
+  document.addEventListener("toggle", measure, true);
+  measure();
+
   // On paper everything that can be folded is open.
   let folded = [];
   addEventListener("beforeprint", () => {

@@ -105,7 +105,7 @@ def _metrics(where: str, attack: str) -> tuple[str, ...]:
     if where.startswith("dx="):
         return ("accuracy",) if attack == "none" else ("accuracy", "attack_success_rate")
     rates = _RATES if attack != "worst_case" else ("accuracy", "balanced_accuracy", "critical_sensitivity")
-    return (*rates, "ece") if attack == "none" else (*rates, *_DANGERS)
+    return (*rates, "missed_malignant", "ece") if attack == "none" else (*rates, *_DANGERS)
 
 
 def corruption_rows(models: Sequence[str] = MODELS) -> list[dict[str, Any]]:

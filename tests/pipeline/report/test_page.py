@@ -42,6 +42,21 @@ return [...document.querySelectorAll('#' + arguments[0] + ' td[data-value]')].ma
 """
 FOCUSED = "const e = document.activeElement; return [e.tagName, e.textContent.trim().slice(0, 40)]"
 WIDE = "return document.documentElement.scrollWidth"
+BOXES = """
+const box = (e) => {
+  const r = e.getBoundingClientRect();
+  return {top: r.top, bottom: r.bottom, left: r.left, right: r.right};
+};
+const boxes = (selector) => [...document.querySelectorAll(selector)].map(box);
+const sections = [...document.querySelectorAll("main > section")];
+const overlaps = sections.slice(1).filter((e, i) => box(e).top < box(sections[i]).bottom - 1).map(e => e.id);
+const told = "main p, main dd, main dt, main h2, main figure, main select, main button";
+const outside = [...document.querySelectorAll(told)]
+  .filter(e => e.checkVisibility() && !e.closest(".scroll"))
+  .filter(e => box(e).right > document.documentElement.clientWidth + 1 || e.scrollWidth > e.clientWidth + 1)
+  .map(e => [e.tagName, e.textContent.slice(0, 40)]);
+return {verdict: boxes(".verdict"), facts: boxes(".key-figures > div"), overlaps, outside};
+"""
 CONTRAST = """
 const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
 const linear = (x) => x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4;
@@ -338,6 +353,25 @@ def test_a_telephone_shows_it_without_scrolling_sideways(page: webdriver.Chrome)
     region = visible_panel(page, "matrix").find_element(By.CSS_SELECTOR, ".scroll")
     assert page.execute_script("return arguments[0].scrollWidth > arguments[0].clientWidth", region)
     assert region.get_attribute("tabindex") == "0"
+    hint = "return getComputedStyle(arguments[0], '::before').content"
+    assert "more columns to the right" in page.execute_script(hint, region)
+    set_width(page, 1280)
+    assert page.execute_script(hint, region) == "none"
+
+
+@pytest.mark.parametrize(("width", "columns"), [(1280, 5), (400, 2)])
+def test_the_layout_holds(width: int, columns: int, page: webdriver.Chrome) -> None:
+    """The verdict is on the first screen, the five facts stand side by side, nothing covers or leaves its place."""
+    set_width(page, width)
+    boxes = page.execute_script(BOXES)
+    verdict, facts = boxes["verdict"][0], boxes["facts"]
+
+    assert verdict["bottom"] < 900
+    assert len(facts) == 5
+    first = [box for box in facts if box["top"] == facts[0]["top"]]
+    assert len(first) == columns
+    assert boxes["overlaps"] == []
+    assert boxes["outside"] == []
 
 
 def test_it_prints(page: webdriver.Chrome) -> None:
