@@ -15,7 +15,7 @@ import psutil
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.beam_runtime import BeamRuntime
-from dermrobust.components.progress import Silent
+from dermrobust.components.progress import Progress
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.local_files import local_root
 
@@ -66,11 +66,12 @@ class Finding:
     detail: str
 
 
-def diagnose(config: PipelineConfig, *, self_test: bool) -> Iterator[Finding]:
+def diagnose(config: PipelineConfig, progress: Progress, *, self_test: bool) -> Iterator[Finding]:
     """Yield the results of all checks, the slow self-test last.
 
     Args:
         config: config whose root and Beam runner are checked.
+        progress: receiver of progress reports of the self-test.
         self_test: whether to run a small pipeline.
     """
     yield Finding("python", True, f"{platform.python_version()} on {platform.platform()}")
@@ -80,7 +81,7 @@ def diagnose(config: PipelineConfig, *, self_test: bool) -> Iterator[Finding]:
     yield _disk(config)
     yield _runner(config)
     if self_test:
-        yield _self_test()
+        yield _self_test(progress)
 
 
 def _versions() -> Iterator[Finding]:
@@ -125,7 +126,7 @@ def _runner(config: PipelineConfig) -> Finding:
     return Finding("beam runner", True, name)
 
 
-def _self_test() -> Finding:
+def _self_test(progress: Progress) -> Finding:
     """Run every stage on a few images in a temporary folder."""
     from dermrobust.pipeline.runner import run_pipeline
     from dermrobust.pipeline.stages import STAGES
@@ -133,7 +134,7 @@ def _self_test() -> Finding:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         config = PipelineConfig.model_validate({**_SELF_TEST, "root": str(Path(folder, "output"))})
-        result = run_pipeline(config, Silent(), first=STAGES[0], last=STAGES[-1], force=False)
+        result = run_pipeline(config, progress, first=STAGES[0], last=STAGES[-1], force=False)
     seconds = time.monotonic() - started
     problems = [node.message for node in result.nodes if not node.ok]
     if problems:

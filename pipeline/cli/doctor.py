@@ -24,10 +24,13 @@ def doctor(config_path: Path | None, overrides: tuple[str, ...], quick: bool, as
     from dermrobust.pipeline.local_files import library_log
 
     findings = []
-    with library_output_to(library_log(config)):
+    with library_output_to(library_log(config)) as stderr:
+        from rich.console import Console
+
+        from dermrobust.pipeline.cli.progress import progress_on
         from dermrobust.pipeline.diagnosis import diagnose
 
-        for finding in diagnose(config, self_test=not quick):
+        for finding in diagnose(config, progress_on(Console(file=stderr)), self_test=not quick):
             findings.append(finding)
             if not as_json:
                 click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.name}: {finding.detail}")
