@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from dermrobust.attacks.logits import in_scope
 from dermrobust.attacks.stepping import StepFn
 
 Shape = tuple[int, ...]
@@ -43,7 +44,7 @@ def compile_step(
         constants: specs of the tensors that the body takes after the state, such as the budget.
     """
     # No autograph: bodies have no control flow that depends on tensors, and rewriting their source takes time.
-    function = tf.function(body, autograph=False)
+    function = tf.function(in_scope(body), autograph=False)
     compiled: dict[int | None, Any] = {}
 
     def step(weights: Sequence[Any], clean: tf.Tensor, *arguments: Any) -> Any:

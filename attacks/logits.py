@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,21 @@ Logits = npt.NDArray[np.float32]
 @functools.lru_cache(maxsize=16)
 def compiled_logits(logits: LogitsFn) -> Any:
     """Return the compiled forward pass of an architecture: (weights, images) -> logits."""
-    return tf.function(logits, reduce_retracing=True)
+    return tf.function(in_scope(logits), reduce_retracing=True)
+
+
+def in_scope(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function, to be traced, whose operations are named below a scope.
+
+    At the root of a graph TensorFlow refuses names that begin with an underscore, which Keras allows for layers.
+    """
+
+    @functools.wraps(function)
+    def scoped(*arguments: Any) -> Any:
+        with tf.name_scope("attacked"):
+            return function(*arguments)
+
+    return scoped
 
 
 def logits_of(target: Target, images: Images, batch_size: int) -> Logits:

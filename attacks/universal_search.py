@@ -10,7 +10,7 @@ import tensorflow as tf
 from cleverhans.tf2.utils import clip_eta, optimize_linear
 
 from dermrobust.attacks.cleverhans.gradient_step import loss_gradient
-from dermrobust.attacks.logits import logits_of
+from dermrobust.attacks.logits import in_scope, logits_of
 from dermrobust.attacks.perturbation import Perturbation, perturbed
 from dermrobust.attacks.problem import Problem
 from dermrobust.attacks.target import LogitsFn
@@ -22,6 +22,7 @@ def _compiled(logits: LogitsFn, slack: float, norm: Norm, targeted: bool) -> Any
     """Return (weights, image [1, …], class [1], perturbation, radius, bounds [2], step size) -> perturbation."""
 
     @tf.function(reduce_retracing=True, autograph=False)
+    @in_scope
     def added(
         weights: Any, image: Any, classes: Any, perturbation: Any, radius: Any, bounds: Any, step_size: Any
     ) -> Any:

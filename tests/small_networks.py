@@ -21,10 +21,10 @@ CLASS_COUNT = 7
 
 
 def tiny_network(input_shape: InputShape, class_count: int, seed: int) -> keras.Model:
-    """Convolution, batch normalization and dropout, as real networks have; see `Network.build`."""
+    """Convolution, batch normalization and dropout, and a name with an underscore first, as real networks have."""
     keras.utils.set_random_seed(seed)
     images = keras.Input(input_shape, name="images")
-    x = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False, name="conv")(images)
+    x = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False, name="_conv")(images)
     x = layers.ReLU(name="relu")(layers.BatchNormalization(momentum=0.9, name="bn")(x))
     x = layers.Dropout(0.1, name="dropout")(layers.Flatten(name="flatten")(x))
     return keras.Model(images, layers.Dense(class_count, name="logits")(x), name="tiny")
