@@ -20,23 +20,23 @@ from dermrobust.models.networks.network import Network
 CLASS_COUNT = 7
 
 
-def tiny_network(input_shape: InputShape, class_count: int, seed: int) -> keras.Model:
-    """Convolution, batch normalization and dropout, and a name with an underscore first, as real networks have."""
+def tiny_network(input_shape: InputShape, class_count: int, seed: int, first: str = "conv") -> keras.Model:
+    """Convolution, named `first`, batch normalization and dropout, as real networks have; see `Network.build`."""
     keras.utils.set_random_seed(seed)
     images = keras.Input(input_shape, name="images")
-    x = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False, name="_conv")(images)
+    x = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False, name=first)(images)
     x = layers.ReLU(name="relu")(layers.BatchNormalization(momentum=0.9, name="bn")(x))
     x = layers.Dropout(0.1, name="dropout")(layers.Flatten(name="flatten")(x))
     return keras.Model(images, layers.Dense(class_count, name="logits")(x), name="tiny")
 
 
 class TinyNetwork(Network):
-    """The tiny network as a config selects it."""
+    """The tiny network as a config selects it, with a name that Keras accepts and TensorFlow's graphs do not."""
 
     network: Literal["tiny"] = "tiny"
 
     def build(self, input_shape: InputShape, class_count: int, seed: int) -> keras.Model:
-        return tiny_network(input_shape, class_count, seed)
+        return tiny_network(input_shape, class_count, seed, first="_conv")
 
 
 def colored_images(count: int, image_size: int = 8, seed: int = 0) -> tuple[Pixels, Labels]:

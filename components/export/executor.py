@@ -22,6 +22,7 @@ from dermrobust.components.export.canary import Floats
 from dermrobust.components.export.component import ExportParams
 from dermrobust.components.export.description import describe
 from dermrobust.components.export.files import DESCRIPTION, SAVED_MODEL, WARMUP
+from dermrobust.components.export.naming import nameable
 from dermrobust.components.export.signatures import ENCODED, ServedClassifier
 
 
@@ -41,7 +42,7 @@ def run(context: Context) -> None:
     requests, images = _test_images(context, params.canary_images)
     with tempfile.TemporaryDirectory() as folder, context.progress.task("export", 3, "steps") as task:
         saved = Path(folder, SAVED_MODEL)
-        served = ServedClassifier(network, spec.preprocessing, spec.class_names, _labels_file(folder, spec))
+        served = ServedClassifier(nameable(network), spec.preprocessing, spec.class_names, _labels_file(folder, spec))
         signatures = served.signatures()
         tf.saved_model.save(served, str(saved), signatures=signatures)
         _write_extra(saved, describe(model, spec, blessing, signatures), requests[: params.warmup_requests])

@@ -81,7 +81,7 @@ class EfficientNetLite(PretrainedNetwork):
 
 @dataclass(frozen=True)
 class _Architecture:
-    """Layers of the network, named as the published weights are.
+    """Layers of the network, named as the published weights are, without the underscore that begins those names.
 
     Attributes:
         folded: Whether convolutions have a bias in the place of a batch normalization after them.
@@ -91,16 +91,16 @@ class _Architecture:
 
     def features(self, x: keras.KerasTensor, width: float, depth: float) -> keras.KerasTensor:
         """Return the features of images, [batch, height / 32, width / 32, 1280]."""
-        x = _activated(self._convolution(x, "_conv_stem", _STEM_FILTERS, kernel=3, strides=2), "_conv_stem")
+        x = _activated(self._convolution(x, "conv_stem", _STEM_FILTERS, kernel=3, strides=2), "conv_stem")
         number = 0
         for index, (kernel, stride, expansion, filters, blocks) in enumerate(_STAGES):
             # The first and the last stage keep their depth in all variants.
             count = blocks if index in (0, len(_STAGES) - 1) else math.ceil(blocks * depth)
             for block in range(count):
                 strides = stride if block == 0 else 1
-                x = self._block(x, f"_blocks.{number}.", kernel, strides, expansion, _rounded(filters * width))
+                x = self._block(x, f"blocks.{number}.", kernel, strides, expansion, _rounded(filters * width))
                 number += 1
-        return _activated(self._convolution(x, "_conv_head", _HEAD_FILTERS), "_conv_head")
+        return _activated(self._convolution(x, "conv_head", _HEAD_FILTERS), "conv_head")
 
     def _block(
         self, x: keras.KerasTensor, name: str, kernel: int, strides: int, expansion: int, filters: int
@@ -147,8 +147,8 @@ def _activated(x: keras.KerasTensor, convolution: str) -> keras.KerasTensor:
 
 
 _NORMALIZATIONS = {
-    "_conv_stem": "_bn0",
-    "_conv_head": "_bn1",
+    "conv_stem": "bn0",
+    "conv_head": "bn1",
     "_expand_conv": "_bn0",
     "_depthwise_conv": "_bn1",
     "_project_conv": "_bn2",
@@ -186,10 +186,10 @@ def _load(network: keras.Model, file: PackagedFile) -> None:
     tensors = read_tensors(file.path())
     for layer in network.layers:
         if isinstance(layer, layers.BatchNormalization):
-            layer.set_weights([tensors[f"{layer.name}.{part}"] for part in _STATISTICS])
+            layer.set_weights([tensors[f"_{layer.name}.{part}"] for part in _STATISTICS])
         # PyTorch: [output, input / groups, height, width]; a depthwise convolution has one input per group.
         elif isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
-            kernel, statistics = tensors[f"{layer.name}.weight"], _normalization(layer.name)
+            kernel, statistics = tensors[f"_{layer.name}.weight"], f"_{_normalization(layer.name)}"
             scale, offset = _scale_and_offset([tensors[f"{statistics}.{part}"] for part in _STATISTICS])
             if layer.use_bias:
                 kernel = kernel * scale[:, None, None, None]
