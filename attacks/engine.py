@@ -78,7 +78,8 @@ def attack_images(
     check_problem(attack, problem)
     result = np.empty_like(images)
     for block in _blocks(images, batch_size):
-        result[block] = _within_memory(attack, problem.take(block))
+        part = dataclasses.replace(problem.take(block), batch_size=batch_size)
+        result[block], batch_size = _within_memory(attack, part)
     return result
 
 
@@ -121,7 +122,8 @@ def attack_pixels(
         problem = Problem(rounding, images, labels[block], storable, seeds[block], batch_size, stop_at_success)
         check_problem(attack, problem)
         # Attacked under the storable budget, checked under the real one: rounding uses up the difference.
-        adversarial[block] = threat.to_pixels(_within_memory(attack, problem), clean)
+        attacked, batch_size = _within_memory(attack, problem)
+        adversarial[block] = threat.to_pixels(attacked, clean)
         if not threat.contains(adversarial[block], clean).all():
             raise AttackError(f"{attack.name}: a stored adversarial image is outside the budget of {threat}")
     return adversarial
@@ -171,14 +173,14 @@ def _storable(threat: ThreatModel, pixels: Pixels) -> ThreatModel:
         raise UserError(str(error)) from None
 
 
-def _within_memory(attack: Attack, problem: Problem) -> Images:
-    """Return adversarial images, attacked in smaller batches where a device has too little memory for these.
+def _within_memory(attack: Attack, problem: Problem) -> tuple[Images, int]:
+    """Return adversarial images and the batch size for which a device had enough memory: that of the problem, or less.
 
     What an image becomes does not depend on the batch that it is in.
     """
     while True:
         try:
-            return _attack_block(attack, problem)
+            return _attack_block(attack, problem), problem.batch_size
         except tf.errors.ResourceExhaustedError as error:
             size = min(problem.batch_size, len(problem.images))
             if size <= 1:

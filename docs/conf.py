@@ -9,5 +9,3 @@ html_theme = "alabaster"
 html_theme_options = {"description": "How far an image classifier can be trusted under attack", "page_width": "80rem"}
 # So that a link to a heading is checked.
 myst_heading_anchors = 3
-# Files beside the pages, such as the README and configs, are read in the repository.
-myst_url_schemes = ("http", "https", "mailto")

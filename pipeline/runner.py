@@ -112,6 +112,8 @@ def run_graph(
 def _plan(nodes: Sequence[Node], selected: frozenset[str], durations: Mapping[str, float]) -> str:
     """Return what a run will do, and how long that took before."""
     names = [node.id for node in nodes if node.id in selected]
+    if not names:
+        return "run: the config has no work for these stages"
     known = [durations[name] for name in names if name in durations]
     text = f"run: {len(names)} steps, {names[0]} to {names[-1]}; unchanged ones are not repeated"
     if known:

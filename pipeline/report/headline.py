@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dermrobust.components.evaluation.checks import Check
@@ -17,7 +17,7 @@ from dermrobust.pipeline.report import wording
 
 @dataclass(frozen=True)
 class KeyFigure:
-    """Figure of the candidate, the condition it was measured under, and what sets it apart from similar figures."""
+    """Figure of the candidate, the condition it was measured under, and the classes it is about."""
 
     label: str
     under: str
@@ -180,17 +180,13 @@ def _key_figures(evaluation: Evaluation, model: str) -> tuple[KeyFigure, ...]:
             wording.metric(metric, about.task).label,
             "clean images" if attack == CLEAN else f"worst case, ε {wording.budget(epsilon, about.norm)}",
             evaluation.figure(model, attack, epsilon, metric),
-            _notes(evaluation).get(metric, ""),
+            _note(evaluation, metric),
         )
         for metric, attack, epsilon in wanted
     )
     return tuple(each for each in found if each.figure is not None)
 
 
-def _notes(evaluation: Evaluation) -> Mapping[str, str]:
-    """Return what sets a metric apart from the recall of the same class, which has another threshold."""
-    about = evaluation.about
-    return {
-        "critical_sensitivity": f"threshold at specificity {about.specificity:g}",
-        "missed_malignant": f"{', '.join(about.task.malignant)} called benign",
-    }
+def _note(evaluation: Evaluation, metric: str) -> str:
+    """Return which classes a metric is about, where its name does not say so."""
+    return f"{', '.join(evaluation.about.task.malignant)} called benign" if metric == "missed_malignant" else ""

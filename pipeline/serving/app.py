@@ -110,15 +110,13 @@ class RestService:
 
     async def _answered(self, request: Request) -> Response:
         try:
-            body = json.loads(await _body(request, self._limits.bytes), parse_constant=_no_constant)
+            body = _parsed(await _body(request, self._limits.bytes))
             parsed = parse_request(body, self._model.signatures, self._limits.instances)
             working = asyncio.get_running_loop().run_in_executor(self._thread, self._model.predict, parsed)
             outputs = await asyncio.wait_for(working, self._limits.seconds)
             return JSONResponse(answer(parsed, outputs))
         except _TooLarge:
             return _error(413, f"the request is larger than {self._limits.bytes} bytes")
-        except (ValueError, RecursionError) as error:
-            return _error(400, f"the body is not JSON: {error}")
         except BadRequest as error:
             return _error(400, str(error))
         except TimeoutError:
@@ -149,6 +147,13 @@ async def _body(request: Request, most: int) -> bytes:
             raise _TooLarge
         parts.append(part)
     return b"".join(parts)
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"the body is not JSON: {error}") from None
 
 
 def _no_constant(text: str) -> Any:

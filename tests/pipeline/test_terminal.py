@@ -148,3 +148,16 @@ def test_open_shows_the_report_in_the_browser(found: bool, root: Path, monkeypat
     assert opened == [page.resolve().as_uri()] == [result.stdout.strip()]
     assert page.is_file()
     assert ("no browser" in result.stderr) is not found
+
+
+def test_stages_for_which_the_config_has_no_work_end_well(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    threshold = {"metric": "accuracy", "attack": "worst_case", "epsilon": 4, "min": 0.1}
+    evaluate = {"epsilons": [4], "gate": {"candidate": "vanilla", "thresholds": [threshold]}}
+    augment: dict[str, Any] = {"attacks": {}, "models": {}}
+    config.write_text(json.dumps({"root": str(tmp_path / "output"), "augment": augment, "evaluate": evaluate}))
+
+    result = CliRunner().invoke(main, ["augment", "--config", str(config), "--json"])
+
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["nodes"] == []

@@ -185,6 +185,16 @@ def test_requests_beyond_the_limit_are_turned_away_and_slow_ones_time_out(model:
     assert answered.status_code == 200
 
 
+def test_an_error_of_the_model_is_not_the_clients(model: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(request: PredictRequest) -> dict[str, npt.NDArray[Any]]:
+        raise ValueError("broken")
+
+    monkeypatch.setattr(model, "predict", broken)
+    client = TestClient(create_app(model, "skin", LIMITS), raise_server_exceptions=False)
+
+    assert client.post(PREDICT, json={"instances": encoded(b"one")}).status_code == 500
+
+
 def test_other_addresses_say_where_the_model_is(client: TestClient) -> None:
     missing, wrong = client.get("/v1/models/other"), client.get(PREDICT)
 
