@@ -9,6 +9,8 @@ TYPED := build/typed/dermrobust
 TEST_PROCESSES ?= 2
 HAM10000_DIR ?= $(abspath ../shared/data/ham10000)
 export HAM10000_DIR
+# Containers often set this. Without bytecode every process compiles TensorFlow and Beam anew, which takes 10 s.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test browser lint docs benchmarks lock clean
 

@@ -13,11 +13,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from dermrobust.attacks.kernels import onednn
 from dermrobust.components.artifacts import Artifact
 from dermrobust.components.component import Component, Params
 
 _PROJECT = "dermrobust"
 _REGISTRY = "registry"
+_TENSORFLOW = "tensorflow"
 _LAYERS = frozenset({"attacks", "models", "components"})
 """Layers whose code determines results; the pipeline layer only wires components."""
 
@@ -42,8 +44,10 @@ def fingerprint(component: Component, params: Params, inputs: Mapping[str, tuple
 
 @functools.cache
 def library_versions(libraries: tuple[str, ...]) -> dict[str, str]:
-    """Return the versions of distributions and of Python."""
+    """Return the versions of distributions and of Python, and which kernels TensorFlow computes with."""
     versions = {name: importlib.metadata.version(name) for name in libraries}
+    if _TENSORFLOW in versions:
+        versions["onednn"] = onednn()
     return {"python": f"{sys.version_info.major}.{sys.version_info.minor}", **versions}
 
 

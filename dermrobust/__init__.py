@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from dermrobust.attacks.kernels import prefer_onednn
 from dermrobust.version import __version__
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from dermrobust.pipeline.api.evaluation import Evaluation, load_evaluation
     from dermrobust.pipeline.api.running import run
     from dermrobust.pipeline.api.zoo import load_model
+
+# Before anything imports TensorFlow, in workers too: they import this package first.
+prefer_onednn()
 
 __all__ = [
     "Evaluation",

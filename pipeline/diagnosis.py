@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.kernels import onednn
 from dermrobust.components.beam_runtime import BeamRuntime
 from dermrobust.components.progress import Progress
 from dermrobust.pipeline.config import PipelineConfig
@@ -34,7 +35,7 @@ _MEMORY_GIB, _DISK_GIB = 4.0, 2.0
 _SELF_TEST = {
     "ingest": {"dataset": {"dataset": "synthetic", "count": 240}},
     "preprocess": {"image_size": 16},
-    "train": {"epochs": 2, "warmup_epochs": 0, "xla": False},
+    "train": {"network": "cnn", "epochs": 2, "warmup_epochs": 0, "xla": False},
     "augment": {"models": {"fgsm": ["fgsm"]}, "attacks": {"fgsm": {"attack": "fgsm"}}, "train": {"epochs": 1}},
     "evaluate": {
         "epsilons": [4],
@@ -77,6 +78,7 @@ def diagnose(config: PipelineConfig, progress: Progress, *, self_test: bool) -> 
     yield Finding("python", True, f"{platform.python_version()} on {platform.platform()}")
     yield from _versions()
     yield _devices()
+    yield Finding("onednn", True, f"{onednn()} (TF_ENABLE_ONEDNN_OPTS)")
     yield _memory()
     yield _disk(config)
     yield _runner(config)

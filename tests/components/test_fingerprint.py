@@ -119,7 +119,16 @@ def test_it_changes_with_the_version_of_a_library(fresh: None, monkeypatch: pyte
 
 @pytest.mark.parametrize("real", REAL, ids=lambda real: real.name)
 def test_every_library_that_a_component_names_is_installed(real: Component) -> None:
-    assert library_versions(real.libraries).keys() == {"python", *real.libraries}
+    kernels = {"onednn"} if "tensorflow" in real.libraries else set()
+    assert library_versions(real.libraries).keys() == {"python", *kernels, *real.libraries}
+
+
+def test_it_changes_with_the_kernels_of_tensorflow(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fingerprint(INGEST, IngestParams(), {})
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    fingerprints.library_versions.cache_clear()
+
+    assert fingerprint(INGEST, IngestParams(), {}) != before
 
 
 @pytest.mark.parametrize(
