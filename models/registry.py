@@ -5,6 +5,7 @@ from dermrobust.attacks.plugins import Registry
 NETWORKS = Registry(
     "network",
     {
+        "cnn": "dermrobust.models.networks.cnn:CNN",
         "small_resnet": "dermrobust.models.networks.small_resnet:SmallResNet",
         "resnet": "dermrobust.models.networks.resnet:ResNet",
         "thin_resnet50": "dermrobust.models.networks.thin_resnet50:ThinResNet50",

@@ -16,6 +16,7 @@ CLASS_COUNT = 7
 SHAPES = ((16, 16, 3), (20, 20, 3), (12, 20, 3))  # the later ones leave odd sizes on the way down
 # Others need files; see test_pretrained.py and test_own_networks.py.
 RANDOM: dict[str, dict[str, Any]] = {
+    "cnn": {},
     "small_resnet": {},
     "resnet": {},
     "thin_resnet50": {"weights": None},
@@ -87,7 +88,7 @@ def test_every_variable_moves_in_training_or_is_a_statistic(name: str) -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="there is no network 'vgg'; there are: small_resnet, resnet, thin_resnet50"):
+    with pytest.raises(ValueError, match="there is no network 'vgg'; there are: cnn, small_resnet, resnet"):
         NETWORKS.check("vgg")
 
 

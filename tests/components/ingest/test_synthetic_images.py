@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict
-from dataclasses import replace
+from dataclasses import astuple, replace
 from io import BytesIO
 
 import numpy as np
@@ -17,6 +17,7 @@ from PIL import Image
 
 from dermrobust.components.ingest.datasets.synthetic.population import MIN_LESIONS, SyntheticRecord, sample_population
 from dermrobust.components.ingest.datasets.synthetic.rendering import encode_png, render
+from dermrobust.components.ingest.datasets.synthetic.traits import draw_traits
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 HAM10000_SHARES = dict(zip(CLASSES, (0.0327, 0.0513, 0.1097, 0.0115, 0.1111, 0.6695, 0.0142), strict=True))
@@ -106,6 +107,17 @@ def test_proportions_are_those_of_ham10000() -> None:
     assert len(by_lesion(records)) == pytest.approx(7470, rel=0.02)
 
 
+@given(count=st.integers(min_value=7, max_value=400), seed=seeds)
+@settings(max_examples=20)
+def test_a_balanced_population_has_equal_classes(count: int, seed: int) -> None:
+    sizes = Counter(record.dx for record in sample_population(count, seed, balanced=True))
+    assert sum(sizes.values()) == count
+    assert set(sizes) == set(CLASSES)
+    others = {size for dx, size in sizes.items() if dx != "nv"}
+    assert others == {count // 7}
+    assert sizes["nv"] == count // 7 + count % 7
+
+
 def test_patients_are_plausible() -> None:
     records = sample_population(10_015, seed=4)
     ages = {dx: [record.age for record in records if record.dx == dx and record.age is not None] for dx in CLASSES}
@@ -138,6 +150,23 @@ def test_pixels_are_golden(dx: str) -> None:
     assert image.shape == (75, 100, 3)
     assert image.dtype == np.uint8
     assert hashlib.sha256(image.tobytes()).hexdigest()[:16] == GOLDEN[dx]
+
+
+def traits_of(dx: str, seed: int, ambiguity: float) -> list[float]:
+    return list(astuple(draw_traits(dx, np.random.default_rng(seed), ambiguity)))
+
+
+@given(seed=st.integers(min_value=0, max_value=2**32), dx=st.sampled_from(CLASSES), ambiguity=st.floats(0, 1))
+@settings(max_examples=50)
+def test_ambiguity_moves_traits_towards_another_class_in_proportion(seed: int, dx: str, ambiguity: float) -> None:
+    typical, ambiguous = (np.array(traits_of(dx, seed, value)) for value in (0.0, 1.0))
+    assert traits_of(dx, seed, ambiguity) == pytest.approx(typical + ambiguity * (ambiguous - typical))
+
+
+def test_ambiguity_changes_the_pixels() -> None:
+    record = record_of("mel")
+    assert not np.array_equal(render(record), render(record, ambiguity=0.0))
+    assert np.array_equal(render(record), render(record, ambiguity=1.0))
 
 
 def test_pixels_hang_on_class_and_seeds_alone() -> None:

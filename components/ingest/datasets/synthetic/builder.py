@@ -21,6 +21,7 @@ class _Renderer(ImageReader):
 
     height: int
     width: int
+    ambiguity: float
 
     def read(self, record: ImageRecord) -> bytes:
         """See `ImageReader.read`."""
@@ -36,7 +37,7 @@ class _Renderer(ImageReader):
             lesion_seed=lesion_seed,
             image_seed=image_seed,
         )
-        return encode_png(render(synthetic, self.height, self.width))
+        return encode_png(render(synthetic, self.height, self.width, self.ambiguity))
 
 
 class Synthetic(ImageBuilder):
@@ -49,8 +50,8 @@ class Synthetic(ImageBuilder):
         """See `ImageBuilder.listing`."""
         del folder
         source: SyntheticSource = self.builder_config.source
-        records = [_record(item) for item in sample_population(source.count, source.seed)]
-        return Listing(records, [], _Renderer(source.height, source.width))
+        records = [_record(item) for item in sample_population(source.count, source.seed, balanced=source.balanced)]
+        return Listing(records, [], _Renderer(source.height, source.width, source.ambiguity))
 
 
 def _record(item: SyntheticRecord) -> ImageRecord:

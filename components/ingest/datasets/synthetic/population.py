@@ -117,11 +117,16 @@ _PROFILES = {
 _HAM10000_IMAGES = sum(profile.images for profile in _PROFILES.values())
 
 
-def sample_population(count: int, seed: int) -> list[SyntheticRecord]:
-    """Draw `count` photographs in random order; the same (count, seed) gives the same list.
+def sample_population(count: int, seed: int, *, balanced: bool = False) -> list[SyntheticRecord]:
+    """Draw `count` photographs in random order; the same arguments give the same list.
 
     A lesion depends on (seed, class, its number in the class) alone, so a larger population repeats the lesions of a
     smaller one (under other ids) and adds to them.
+
+    Args:
+        count: number of photographs.
+        seed: seed in [0, 2**63).
+        balanced: whether all classes have the same number of photographs, and not the proportions of HAM10000.
 
     Raises:
         ValueError: negative count, or a seed outside [0, 2**63).
@@ -130,7 +135,7 @@ def sample_population(count: int, seed: int) -> list[SyntheticRecord]:
         raise ValueError(f"synthetic: count must not be negative, got {count}")
     if not 0 <= seed < _SEED_LIMIT:
         raise ValueError(f"synthetic: seed must lie in [0, 2**63), got {seed}")
-    lesions = [lesion for dx, images in _class_counts(count).items() for lesion in _lesions(dx, images, seed)]
+    lesions = [lesion for dx, images in _class_counts(count, balanced).items() for lesion in _lesions(dx, images, seed)]
     order = _generator(seed, _SHUFFLE_STREAM)
     lesions = [lesions[i] for i in _permutation(order, len(lesions))]
     views = [(number, image_seed) for number, lesion in enumerate(lesions) for image_seed in lesion.image_seeds]
@@ -138,8 +143,12 @@ def sample_population(count: int, seed: int) -> list[SyntheticRecord]:
     return [_record(i, number, lesions[number], image_seed) for i, (number, image_seed) in enumerate(views)]
 
 
-def _class_counts(count: int) -> dict[str, int]:
-    """Images of each class: HAM10000's proportions, but no class starves; nv, the largest, gives or takes the rest."""
+def _class_counts(count: int, balanced: bool) -> dict[str, int]:
+    """Images of each class; nv gives or takes the rest. With HAM10000's proportions no class starves."""
+    if balanced:
+        counts = dict.fromkeys(_PROFILES, count // len(_PROFILES))
+        counts["nv"] += count - sum(counts.values())
+        return counts
     floor = min(_MIN_IMAGES, count // 16)
     counts = {
         dx: max(floor, (2 * count * profile.images + _HAM10000_IMAGES) // (2 * _HAM10000_IMAGES))

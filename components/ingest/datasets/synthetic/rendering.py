@@ -37,18 +37,21 @@ class _Stream(IntEnum):
     SENSOR = 7
 
 
-def render(record: SyntheticRecord, height: int = 75, width: int = 100) -> npt.NDArray[np.uint8]:
+def render(
+    record: SyntheticRecord, height: int = 75, width: int = 100, ambiguity: float = 1.0
+) -> npt.NDArray[np.uint8]:
     """Draw the photograph of `record`: uint8 [height, width, 3], sRGB.
 
-    The pixels depend on (dx, lesion_seed, image_seed, height, width) alone, and are the same on every processor. Other
-    sizes show the same scene, but for the noise of the sensor; the height always spans the same piece of skin.
+    The pixels depend on (dx, lesion_seed, image_seed, height, width, ambiguity) alone, and are the same on every
+    processor. Other sizes show the same scene, but for the noise of the sensor; the height always spans the same piece
+    of skin.
 
     Raises:
         ValueError: a side shorter than 8 pixels, or an unknown class.
     """
     if min(height, width) < _MIN_SIDE:
         raise ValueError(f"synthetic: an image needs at least {_MIN_SIDE} x {_MIN_SIDE} pixels, got {height} x {width}")
-    canvas = _scene(record, height, width)
+    canvas = _scene(record, height, width, ambiguity)
     draw_image_artifacts(canvas, record.image_seed, _Stream.IMAGE_ARTIFACTS)
     light(canvas, record.image_seed, _Stream.LIGHT)
     sensor_noise(canvas, record.image_seed, _Stream.SENSOR)
@@ -63,10 +66,10 @@ def encode_png(image: npt.NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def _scene(record: SyntheticRecord, height: int, width: int) -> Field:
+def _scene(record: SyntheticRecord, height: int, width: int, ambiguity: float) -> Field:
     """Skin with lesion, float32 [3, height, width], as an even light would show it."""
     seed = record.lesion_seed
-    traits = draw_traits(record.dx, generator(seed, _Stream.TRAITS))
+    traits = draw_traits(record.dx, generator(seed, _Stream.TRAITS), ambiguity)
     u, v = photograph_coordinates(generator(record.image_seed, _Stream.CAMERA), height, width)
     canvas, skin_darkness = draw_skin(generator(seed, _Stream.SKIN), u, v)
     view = view_lesion(traits, generator(seed, _Stream.SHAPE), u, v)

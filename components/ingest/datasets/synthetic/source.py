@@ -22,6 +22,10 @@ class SyntheticSource(Source):
     count: int = Field(2400, ge=50, le=1_000_000, description="Number of images.")
     height: int = Field(75, ge=32, le=2048, description="Height of an image, in pixels.")
     width: int = Field(100, ge=32, le=2048, description="Width of an image, in pixels.")
+    balanced: bool = Field(False, description="Equal numbers of all classes, instead of HAM10000's proportions.")
+    ambiguity: float = Field(
+        1.0, ge=0, le=1, description="How far lesions resemble those of another class; 0: all are typical."
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the drawing; another seed gives other lesions.")
 
     @property
