@@ -8,14 +8,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from dermrobust.components.artifacts import ArtifactType
 from dermrobust.components.evaluation.checks import Check
 from dermrobust.components.evaluation.names import CONSTANT
 from dermrobust.components.evaluation.reading import read_evaluation
 from dermrobust.pipeline.config import PipelineConfig
-from dermrobust.pipeline.history import evaluation_rows
-from dermrobust.pipeline.ledger import Ledger
-from dermrobust.pipeline.local_files import ledger_path
+from dermrobust.pipeline.history import evaluation_rows, latest_evaluation
 
 Rows = list[dict[str, Any]]
 _BESIDE_ACCURACY = ("balanced_accuracy", "macro_auc", "attack_success_rate", "malignant_to_benign")
@@ -90,9 +87,7 @@ def main() -> None:
     config = PipelineConfig(root=sys.argv[1])
     rows = evaluation_rows(config, None)
     print("\n".join(overall(rows)))
-    found = Ledger(ledger_path(config)).latest_output(ArtifactType.EVALUATION.value)
-    assert found is not None
-    checks = read_evaluation(found[1]).checks or ()
+    checks = read_evaluation(latest_evaluation(config).uri).checks or ()
     print(f"\n{sum(check.status == 'pass' for check in checks)} of {len(checks)} self-checks pass:\n")
     print("\n".join(objections(checks)))
     strongest = max(epsilon for _, epsilon in _conditions(rows))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -15,6 +17,9 @@ from dermrobust.components.registry import ArtifactType as ArtifactType
 from dermrobust.components.storage import FileEntry
 
 MANIFEST = "manifest.json"
+_STAGING = "staging"
+_ATTEMPT = re.compile(r"[a-z_]+-(?P<fingerprint>[0-9a-f]{32})-[0-9a-f]{8}")
+"""Name of a staging folder that an execution does not share with a later one."""
 LOGS = "logs/"
 """Folder of files that contain times of day, such as TensorBoard events; they are not part of the content digest."""
 
@@ -114,12 +119,26 @@ class ArtifactStore:
                 finished; otherwise every call returns a new one.
         """
         attempt = "resumable" if resumable else uuid.uuid4().hex[:8]
-        uri = storage.join(self.root, "staging", f"{type_.value}-{fingerprint}-{attempt}")
+        uri = storage.join(self.root, _STAGING, f"{type_.value}-{fingerprint}-{attempt}")
         storage.make_folder(uri)
         if resumable:
             # A process may have been killed between writing the manifest and moving the files.
             storage.remove(storage.join(uri, MANIFEST))
         return uri
+
+    def attempts(self) -> Iterator[tuple[str, str]]:
+        """Yield (fingerprint, URI) of the staging folders of executions that cannot be resumed.
+
+        An execution removes its own. One that was killed cannot, so its folder is abandoned; on object stores, which
+        have no folders, none is found.
+        """
+        folder = Path(self.root, _STAGING)
+        if not storage.is_local(self.root) or not folder.is_dir():
+            return
+        for place in sorted(folder.iterdir()):
+            found = _ATTEMPT.fullmatch(place.name)
+            if found:
+                yield found["fingerprint"], str(place)
 
     def publish(self, staged: str, type_: ArtifactType, fingerprint: str, origin: Provenance) -> Artifact:
         """Move staged files to their place and write the manifest.

@@ -106,10 +106,18 @@ class Ledger:
         query = "SELECT node, stage, status, seconds, message FROM executions WHERE run = ? ORDER BY rowid"
         return [dict(row) for row in connection.execute(query, (run,))]
 
+    def unfinished(self) -> list[str]:
+        """Return the ids of the runs whose end is not recorded: they run, or were killed."""
+        with self._connection() as connection:
+            return [row["id"] for row in connection.execute("SELECT id FROM runs WHERE finished IS NULL")]
+
     def latest_output(self, type_: str, run: str | None = None) -> tuple[str, str] | None:
-        """Return (run, URI) of the latest artifact of a type, among all runs or in one."""
+        """Return (run, fingerprint) of the latest artifact of a type, among all runs or in one.
+
+        Not its URI: a root may have been moved or copied since.
+        """
         row = self._latest_output("lineage.type = ? AND (? IS NULL OR lineage.run = ?)", (type_, run, run))
-        return None if row is None else (row["run"], row["uri"])
+        return None if row is None else (row["run"], row["fingerprint"])
 
     def producer(self, type_: str, fingerprint: str) -> str | None:
         """Return the latest run that made or reused an artifact, or None."""
@@ -124,7 +132,7 @@ class Ledger:
     def _latest_output(self, condition: str, values: tuple[str | None, ...]) -> sqlite3.Row | None:
         """Return the latest output that meets a condition written in this module, or None."""
         query = f"""
-            SELECT lineage.run, lineage.uri, lineage.fingerprint FROM lineage JOIN runs ON runs.id = lineage.run
+            SELECT lineage.run, lineage.fingerprint FROM lineage JOIN runs ON runs.id = lineage.run
             WHERE lineage.direction = 'output' AND {condition} ORDER BY runs.started DESC, runs.id DESC LIMIT 1
         """
         with self._connection() as connection:

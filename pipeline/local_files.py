@@ -28,6 +28,11 @@ def lock_path(config: PipelineConfig, name: str) -> Path:
     return local_root(config) / "locks" / f"{name}.lock"
 
 
+def run_lock(config: PipelineConfig, run: str) -> Path:
+    """Return the path of the lock that a run holds as long as its process lives."""
+    return lock_path(config, f"run-{run}")
+
+
 def crash_log(config: PipelineConfig, run: str, node: str) -> Path:
     """Return the path of the file for a traceback."""
     return local_root(config) / "logs" / run / f"{node}.log"

@@ -10,6 +10,22 @@ from filelock import FileLock, Timeout
 
 
 @contextlib.contextmanager
+def locked_if_free(path: Path) -> Iterator[bool]:
+    """Hold a lock if no process holds it, and yield whether it is held; see `locked`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, is_singleton=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
 def locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold a lock; the operating system releases it if the process dies.
 

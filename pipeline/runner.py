@@ -25,12 +25,13 @@ from dermrobust.components.component import Refused
 from dermrobust.components.export.publish import publish
 from dermrobust.components.fingerprint import fingerprint
 from dermrobust.components.progress import Progress
+from dermrobust.pipeline.cleaning import clean_up
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.execution import Inputs, Session, run_or_reuse
 from dermrobust.pipeline.graph import between, build_graph, needed
 from dermrobust.pipeline.ledger import Ledger
-from dermrobust.pipeline.local_files import crash_log, export_directory, ledger_path, lock_path
-from dermrobust.pipeline.locks import locked
+from dermrobust.pipeline.local_files import crash_log, export_directory, ledger_path, lock_path, run_lock
+from dermrobust.pipeline.locks import locked, locked_if_free
 from dermrobust.pipeline.nodes import Node
 from dermrobust.pipeline.outcomes import (
     CACHED,
@@ -94,19 +95,22 @@ def run_graph(
         selected=selected,
         force=force,
     )
+    clean_up(config, session.store, session.ledger)
     progress.line(_plan(nodes, selected, session.ledger.durations()))
-    session.ledger.begin_run(session.run, settings)
-    _sessions[session.run] = session
     status = "interrupted"
-    try:
-        with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(["--no_pipeline_type_check"])) as root:
-            _wire(root, nodes, session.run)
-        result = RunResult(session.run, tuple(session.results), _publish(session))
-        status = "succeeded" if result.exit_code == 0 else "failed"
-        return result
-    finally:
-        session.ledger.end_run(session.run, status)
-        del _sessions[session.run]
+    with locked_if_free(run_lock(config, session.run)):
+        session.ledger.begin_run(session.run, settings)
+        _sessions[session.run] = session
+        try:
+            with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(["--no_pipeline_type_check"])) as root:
+                _wire(root, nodes, session.run)
+            result = RunResult(session.run, tuple(session.results), _publish(session))
+            status = "succeeded" if result.exit_code == 0 else "failed"
+            return result
+        finally:
+            session.ledger.end_run(session.run, status)
+            del _sessions[session.run]
+            run_lock(config, session.run).unlink(missing_ok=True)
 
 
 def _plan(nodes: Sequence[Node], selected: frozenset[str], durations: Mapping[str, float]) -> str:

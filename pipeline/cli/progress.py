@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -26,6 +27,7 @@ from dermrobust.components.progress import Progress as ProgressProtocol
 from dermrobust.components.progress import Task
 from dermrobust.pipeline.cli.library_output import library_output_to
 from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.interruption import interruptible
 from dermrobust.pipeline.local_files import library_log
 from dermrobust.pipeline.outcomes import FAILED, REFUSED, RunResult
 from dermrobust.pipeline.report.wording import duration
@@ -143,9 +145,18 @@ def with_progress(config: PipelineConfig, work: Callable[[ProgressProtocol], Run
     Args:
         config: config of the pipeline, whose root holds the file.
         work: function of the progress; it imports what it needs, since libraries print while they are imported.
+
+    SIGINT and SIGTERM end the process with a message and the exit codes 130 and 143.
     """
-    with library_output_to(library_log(config)) as stderr:
-        result = work(progress_on(Console(file=stderr)))
+    with interruptible() as interruption:
+        try:
+            with library_output_to(library_log(config)) as stderr:
+                result = work(progress_on(Console(file=stderr)))
+        except BaseException:
+            if interruption.signal is None:
+                raise
+            click.echo("interrupted: finished work is kept, and the same command goes on from there", err=True)
+            sys.exit(interruption.exit_code)
     for node in result.nodes:
         if node.message and node.status in (FAILED, REFUSED):
             click.echo(f"error: {node.message}", err=True)

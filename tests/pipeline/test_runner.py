@@ -19,6 +19,7 @@ from dermrobust.components.component import Refused
 from dermrobust.components.progress import Silent
 from dermrobust.pipeline import local_files
 from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.history import recent_runs
 from dermrobust.pipeline.ledger import Ledger
 from dermrobust.pipeline.outcomes import RunResult
 from dermrobust.pipeline.runner import run_pipeline
@@ -269,6 +270,56 @@ def test_a_resumable_stage_that_was_killed_publishes_the_same_as_one_that_was_no
     assert len({tuple(sorted(storage.list_files(artifact.uri))) for artifact in artifacts if artifact}) == 1
 
 
+KILLED_IN_A_STAGE = """
+import os, signal, sys
+from dermrobust.components.progress import Silent
+from dermrobust.pipeline import runner
+from dermrobust.pipeline.config import PipelineConfig
+from tests.pipeline import small_stages
+
+small_stages.trouble["preprocess"] = lambda: os.kill(os.getpid(), signal.SIGKILL)
+runner.build_graph = lambda config: small_stages.graph()
+runner.run_pipeline(PipelineConfig(root=sys.argv[1]), Silent(), first="ingest", last="export", force=False)
+"""
+
+
+def test_the_next_run_removes_what_a_killed_one_left_and_records_its_end(run: Run, config: PipelineConfig) -> None:
+    child = subprocess.run([sys.executable, "-c", KILLED_IN_A_STAGE, config.root], timeout=600, check=False)
+    assert child.returncode == -signal.SIGKILL
+    assert len(staged(config)) == 1
+    (before,) = recent_runs(config, 10)
+    assert before["status"] == "killed"
+    assert before["finished"] is None
+
+    # Of another text, so that the killed stage itself does not run again.
+    result = run(ingest=" changed")
+
+    assert result.exit_code == 0
+    assert staged(config) == []
+    assert [found["status"] for found in Ledger(local_files.ledger_path(config)).runs(10)] == ["succeeded", "killed"]
+    assert not list(Path(config.root, "locks").glob("run-*"))
+
+
+def test_what_a_living_run_has_staged_stays(run: Run, config: PipelineConfig) -> None:
+    seen: list[tuple[list[Path], str]] = []
+
+    def look() -> None:
+        trouble.clear()
+        before = staged(config)
+        with ThreadPoolExecutor(1) as other:
+            other.submit(run_pipeline, config, Silent(), first="ingest", last="ingest", force=False).result()
+        assert staged(config) == before
+        seen.append((before, recent_runs(config, 10)[-1]["status"]))
+
+    trouble["preprocess"] = look
+    result = run()
+
+    assert result.exit_code == 0, result.nodes
+    ((during, status),) = seen
+    assert len(during) == 1
+    assert status == "running"
+
+
 @pytest.mark.parametrize("node", [None, "train[two]"])
 def test_nothing_stays_staged(node: str | None, run: Run, config: PipelineConfig) -> None:
     if node:
@@ -415,7 +466,7 @@ def test_the_ledger_finds_the_latest_result_of_a_type(run: Run, config: Pipeline
 
     exported = latest.output("export", "exported_model")
     assert exported is not None
-    assert found == (latest.run, exported.uri)
+    assert found == (latest.run, exported.fingerprint)
 
 
 def test_two_runs_at_once_on_one_root_both_succeed(run: Run, config: PipelineConfig) -> None:
