@@ -28,7 +28,7 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> PipelineCon
         UserError: the file cannot be read, or the config is not valid.
     """
     source = path or _default_path()
-    return _validated(_read(source), overrides, str(source))
+    return validated(_read(source), overrides, str(source))
 
 
 def load_beam(path: Path | None, overrides: Sequence[str]) -> BeamConfig:
@@ -44,10 +44,20 @@ def load_beam(path: Path | None, overrides: Sequence[str]) -> BeamConfig:
     for override in overrides:
         if not override.startswith("beam."):
             raise UserError(f"--set {override}: only keys of beam can be set here, such as beam.runner=PortableRunner")
-    return _validated({} if path is None else _read(path), overrides, "--set" if path is None else str(path)).beam
+    return validated({} if path is None else _read(path), overrides, "--set" if path is None else str(path)).beam
 
 
-def _validated(values: dict[str, Any], overrides: Sequence[str], source: str) -> PipelineConfig:
+def validated(values: dict[str, Any], overrides: Sequence[str], source: str) -> PipelineConfig:
+    """Return the config of a mapping, which overrides change in place; see `load_config`.
+
+    Args:
+        values: keys of `pipeline_config.json`.
+        overrides: texts `key.key=value`.
+        source: name of the mapping in messages.
+
+    Raises:
+        UserError: the config is not valid.
+    """
     for override in overrides:
         _override(values, override)
     try:
