@@ -73,6 +73,7 @@ def audit_graph(audit: Audit) -> list[Node]:
             input=audit.input,
             outputs=audit.outputs,
             signature=audit.signature if path.is_dir() else None,
+            trusted=audit.trust_model and path.is_dir(),
             stated=tuple(key for key, value in stated.items() if value is not None),
         )
         nodes.append(Node(ADOPTED.format(name), "adopt", ADOPT_MODEL, params, {"examples": (examples,)}))
@@ -130,11 +131,11 @@ def _check_attacks(audit: Audit, class_count: int) -> None:
 def _preprocessing(audit: Audit) -> Preprocessing:
     """Return the preprocessing that is given, or else that to the size of the model's input."""
     return audit.preprocessing or Preprocessing(
-        image_size=audit.image_size or _declared_size(audit.model, audit.signature)
+        image_size=audit.image_size or _declared_size(audit.model, audit.signature, audit.trust_model)
     )
 
 
-def _declared_size(path: Path, signature: str | None) -> Size:
+def _declared_size(path: Path, signature: str | None, trusted: bool) -> Size:
     """Return the image size that a model declares.
 
     Raises:
@@ -143,7 +144,7 @@ def _declared_size(path: Path, signature: str | None) -> Size:
     if path.is_dir():
         from dermrobust.models.foreign.saved_models import read_signature
 
-        size = read_signature(path, signature).image_size
+        size = read_signature(path, signature, trusted=trusted).image_size
     else:
         size = _keras_size(path)
     if size is None:

@@ -50,6 +50,9 @@ class Audit(Params):
     input: InputFormat | None = Field(None, description="Range and scaling of the model's input.")
     outputs: OutputKind | None = Field(None, description="Kind of the model's outputs.")
     signature: str | None = Field(None, description="Signature of a SavedModel.")
+    trust_model: bool = Field(
+        False, description="Accept operations of a SavedModel that might touch files or run code: its origin is known."
+    )
 
     @model_validator(mode="after")
     def _classes_differ(self) -> Self:

@@ -15,6 +15,7 @@ from dermrobust.attacks.errors import UserError
 from dermrobust.components import storage
 from dermrobust.components.artifacts import MANIFEST, ArtifactType, Manifest
 from dermrobust.components.evaluation.reading import Evaluation, read_evaluation
+from dermrobust.components.foreign_files import ADOPTION
 from dermrobust.components.ingest.registry import DATASETS
 from dermrobust.pipeline import local_files
 from dermrobust.pipeline.config import PipelineConfig
@@ -184,7 +185,7 @@ def _lineage(
         data=_data(manifests),
         attacks=about.attacks,
         seed=about.seed,
-        notes=_notes(record),
+        notes=(*_notes(record), *_adoption_notes(manifests)),
     )
 
 
@@ -193,10 +194,19 @@ def _notes(record: Mapping[str, Any]) -> tuple[str, ...]:
     return (f"In this run not everything ended well: {', '.join(bad)}.",) if bad else ()
 
 
+def _adoption_notes(manifests: Mapping[str, Manifest]) -> Iterator[str]:
+    """Yield what was remarked on audited models."""
+    for uri, manifest in manifests.items():
+        if manifest.type is ArtifactType.MODEL:
+            for note in _read_json(storage.join(uri, ADOPTION)).get("notes", ()):
+                yield f"{manifest.producer}: {note}."
+
+
 def _commands(run: str, root: str, config: Mapping[str, Any]) -> tuple[str, ...]:
     report = f"dermrobust report --set root={shlex.quote(root)} --run {run}"
     if audit := config.get(_AUDIT):
         given = " ".join(f"--{name} {shlex.quote(str(audit[name]))}" for name in ("model", "data", "labels"))
+        given += " --trust-model" if audit.get("trust_model") else ""
         return (
             f"# dermrobust {__version__}; other options as the configuration below says",
             f"dermrobust audit {given} --seed {audit['seed']} --output {shlex.quote(root)}",

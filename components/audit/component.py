@@ -32,6 +32,9 @@ class AdoptModelParams(Params):
     input: InputFormat | None = Field(None, description="How it takes images; null: found out on labelled images.")
     outputs: OutputKind | None = Field(None, description="What it returns; null: found out.")
     signature: str | None = Field(None, description="Signature of a SavedModel; null: the one that fits.")
+    trusted: bool = Field(
+        False, description="Accept operations of a SavedModel that might touch files or run code: its origin is known."
+    )
     stated: tuple[Literal["image_size", "classes"], ...] = Field(
         (), description="What the user has said beside this; the rest of it comes from the model and the labels."
     )

@@ -59,6 +59,7 @@ class Opened:
         why: how it tells.
         hint: which images its first layers expect, and which layer says so.
         signature: of a SavedModel.
+        trusted: operations that are accepted because the user trusts the model.
         store: writes the model below a folder, given what was found.
     """
 
@@ -67,6 +68,7 @@ class Opened:
     why: str
     hint: tuple[InputFormat, str] | None
     signature: Signature | None
+    trusted: tuple[str, ...]
     store: Callable[[str, InputFormat, OutputKind], None]
 
 
@@ -105,11 +107,13 @@ def _open(path: Path, params: AdoptModelParams, image_size: Size, folder: Path) 
         save_network(networks.adopted_network(found.network, image_format, kind), folder / NETWORK)
         storage.write_bytes(storage.join(output, NETWORK), (folder / NETWORK).read_bytes())
 
-    return Opened(lambda images: found.network(images, training=False), found.kind, found.why, found.hint, None, store)
+    return Opened(
+        lambda images: found.network(images, training=False), found.kind, found.why, found.hint, None, (), store
+    )
 
 
 def _open_saved_model(path: Path, params: AdoptModelParams, image_size: Size, folder: Path) -> Opened:
-    signature = saved_models.read_signature(path, params.signature)
+    signature = saved_models.read_signature(path, params.signature, trusted=params.trusted)
     if signature.image_size not in (None, image_size):
         raise UserError(
             f"the model takes images of {image_size_title(signature.image_size)}, not of {image_size_title(image_size)}"
@@ -124,6 +128,7 @@ def _open_saved_model(path: Path, params: AdoptModelParams, image_size: Size, fo
         "",
         None,
         signature,
+        saved_models.unknown_operations(path) if params.trusted else (),
         lambda output, image_format, kind: storage.upload(copy, storage.join(output, SAVED_MODEL)),
     )
 
@@ -156,6 +161,8 @@ def _examined(
         image_format, found = params.input, Finding(name="input", value=str(params.input), how="given")
         if remark := doubt(logits, images, labels, params.input):
             notes.append(remark)
+    if opened.trusted:
+        notes.append(f"the model was trusted: it uses {', '.join(opened.trusted)}, which can touch files or run code")
     if kind is OutputKind.PROBABILITIES:
         notes.append(MASKS_GRADIENTS)
     accuracy = _accuracy(logits, image_format, examples, spec)

@@ -7,7 +7,7 @@ some two thousand operations, and new ones with every version.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 _STRUCTURE = """
@@ -80,38 +80,94 @@ _TEXT = """
     ParseSingleExample
 """
 ALLOWED = frozenset(" ".join((_STRUCTURE, _ARRAYS, _MATHEMATICS, _NETWORKS, _IMAGES, _RANDOM, _TEXT)).split())
-_RESTORING = frozenset({"RestoreV2", "Restore", "MergeV2Checkpoints", "ShardedFilename"}) - {"MergeV2Checkpoints"}
-"""Operations that read the model's own variables while it is loaded."""
-_INITIALIZERS = ("saved_model_main_op", "legacy_init_op", "__saved_model_init_op")
+_INITIALIZERS = ("saved_model_main_op", "legacy_init_op", "__saved_model_init_op", "saved_model_init_op")
+"""Names of signatures and collections whose nodes are run once a SavedModel is loaded."""
+_RESTORING = ALLOWED | {"Restore", "RestoreV2"}
+"""What may run while the model's own variables are read."""
 
 
-def refused_operations(graph: Any) -> list[str]:
-    """Return the names of operations that loading, calling or differentiating a SavedModel may run and must not.
+def refused_operations(graph: Any) -> tuple[str, ...]:
+    """Return the names of operations that loading, calling or differentiating a SavedModel would run and must not.
 
-    Every SavedModel holds operations that save it. They are no danger as long as nothing that is run leads to them, so
-    what counts is what can be reached: the outputs of signatures, initializers, the functions of its objects, and the
-    gradients that it registers.
+    Every SavedModel holds operations that save it. They do no harm as long as nothing that is run leads to them, so
+    what counts is what can be reached: from the outputs of signatures, the initializers, the functions of its objects,
+    and the gradients that it registers.
 
     Args:
         graph: `MetaGraphDef` of the SavedModel.
     """
-    functions = {function.signature.name: function for function in graph.graph_def.library.function}
-    nodes = {node.name: node for node in graph.graph_def.node}
-    found = dict[str, None]()
-    called = set(graph.object_graph_def.concrete_functions) & functions.keys()
-    called |= {gradient.gradient_func for gradient in graph.graph_def.library.gradient}
-    called |= {gradient.gradient_func for gradient in graph.graph_def.library.registered_gradients}
-    for name in _needed(nodes, _entries(graph)):
-        called |= _used(nodes[name], functions, found, ALLOWED)
-    restored = [graph.saver_def.restore_op_name] if graph.saver_def.restore_op_name else []
-    for name in _needed(nodes, restored):
-        called |= _used(nodes[name], functions, found, ALLOWED | _RESTORING)
-    waiting, seen = sorted(called), set[str]()
-    while waiting:
-        name = waiting.pop()
-        if name in seen or name not in functions:
-            continue
-        seen.add(name)
-        for node in functions[name].node_def:
-            waiting += _used(node, functions, found, ALLOWED | _RESTORING if name in _restorers(graph, nodes) else ALLOWED)
-    return sorted(found)
+    library = graph.graph_def.library
+    gradients = (*library.gradient, *library.registered_gradients)
+    functions = {*graph.object_graph_def.concrete_functions, *(gradient.gradient_func for gradient in gradients)}
+    walk = _Walk(graph, ALLOWED)
+    walk.run(_nodes_that_are_run(graph), functions)
+    restoring = _Walk(graph, _RESTORING)
+    restoring.run([graph.saver_def.restore_op_name], ())
+    return tuple(sorted(walk.refused | restoring.refused))
+
+
+def _nodes_that_are_run(graph: Any) -> Iterator[str]:
+    """Yield the nodes of the graph whose values are fetched; nodes that they need are not among them."""
+    for name, signature in graph.signature_def.items():
+        for info in signature.outputs.values():
+            yield info.name
+            yield from (part.name for part in info.composite_tensor.components)
+            yield info.coo_sparse.values_tensor_name
+        if name in _INITIALIZERS:
+            yield from (info.name for info in signature.inputs.values())
+    for name, collection in graph.collection_def.items():
+        if name in _INITIALIZERS:
+            yield from collection.node_list.value
+
+
+class _Walk:
+    """Walk over all operations that nodes and functions need, through the functions that they call.
+
+    Attributes:
+        refused: Operations that were found and are not allowed.
+    """
+
+    def __init__(self, graph: Any, allowed: frozenset[str]) -> None:
+        self._nodes = {node.name: node for node in graph.graph_def.node}
+        self._functions = {function.signature.name: function for function in graph.graph_def.library.function}
+        self._allowed = allowed
+        self.refused = set[str]()
+
+    def run(self, fetched: Iterable[str], called: Iterable[str]) -> None:
+        """Visit what the fetched nodes of the graph need, and the bodies of functions."""
+        waiting = [*called]
+        for node in self._needed(fetched):
+            waiting += self._calls_of(node)
+        seen = set[str]()
+        while waiting:
+            name = waiting.pop()
+            if name in seen or name not in self._functions:
+                continue
+            seen.add(name)
+            # All nodes of a body, needed for its results or not: those with side effects run in any case.
+            for node in self._functions[name].node_def:
+                waiting += self._calls_of(node)
+
+    def _needed(self, fetched: Iterable[str]) -> Iterator[Any]:
+        waiting, seen = [_node_name(name) for name in fetched], set[str]()
+        while waiting:
+            name = waiting.pop()
+            if name in seen or name not in self._nodes:
+                continue
+            seen.add(name)
+            yield self._nodes[name]
+            waiting += map(_node_name, self._nodes[name].input)
+
+    def _calls_of(self, node: Any) -> list[str]:
+        """Return the functions that a node names, and take note of it if it is not allowed."""
+        if node.op not in self._functions and node.op not in self._allowed:
+            self.refused.add(node.op)
+        named = [node.op]
+        for value in node.attr.values():
+            named += [value.func.name, *(function.name for function in value.list.func)]
+        return [name for name in named if name in self._functions]
+
+
+def _node_name(tensor: str) -> str:
+    """Return the node of a tensor: "dense" for "dense:0", and for the control input "^dense"."""
+    return tensor.removeprefix("^").partition(":")[0]

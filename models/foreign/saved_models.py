@@ -15,6 +15,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.target import Target
 from dermrobust.models.foreign.declared import declared_size
+from dermrobust.models.foreign.operations import refused_operations
 from dermrobust.models.foreign.outputs import as_logits
 from dermrobust.models.foreign.spec import ForeignSpec, Signature
 
@@ -24,28 +25,33 @@ _FIRST = ("serving_default", "serve", "pixels")
 """Names of signatures in order of preference, where several fit."""
 _SCORES = ("logits", "probabilities", "predictions", "scores", "output_0")
 """Names of outputs in order of preference, where several fit."""
-_REACHING_OUT = frozenset(
-    {"ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc", "ReaderReadV2"}
-)
-"""Operations that touch files or run code; no classifier needs them, and a foreign file is not trusted."""
+_LISTED = 5
+"""Operations that a message names."""
 _EXPORT = (
     "Export a signature that takes float images [batch, height, width, 3] and returns scores [batch, classes], with "
     "the decoding of files left out; for a Keras model: model.export('folder')"
 )
 
 
-def read_signature(folder: Path, name: str | None = None) -> Signature:
+def read_signature(folder: Path, name: str | None = None, *, trusted: bool = False) -> Signature:
     """Return the signature of a SavedModel that classifies images, without loading or running anything of it.
 
     Args:
         folder: Folder of the SavedModel.
         name: Name of the signature; None: the one that fits.
+        trusted: Whether operations that might touch files or run code are accepted.
 
     Raises:
-        UserError: No signature can be attacked, or an operation touches files or runs code.
+        UserError: No signature can be attacked, or an operation is not allowed.
     """
     graph = _graph(folder)
-    _check_operations(folder, graph)
+    refused = () if trusted else refused_operations(graph)
+    if refused:
+        listed = ", ".join(refused[:_LISTED]) + (", …" if len(refused) > _LISTED else "")
+        raise UserError(
+            f"'{folder}' uses operations that are not known to be harmless: {listed}. A SavedModel can read and write "
+            "files. If you trust where it comes from, say so with --trust-model"
+        )
     signatures = {key: value for key, value in graph.signature_def.items() if not key.startswith("__")}
     if name is not None and name not in signatures:
         raise UserError(f"'{folder}' has no signature '{name}'; it has: {', '.join(sorted(signatures)) or 'none'}")
@@ -59,6 +65,11 @@ def read_signature(folder: Path, name: str | None = None) -> Signature:
     raise UserError(f"'{folder}' has no signature that can be attacked: {'; '.join(problems) or 'none'}. {_EXPORT}")
 
 
+def unknown_operations(folder: Path) -> tuple[str, ...]:
+    """Return the operations for which `read_signature` refuses a SavedModel that is not trusted."""
+    return refused_operations(_graph(folder))
+
+
 def _graph(folder: Path) -> Any:
     try:
         saved = saved_model_pb2.SavedModel.FromString(Path(folder, FILE).read_bytes())
@@ -69,13 +80,6 @@ def _graph(folder: Path) -> Any:
         raise UserError(f"'{folder}' has no graph for serving (tag 'serve'). {_EXPORT}") from None
     except Exception as error:  # The error class of protobuf has no public name.
         raise UserError(f"'{folder}/{FILE}' cannot be read: {error}") from error
-
-
-def _check_operations(folder: Path, graph: Any) -> None:
-    used = {node.op for node in graph.graph_def.node}
-    used |= {node.op for function in graph.graph_def.library.function for node in function.node_def}
-    if found := sorted(used & _REACHING_OUT):
-        raise UserError(f"'{folder}' reads or writes files or runs code ({', '.join(found)}), which is refused")
 
 
 def _rank(name: str, order: Sequence[str]) -> int:

@@ -30,7 +30,7 @@ def audit_settings(options: dict[str, Any]) -> Audit:
     """
     values = {
         **{name: options[name] for name in ("model", "data", "labels", "control", "root", "batch_size", "seed")},
-        **{name: options[name] for name in ("limit", "outputs", "signature")},
+        **{name: options[name] for name in ("limit", "outputs", "signature", "trust_model")},
         "beam": load_beam(options["config_path"], options["overrides"]),
         "attacks": options["suite"] or "auto",
         "classes": _classes(options["classes"]),

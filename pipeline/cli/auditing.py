@@ -68,6 +68,11 @@ _there = click.Path(path_type=Path, exists=False)
     help="Kind of the model's outputs; default: detected.",
 )
 @click.option("--signature", help="Signature of the SavedModel.")
+@click.option(
+    "--trust-model",
+    is_flag=True,
+    help="Accept operations of a SavedModel that might touch files or run code; the report says so.",
+)
 @click.option("--output", "root", default="output/audit", show_default=True, help="Folder of results.")
 @click.option(
     "--config", "config_path", type=click.Path(path_type=Path, dir_okay=False), help="Config file; only `beam` is used."

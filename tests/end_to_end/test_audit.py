@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import keras
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner, Result
 
 from dermrobust.models.tasks.ham10000 import TASK
@@ -103,6 +106,29 @@ def test_a_saved_model_is_audited(first: Result, audit: Command, root: Path) -> 
     assert result.exit_code == 0, result.output
     assert "model: signature serving_default (detected" in result.stdout
     assert "model: note: the outputs are probabilities" in result.stdout
+
+
+def test_a_saved_model_that_may_write_files_must_be_trusted(first: Result, audit: Command, root: Path) -> None:
+    def function(network: keras.Model, images: Any) -> dict[str, Any]:
+        tf.print("classified", output_stream=f"file://{root / 'log'}")
+        return {"scores": network(images, training=False)}
+
+    exported(root / "printing", taking(BYTES), serving_default=function)
+    small = ("--limit", "40", "--epsilon", "16")
+
+    refused = audit("printing", *small)
+
+    assert refused.exit_code == 2
+    assert "not known to be harmless: PrintV2" in refused.stderr
+    assert not (root / "log").exists()
+
+    trusted = audit("printing", *small, "--trust-model")
+
+    assert trusted.exit_code == 0, trusted.output
+    assert "model: note: the model was trusted: it uses PrintV2" in trusted.stdout
+    page = (root / "out" / "report" / "report.html").read_text(encoding="utf-8")
+    assert "the model was trusted: it uses PrintV2" in page
+    assert "--trust-model" in page
 
 
 def test_a_model_that_does_not_fit_the_data_leaves_no_model_behind(first: Result, audit: Command, root: Path) -> None:
