@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dermrobust.components import storage
 from dermrobust.components.registry import ArtifactType as ArtifactType
@@ -102,12 +102,29 @@ class ArtifactStore:
         return Manifest.model_validate_json(storage.read_bytes(artifact.path(MANIFEST)))
 
     def find(self, type_: ArtifactType, fingerprint: str) -> Artifact | None:
-        """Return a published artifact, or None if there is no manifest."""
+        """Return a published artifact, or None if there is no manifest that can be read."""
         uri = self._uri(type_, fingerprint)
         if not storage.exists(storage.join(uri, MANIFEST)):
             return None
-        manifest = Manifest.model_validate_json(storage.read_bytes(storage.join(uri, MANIFEST)))
+        try:
+            manifest = Manifest.model_validate_json(storage.read_bytes(storage.join(uri, MANIFEST)))
+        except ValidationError:
+            return None
         return Artifact(type_, fingerprint, manifest.digest, uri)
+
+    def all(self) -> Iterator[Artifact | str]:
+        """Yield every published artifact; instead of one whose manifest cannot be read, the path of the manifest."""
+        folder = storage.join(self.root, "artifacts")
+        for name in storage.list_files(folder):
+            type_, fingerprint, *rest = name.split("/")
+            if rest == [MANIFEST] and type_ in set(ArtifactType):
+                yield self.find(ArtifactType(type_), fingerprint) or storage.join(folder, name)
+
+    def set_aside(self, type_: ArtifactType, fingerprint: str) -> str:
+        """Move an artifact out of the store, so that it can be made again, and return its new place."""
+        place = storage.join(self.root, "damaged", f"{type_.value}-{fingerprint}-{uuid.uuid4().hex[:8]}")
+        storage.move(self._uri(type_, fingerprint), place)
+        return place
 
     def stage(self, type_: ArtifactType, fingerprint: str, *, resumable: bool = False) -> str:
         """Create a folder or URI to write an artifact to before it is published, and return it.

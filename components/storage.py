@@ -177,12 +177,26 @@ def upload(folder: Path, uri: str) -> None:
             write_bytes(join(uri, path.relative_to(folder).as_posix()), path.read_bytes())
 
 
+def sizes(uri: str) -> dict[str, int]:
+    """Return the sizes in bytes of all files below a URI, by their paths relative to it."""
+    root = uri.rstrip("/") + "/"
+    if is_local(uri):
+        return {name: Path(root, name).stat().st_size for name in list_files(uri)}
+    matches = _file_systems().match([f"{root}**"])[0].metadata_list
+    return {match.path[len(root) :]: int(match.size_in_bytes) for match in matches}
+
+
+def entry(uri: str, name: str) -> FileEntry:
+    """Return the size and SHA-256 of a file below a URI."""
+    digest, size = hashlib.sha256(), 0
+    with open_read(join(uri, name)) as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+    return FileEntry(path=name, size=size, sha256=digest.hexdigest())
+
+
 def entries(uri: str) -> Iterator[FileEntry]:
     """Yield the size and SHA-256 of every file below a URI."""
     for name in list_files(uri):
-        digest, size = hashlib.sha256(), 0
-        with open_read(join(uri, name)) as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-                size += len(chunk)
-        yield FileEntry(path=name, size=size, sha256=digest.hexdigest())
+        yield entry(uri, name)

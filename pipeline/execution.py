@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dermrobust.attacks.errors import UserError
@@ -13,6 +13,7 @@ from dermrobust.components.artifacts import Artifact, ArtifactStore, Provenance
 from dermrobust.components.beam_runtime import BeamRuntime
 from dermrobust.components.component import Context
 from dermrobust.components.fingerprint import library_versions
+from dermrobust.components.integrity import problems, remember
 from dermrobust.components.progress import Progress, Task
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.ledger import Ledger
@@ -71,23 +72,62 @@ def run_or_reuse(session: Session, node: Node, inputs: Inputs, key: str) -> Node
     if not forced and (present := _present(session.store, node, key)) is not None:
         return NodeResult(node.id, CACHED, time.monotonic() - started, present)
     if not selected:
-        raise UserError(
-            f"{node.id}: there is no result of this stage for the present config, data and code. "
-            f"Run it first: dermrobust run --to {node.stage}"
-        )
+        missing = _missing(session.store, node, key)
+        raise UserError(f"{node.id}: {missing}. Run it first: dermrobust run --to {node.stage}")
     with locked(lock_path(session.config, key), session.waiting(node.id)):
         # Another run may have done the work while this one waited for the lock.
         if not forced and (present := _present(session.store, node, key)) is not None:
             return NodeResult(node.id, CACHED, time.monotonic() - started, present)
+        _set_aside_damaged(session, node, key)
+        _check_inputs(session, inputs)
         outputs = _execute(session, node, inputs, key)
     return NodeResult(node.id, DONE, time.monotonic() - started, outputs)
 
 
 def _present(store: ArtifactStore, node: Node, key: str) -> dict[str, Artifact] | None:
-    """Return the outputs of a node if all of them exist."""
+    """Return the outputs of a node if all of them exist, and all their files with their sizes."""
     found = {name: store.find(type_, key) for name, type_ in node.component.outputs.items()}
     present = {name: artifact for name, artifact in found.items() if artifact is not None}
-    return present if len(present) == len(found) else None
+    if len(present) < len(found) or _damage(present.values()) is not None:
+        return None
+    return present
+
+
+def _damage(artifacts: Iterable[Artifact]) -> str | None:
+    """Return the first thing that is wrong with artifacts, as far as it shows without reading their contents."""
+    return next((problem for artifact in artifacts for problem in problems(artifact, contents=False)), None)
+
+
+def _outputs(store: ArtifactStore, node: Node, key: str) -> list[Artifact]:
+    found = (store.find(type_, key) for type_ in node.component.outputs.values())
+    return [artifact for artifact in found if artifact is not None]
+
+
+def _missing(store: ArtifactStore, node: Node, key: str) -> str:
+    damage = _damage(_outputs(store, node, key))
+    if damage is not None:
+        return f"its result is damaged: {damage}"
+    return "there is no result of this stage for the present config, data and code"
+
+
+def _set_aside_damaged(session: Session, node: Node, key: str) -> None:
+    """Make room for outputs that are made again because a file of theirs is missing or has another size."""
+    for artifact in _outputs(session.store, node, key):
+        if (damage := _damage([artifact])) is not None:
+            place = session.store.set_aside(artifact.type, artifact.fingerprint)
+            session.progress.line(f"{node.id}: made again, since {damage}. The damaged result is kept in '{place}'")
+
+
+def _check_inputs(session: Session, inputs: Inputs) -> None:
+    """Refuse inputs whose content is not what was written; each is read once in a process.
+
+    Raises:
+        UserError: a file was changed. Its artifact is moved away, so that the next run makes it again.
+    """
+    for artifact in (artifact for artifacts in inputs.values() for artifact in artifacts):
+        if (problem := next(problems(artifact, contents=True), None)) is not None:
+            place = session.store.set_aside(artifact.type, artifact.fingerprint)
+            raise UserError(f"{problem}. The damaged artifact was moved to '{place}'; the same command makes it again")
 
 
 def _execute(session: Session, node: Node, inputs: Inputs, key: str) -> dict[str, Artifact]:
@@ -114,6 +154,8 @@ def _execute(session: Session, node: Node, inputs: Inputs, key: str) -> dict[str
     try:
         component.execute(context)
         published = {name: store.publish(staged[name], type_, key, origin) for name, type_ in component.outputs.items()}
+        for artifact in published.values():
+            remember(artifact)
     except BaseException:
         # The next execution continues from the finished files of a resumable component.
         if not component.resumable:

@@ -7,6 +7,7 @@ from typing import Any
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType
 from dermrobust.components.evaluation.reading import metric_rows
+from dermrobust.components.integrity import check
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.ledger import Ledger
 from dermrobust.pipeline.local_files import ledger_path, run_lock
@@ -14,6 +15,10 @@ from dermrobust.pipeline.locks import locked_if_free
 
 KILLED = "killed"
 """Status of a run whose process died before it could record its end."""
+
+
+REMAKE = "Delete its folder, and make it again with: dermrobust run"
+"""Advice for a damaged result."""
 
 
 def _ledger(config: PipelineConfig) -> Ledger:
@@ -69,4 +74,5 @@ def latest_evaluation(config: PipelineConfig, run: str | None = None) -> Artifac
             f"the evaluation of run '{found[0]}' is no longer in '{config.root}'; make it again with: "
             "dermrobust run --to evaluate"
         )
+    check(evaluation, REMAKE)
     return evaluation

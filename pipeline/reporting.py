@@ -13,12 +13,14 @@ from pydantic import ValidationError
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.components import storage
-from dermrobust.components.artifacts import MANIFEST, ArtifactType, Manifest
+from dermrobust.components.artifacts import MANIFEST, ArtifactStore, ArtifactType, Manifest
 from dermrobust.components.evaluation.reading import Evaluation, read_evaluation
 from dermrobust.components.foreign_files import ADOPTION
 from dermrobust.components.ingest.registry import DATASETS
+from dermrobust.components.integrity import check
 from dermrobust.pipeline import local_files
 from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.history import REMAKE
 from dermrobust.pipeline.ledger import Ledger
 from dermrobust.pipeline.report.card import render_card
 from dermrobust.pipeline.report.html import render_page
@@ -126,17 +128,23 @@ def _stages(record: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _gathered(root: str, record: Mapping[str, Any]) -> EvaluatedRun:
-    made = {output["type"]: output["uri"] for output in record["outputs"]}
-    evaluation_uri = _rebased(root, made[ArtifactType.EVALUATION.value])
-    blessing = made.get(ArtifactType.BLESSING.value)
-    manifests = dict(_walk(root, evaluation_uri))
-    if evaluation_uri not in manifests:
+    store, made = ArtifactStore(root), {output["type"]: output["fingerprint"] for output in record["outputs"]}
+    found = {
+        type_: store.find(type_, made[type_.value])
+        for type_ in (ArtifactType.EVALUATION, ArtifactType.BLESSING)
+        if type_.value in made
+    }
+    evaluated, blessing = found[ArtifactType.EVALUATION], found.get(ArtifactType.BLESSING)
+    if evaluated is None:
         raise UserError(
             f"the evaluation of run '{record['id']}' is no longer in '{root}': stage 'evaluate' has to run again: "
             "dermrobust run --to evaluate"
         )
-    evaluation = read_evaluation(evaluation_uri, None if blessing is None else _rebased(root, blessing))
-    return EvaluatedRun(record["id"], evaluation, _lineage(root, record, manifests, evaluation))
+    for artifact in (evaluated, blessing):
+        if artifact is not None:
+            check(artifact, REMAKE)
+    evaluation = read_evaluation(evaluated.uri, None if blessing is None else blessing.uri)
+    return EvaluatedRun(record["id"], evaluation, _lineage(root, record, dict(_walk(root, evaluated.uri)), evaluation))
 
 
 def _rebased(root: str, uri: str) -> str:

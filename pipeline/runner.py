@@ -24,6 +24,7 @@ from dermrobust.components.artifacts import ArtifactStore
 from dermrobust.components.component import Refused
 from dermrobust.components.export.publish import publish
 from dermrobust.components.fingerprint import fingerprint
+from dermrobust.components.integrity import check
 from dermrobust.components.progress import Progress
 from dermrobust.pipeline.cleaning import clean_up
 from dermrobust.pipeline.config import PipelineConfig
@@ -134,6 +135,7 @@ def _publish(session: Session) -> str | None:
     )
     if exported is None:
         return None
+    check(exported, "Delete its folder and run the same command again")
     with locked(lock_path(session.config, "publish"), session.waiting("export")):
         return publish(exported, export_directory(session.config))
 

@@ -33,6 +33,7 @@ for stage_command in running.stage_commands():
 main.add_command(auditing.audit)
 main.add_command(inspection.runs)
 main.add_command(inspection.show)
+main.add_command(inspection.verify)
 main.add_command(reporting.report)
 main.add_command(reporting.open_report)
 main.add_command(reporting.compare)
