@@ -55,7 +55,11 @@ def audit_graph(audit: Audit) -> list[Node]:
     for path in audit.models().values():
         if not path.exists():
             raise UserError(f"there is no model '{path}'")
+    if audit.signature is not None and not audit.model.is_dir():
+        raise UserError(f"'{audit.model}' is a Keras file, which has no signatures; --signature is for SavedModels")
     classes = audit.classes or read_labels(audit.labels).class_names
+    if unknown := sorted(set(audit.malignant or ()) - set(classes)):
+        raise UserError(f"--malignant: '{unknown[0]}' is no class; these are: {', '.join(classes)}")
     _check_attacks(audit, len(classes))
     data = AdoptDataParams(
         images=str(audit.data),

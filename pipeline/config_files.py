@@ -13,6 +13,7 @@ from dermrobust.attacks.errors import UserError
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.config_errors import explain
 from dermrobust.pipeline.config_sections import BeamConfig
+from dermrobust.pipeline.strict_json import mistaken_booleans, parse_json
 
 FILE_NAME = "pipeline_config.json"
 
@@ -61,9 +62,12 @@ def validated(values: dict[str, Any], overrides: Sequence[str], source: str) -> 
     for override in overrides:
         _override(values, override)
     try:
-        return PipelineConfig.model_validate(values)
+        config = PipelineConfig.model_validate(values)
     except ValidationError as error:
         raise UserError(f"{source}:\n{explain(error, PipelineConfig)}") from error
+    if mistaken := sorted(mistaken_booleans(values, config.model_dump(mode="json"))):
+        raise UserError(f"{source}:\n" + "\n".join(f"  {path}: true and false are no value here" for path in mistaken))
+    return config
 
 
 def _default_path() -> Path:
@@ -78,13 +82,15 @@ def _default_path() -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"there is no config file '{path}'") from None
     except OSError as error:
         raise UserError(f"the config file '{path}' cannot be read: {error.strerror}") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"'{path}' is not valid JSON: {error}") from error
+    except UserError as error:
+        raise UserError(f"'{path}': {error}") from None
     if not isinstance(values, dict):
         raise UserError(f"'{path}' must hold a JSON object, but holds a {type(values).__name__}")
     return values
@@ -96,9 +102,11 @@ def _override(values: dict[str, Any], override: str) -> None:
     if not separator or not key:
         raise UserError(f"--set {override}: expected key.key=value, such as evaluate.epsilons=[1,2]")
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except json.JSONDecodeError:
         value = text
+    except UserError as error:
+        raise UserError(f"--set {key}: {error}") from None
     *path, last = key.split(".")
     place: Any = values
     for part in path:

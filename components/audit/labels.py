@@ -10,7 +10,7 @@ from pathlib import Path
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.csv_table import CsvTable, is_mark, marked, read_csv
 from dermrobust.components.image_record import IMAGE_SUFFIXES, ImageRecord
-from dermrobust.models.task import Task
+from dermrobust.models.task import Task, given
 from dermrobust.models.tasks.ham10000 import TASK
 
 _IDS = ("image_id", "image", "filename", "file", "image_name")
@@ -55,7 +55,8 @@ def read_labels(path: Path, task: Task = TASK) -> Labels:
         raise UserError(f"'{path}' has no column {_IDS[0]} (nor {', '.join(_IDS[1:])}); found: {table.found}")
     class_column = _first_of(_CLASSES, table.columns)
     if class_column is not None:
-        classes = [row[class_column].lower() for row in table.rows]
+        # What stands for a missing value in a data set does so here: "NaN" is no class.
+        classes = [given(row[class_column]).lower() for row in table.rows]
         known: Iterable[str] = classes
     else:
         known = _class_columns(table, (id_column, *task.optional_columns))

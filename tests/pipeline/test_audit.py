@@ -129,6 +129,8 @@ def command(given: dict[str, Any], root: Path, *options: str) -> Result:
         (("--classes", "nonesuch.json"), "cannot be read as JSON"),
         (("--input-size", "4"), "image_size: a side of an image has 8 to 1024 pixels; found 4"),
         (("--input-size", "large"), "image_size: expected one number for a square, or [height, width]"),
+        (("--malignant", "mel,zork"), "--malignant: 'zork' is no class; these are: "),
+        (("--signature", "x"), "is a Keras file, which has no signatures"),
         (("--model", "nonesuch.keras"), "there is no model 'nonesuch.keras'"),
         (("--control", "nonesuch.keras"), "there is no model 'nonesuch.keras'"),
         (("--model", "."), "'.' is no SavedModel: it has no file saved_model.pb"),

@@ -105,6 +105,11 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
     [
         (at("train.epochs", "many"), "train.epochs: Input should be a valid integer"),
         (at("train.epochs", 1.5), "train.epochs: Input should be a valid integer"),
+        (at("train.epochs", True), "train.epochs: true and false are no value here"),
+        (
+            at("evaluate.attacks.pgd", {"attack": "pgd", "steps": True}),
+            "evaluate.attacks.pgd.steps: true and false are no",
+        ),
         (at("train", 3), "train: Input should be a valid dictionary"),
         (at("root", 3), "root: Input should be a valid string (found: 3)"),
         (at("evaluate.epsilons", 4), "evaluate.epsilons: Input should be a valid tuple"),
@@ -239,6 +244,9 @@ def test_a_folder_is_no_config(tmp_path: Path) -> None:
         (b"", "is not valid JSON"),
         (b"\xff\xfe{}", "is not valid JSON"),
         (b"[1, 2]", "must hold a JSON object, but holds a list"),
+        (b'{"seed": 1, "train": {"epochs": 2, "seed": 3, "epochs": 4}}', "the key 'epochs' stands twice in one object"),
+        (b'{"seed": 1' + b"0" * 5000 + b"}", "a number cannot be read"),
+        (b'{"seed":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "the values are nested too deeply"),
         (b"null", "must hold a JSON object, but holds a NoneType"),
     ],
 )
@@ -337,6 +345,10 @@ def test_later_overrides_win(tmp_path: Path) -> None:
         ("evaluate.epsilons.2=3", "--set evaluate.epsilons.2: '2' is no index of a list of 2"),
         ("evaluate.epsilons.first=3", "'first' is no index of a list of 2"),
         ("evaluate.epsilons.0.x=3", "'0' is not an object"),
+        ("seed=1" + "0" * 5000, "--set seed: a number cannot be read"),
+        ("seed=" + "[" * 100_000 + "]" * 100_000, "--set seed: the values are nested too deeply"),
+        ("train.epochs=true", "train.epochs: true and false are no value here"),
+        ('train={"epochs":3,"epochs":4}', "--set train: the key 'epochs' stands twice"),
         ("train.epoch=3", "train.epoch: there is no such key. Did you mean 'epochs'?"),
         ("train.epochs=many", "train.epochs: Input should be a valid integer"),
     ],

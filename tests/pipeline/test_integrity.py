@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,7 +38,7 @@ def config(tmp_path: Path) -> PipelineConfig:
 
 
 @pytest.fixture
-def run(config: PipelineConfig, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+def run(config: PipelineConfig, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A function that runs the small pipeline as a new process would, which has verified nothing yet."""
 
     def run(first: str = "ingest", progress: Listening | None = None, **texts: str) -> RunResult:

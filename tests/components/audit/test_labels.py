@@ -81,6 +81,7 @@ def test_classes_have_an_order(names: tuple[str, ...], expected: tuple[str, ...]
         ("dx\nmel\nnv\n", "no column image_id"),
         ("image_id,age\na,30\nb,40\n", "no column dx.*found: image_id, age"),
         ("image_id,dx\na,mel\nb,\n", r"1 image \(b\) without a class"),
+        ("image_id,dx\na,mel\nb,NaN\nc,nv\nd,unknown\n", r"2 images \(b, d\) without a class"),
         ("image_id,dx\na,mel\na.jpg,nv\n", r"names 1 image \(a\) more than once"),
         ("image_id,dx\na,mel\nb,mel\n", "all 2 images are of the class 'mel'"),
         ("image_id,dx,age\na,mel,old\nb,nv,3\n", "image 'a': age 'old' is not a number"),
