@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dermrobust.attacks.errors import UserError
 from dermrobust.components.artifacts import Artifact
 
 _BUSY_SECONDS = 60.0
@@ -35,21 +36,30 @@ class Ledger:
     """Ledger in a SQLite file; several processes may write to it at once."""
 
     def __init__(self, path: Path) -> None:
-        """Open a ledger; the folder and the tables are created if they do not exist."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        """Open a ledger; the folder and the tables are created if they do not exist.
+
+        This and all methods raise `UserError` where the file cannot be read or written, or is no ledger.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"the folder '{path.parent}' cannot be used: {error.strerror}") from error
         self._path = path
         with self._connection() as connection:
             connection.executescript(_TABLES)
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS)
-        connection.row_factory = sqlite3.Row
         try:
-            with connection:
-                yield connection
-        finally:
-            connection.close()
+            with contextlib.closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS)) as connection:
+                connection.row_factory = sqlite3.Row
+                with connection:
+                    yield connection
+        except sqlite3.DatabaseError as error:
+            raise UserError(
+                f"the ledger '{self._path}' cannot be used: {error}. Look for a full or read-only disk; a file that is "
+                "damaged, or not a ledger, must be moved away"
+            ) from error
 
     def begin_run(self, run: str, config: Mapping[str, Any]) -> None:
         """Record the start of a run."""

@@ -6,12 +6,10 @@ It runs when they exist, and a failure stops only the nodes that depend on it.
 
 from __future__ import annotations
 
-import re
 import threading
 import time
-import traceback
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,9 +27,10 @@ from dermrobust.components.progress import Progress
 from dermrobust.pipeline.cleaning import clean_up
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.execution import Inputs, Session, run_or_reuse
+from dermrobust.pipeline.failures import failure
 from dermrobust.pipeline.graph import between, build_graph, needed
 from dermrobust.pipeline.ledger import Ledger
-from dermrobust.pipeline.local_files import crash_log, export_directory, ledger_path, lock_path, run_lock
+from dermrobust.pipeline.local_files import export_directory, ledger_path, lock_path, run_lock
 from dermrobust.pipeline.locks import locked, locked_if_free
 from dermrobust.pipeline.nodes import Node
 from dermrobust.pipeline.outcomes import (
@@ -109,7 +108,7 @@ def run_graph(
             status = "succeeded" if result.exit_code == 0 else "failed"
             return result
         finally:
-            session.ledger.end_run(session.run, status)
+            _in_ledger(session, lambda: session.ledger.end_run(session.run, status))
             del _sessions[session.run]
             run_lock(config, session.run).unlink(missing_ok=True)
 
@@ -177,8 +176,7 @@ class _RunNode(beam.DoFn):
             message = str(error).split(" [while running ", 1)[0]
             result = NodeResult(node.id, FAILED, message=message, exit_code=EXIT_USER_ERROR)
         except Exception as error:
-            crash = _report_crash(session, node, error)
-            result = NodeResult(node.id, FAILED, message=crash, exit_code=EXIT_CODES[FAILED])
+            result = failure(session.config, session.run, node.id, error)
         _record(session, node, result, inputs, key, time.monotonic() - started)
         yield result
 
@@ -193,30 +191,32 @@ def _inputs(node: Node, upstream: tuple[NodeResult, ...]) -> Inputs:
     return {name: tuple(made[output.node][output.name] for output in outputs) for name, outputs in node.inputs.items()}
 
 
-def _report_crash(session: Session, node: Node, error: Exception) -> str:
-    """Write the traceback to a file and return a message that names the file."""
-    path = crash_log(session.config, session.run, re.sub(r"[^a-z0-9]+", "-", node.id).strip("-"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(traceback.format_exception(error)))
-    first = str(error).strip().splitlines()
-    return f"{node.id} failed: {type(error).__name__}: {first[0] if first else ''}\nThe traceback is in {path}"
+def _in_ledger(session: Session, write: Callable[[], None]) -> None:
+    """Write to the ledger; a disk that is full must not hide how the run ended."""
+    try:
+        write()
+    except UserError as error:
+        session.progress.line(f"this is not recorded: {error}")
 
 
 def _record(session: Session, node: Node, result: NodeResult, inputs: Inputs, key: str | None, seconds: float) -> None:
     """Add the outcome of a node to the session and the ledger, and report it."""
     with _recording:
         session.results.append(result)
-        session.ledger.record(
-            session.run,
-            node=node.id,
-            stage=node.stage,
-            component=node.component.name,
-            fingerprint=key,
-            status=result.status,
-            seconds=seconds,
-            message=result.message,
-            inputs=inputs,
-            outputs=result.outputs,
+        _in_ledger(
+            session,
+            lambda: session.ledger.record(
+                session.run,
+                node=node.id,
+                stage=node.stage,
+                component=node.component.name,
+                fingerprint=key,
+                status=result.status,
+                seconds=seconds,
+                message=result.message,
+                inputs=inputs,
+                outputs=result.outputs,
+            ),
         )
     session.progress.line(_status_line(node, result, seconds))
 

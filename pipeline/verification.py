@@ -26,7 +26,20 @@ class Verified:
 
 
 def verify_root(config: PipelineConfig) -> Iterator[Verified]:
-    """Yield every artifact of a root and every version in its export directory."""
+    """Yield every artifact of a root and every version in its export directory.
+
+    Raises:
+        UserError: there is neither.
+    """
+    empty = True
+    for verified in _found(config):
+        empty = False
+        yield verified
+    if empty:
+        raise UserError(f"there is no artifact in '{config.root}'; see: dermrobust runs")
+
+
+def _found(config: PipelineConfig) -> Iterator[Verified]:
     for found in ArtifactStore(config.root).all():
         if isinstance(found, Artifact):
             yield Verified(found.uri, tuple(problems(found, contents=True)))

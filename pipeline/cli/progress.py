@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import TextIO
 
 import click
 from rich.console import Console
@@ -23,6 +24,7 @@ from rich.progress import (
 from rich.progress import Task as RichTask
 from rich.text import Text
 
+from dermrobust.attacks.errors import UserError
 from dermrobust.components.progress import Progress as ProgressProtocol
 from dermrobust.components.progress import Task
 from dermrobust.pipeline.cli.library_output import library_output_to
@@ -139,6 +141,19 @@ def progress_on(console: Console) -> ProgressProtocol:
     return TerminalProgress(console) if console.is_terminal else PlainProgress(console)
 
 
+@contextlib.contextmanager
+def _library_output(config: PipelineConfig) -> Iterator[TextIO]:
+    """See `library_output_to`; a root that cannot be written is a mistake of the user."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stream = stack.enter_context(library_output_to(library_log(config)))
+        except OSError as error:
+            raise UserError(
+                f"the root '{config.root}' cannot be written: {error.strerror}: '{error.filename}'"
+            ) from error
+        yield stream
+
+
 def with_progress(config: PipelineConfig, work: Callable[[ProgressProtocol], RunResult]) -> RunResult:
     """Do work with progress on stderr and the output of libraries in a file, and print the reasons of failures.
 
@@ -150,7 +165,7 @@ def with_progress(config: PipelineConfig, work: Callable[[ProgressProtocol], Run
     """
     with interruptible() as interruption:
         try:
-            with library_output_to(library_log(config)) as stderr:
+            with _library_output(config) as stderr:
                 result = work(progress_on(Console(file=stderr)))
         except BaseException:
             if interruption.signal is None:
