@@ -112,6 +112,11 @@ class ArtifactStore:
             return None
         return Artifact(type_, fingerprint, manifest.digest, uri)
 
+    def find_at(self, uri: str) -> Artifact | None:
+        """Return the artifact that a manifest names by its URI, wherever the root was then; see `find`."""
+        _, type_, fingerprint = uri.rsplit("/", 2)
+        return self.find(ArtifactType(type_), fingerprint) if type_ in set(ArtifactType) else None
+
     def all(self) -> Iterator[Artifact | str]:
         """Yield every published artifact; instead of one whose manifest cannot be read, the path of the manifest."""
         folder = storage.join(self.root, "artifacts")

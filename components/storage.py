@@ -140,6 +140,13 @@ def list_files(uri: str) -> list[str]:
     return sorted(match.path[len(root) :] for match in matches)
 
 
+def folders(uri: str) -> list[str]:
+    """Return the names of the folders in a folder, sorted; on object stores, of those that hold a file."""
+    if is_local(uri):
+        return sorted(path.name for path in Path(uri).iterdir() if path.is_dir()) if Path(uri).is_dir() else []
+    return sorted({name.split("/")[0] for name in list_files(uri) if "/" in name})
+
+
 def remove(uri: str) -> None:
     """Delete a file or a folder with its content, if it exists."""
     if is_local(uri):

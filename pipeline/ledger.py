@@ -116,6 +116,18 @@ class Ledger:
         query = "SELECT node, stage, status, seconds, message FROM executions WHERE run = ? ORDER BY rowid"
         return [dict(row) for row in connection.execute(query, (run,))]
 
+    def outputs(self) -> set[tuple[str, str]]:
+        """Return (type, fingerprint) of all artifacts that runs made or reused."""
+        with self._connection() as connection:
+            rows = connection.execute("SELECT DISTINCT type, fingerprint FROM lineage WHERE direction = 'output'")
+            return {(row["type"], row["fingerprint"]) for row in rows}
+
+    def delete_run(self, run: str) -> None:
+        """Delete a run and what is recorded of it."""
+        with self._connection() as connection:
+            for table, column in (("lineage", "run"), ("executions", "run"), ("runs", "id")):
+                connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (run,))
+
     def unfinished(self) -> list[str]:
         """Return the ids of the runs whose end is not recorded: they run, or were killed."""
         with self._connection() as connection:

@@ -33,6 +33,11 @@ def run_lock(config: PipelineConfig, run: str) -> Path:
     return lock_path(config, f"run-{run}")
 
 
+def garbage_lock(config: PipelineConfig) -> Path:
+    """Return the path of the lock that is held while garbage is deleted, and while a run begins."""
+    return lock_path(config, "garbage")
+
+
 def crash_log(config: PipelineConfig, run: str, node: str) -> Path:
     """Return the path of the file for a traceback."""
     return local_root(config) / "logs" / run / f"{node}.log"

@@ -30,7 +30,7 @@ from dermrobust.pipeline.execution import Inputs, Session, run_or_reuse
 from dermrobust.pipeline.failures import failure
 from dermrobust.pipeline.graph import between, build_graph, needed
 from dermrobust.pipeline.ledger import Ledger
-from dermrobust.pipeline.local_files import export_directory, ledger_path, lock_path, run_lock
+from dermrobust.pipeline.local_files import export_directory, garbage_lock, ledger_path, lock_path, run_lock
 from dermrobust.pipeline.locks import locked, locked_if_free
 from dermrobust.pipeline.nodes import Node
 from dermrobust.pipeline.outcomes import (
@@ -99,7 +99,8 @@ def run_graph(
     progress.line(_plan(nodes, selected, session.ledger.durations()))
     status = "interrupted"
     with locked_if_free(run_lock(config, session.run)):
-        session.ledger.begin_run(session.run, settings)
+        with locked(garbage_lock(config), session.waiting("run")):
+            session.ledger.begin_run(session.run, settings)
         _sessions[session.run] = session
         try:
             with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(["--no_pipeline_type_check"])) as root:

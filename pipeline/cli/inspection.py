@@ -11,14 +11,19 @@ import click
 from dermrobust.pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
 
 
-@click.command(short_help="List the latest runs.")
+@click.group(short_help="List the latest runs; delete some.", invoke_without_command=True)
 @config_option
 @set_option
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Number of runs.")
 @json_option
+@click.pass_context
 @user_errors
-def runs(config_path: Path | None, overrides: tuple[str, ...], limit: int, as_json: bool) -> None:
+def runs(
+    context: click.Context, config_path: Path | None, overrides: tuple[str, ...], limit: int, as_json: bool
+) -> None:
     """List the latest runs and the outcome of each stage."""
+    if context.invoked_subcommand is not None:
+        return
     config = config_from(config_path, overrides)
     from dermrobust.pipeline.history import recent_runs
 
@@ -31,6 +36,48 @@ def runs(config_path: Path | None, overrides: tuple[str, ...], limit: int, as_js
         from dermrobust.pipeline.cli.results import runs_table
 
         Console().print(runs_table(listed))
+
+
+@runs.command(short_help="Delete runs from the ledger.")
+@click.argument("names", nargs=-1, required=True, metavar="RUN...")
+@config_option
+@set_option
+@user_errors
+def delete(names: tuple[str, ...], config_path: Path | None, overrides: tuple[str, ...]) -> None:
+    """Delete runs from the ledger. `dermrobust gc --delete` then deletes the artifacts that no other run reaches."""
+    from dermrobust.pipeline.garbage import forget
+
+    forget(config_from(config_path, overrides), names)
+    click.echo(f"{len(names)} deleted; what they alone used is shown by: dermrobust gc")
+
+
+@click.command(short_help="Show and delete what no run reaches.")
+@click.option("--delete", "deleted", is_flag=True, help="Delete it; without this option it is only shown.")
+@config_option
+@set_option
+@json_option
+@user_errors
+def gc(deleted: bool, config_path: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Show what no recorded run reaches: artifacts, unfinished work and damaged results, with their sizes.
+
+    A run that was interrupted goes on from its unfinished work, so let it end before you delete that.
+    """
+    from dermrobust.pipeline.garbage import collect, disk_use
+
+    config = config_from(config_path, overrides)
+    found = collect(config) if deleted else disk_use(config)
+    if as_json:
+        items = [{"place": item.place, "reason": item.reason, "bytes": item.size} for item in found.garbage]
+        click.echo(json.dumps({"kept": found.kept, "garbage": items, "deleted": deleted}, indent=1))
+        return
+    for item in found.garbage:
+        click.echo(f"{_size(item.size):>10}  {item.reason:<18}  {item.place}")
+    what = "deleted" if deleted else "can be deleted with --delete"
+    click.echo(f"{_size(found.kept)} used by runs, {_size(found.freed)} {what}")
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
 
 
 @click.command(short_help="Compare files with their recorded digests.")
