@@ -12,7 +12,7 @@ export HAM10000_DIR
 # Containers often set this. Without bytecode every process compiles TensorFlow and Beam anew, which takes 10 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test browser lint docs benchmarks lock clean
+.PHONY: run test browser lint docs sbom audit-lock benchmarks lock clean
 
 run: $(READY)
 	$(BIN)/dermrobust run
@@ -32,6 +32,15 @@ lint: $(READY) $(TYPED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	MYPYPATH=build/typed $(BIN)/mypy
+
+# A CycloneDX bill of materials of the lock. The tool has dependencies of its own, so uv runs it apart.
+sbom: $(READY)
+	mkdir -p build
+	$(BIN)/uv tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.lock --output-file build/sbom.json
+
+# Known advisories for the packages of the lock; asks a service over the network.
+audit-lock: $(READY)
+	$(BIN)/uv tool run --quiet pip-audit==2.10.1 --requirement requirements.lock --disable-pip
 
 # The pages of docs/ as a site in build/docs; a link that leads nowhere is an error.
 docs: $(READY)

@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.image_validation import BadRecord, Reason, check_file_size
 
-_SEPARATOR = "::"
+_SEPARATOR = "\0"
+"""Between an archive and its member in a locator: no path holds it, on disk or in an archive."""
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError)
 """Errors of reading a member of an archive whose data are cut off, altered, encrypted or packed unusually."""
 

@@ -9,12 +9,40 @@ from pathlib import Path
 from dermrobust.attacks.errors import UserError
 from dermrobust.models.image_size import Size, size_of
 
+_SMALL = 64 * 2**20
+"""Bytes that any file may unpack to."""
+_EXPANSION = 4
+"""How many times its size a larger file may unpack to."""
+
 DeclaredShape = tuple[int | None, ...]
 """(batch, height, width, channels); None where any length is taken."""
 
 
+def check_unpacked_size(path: Path) -> None:
+    """Refuse a `.keras` file that unpacks to far more than its size: Keras itself stores weights uncompressed.
+
+    Raises:
+        UserError: The file is such a decompression bomb.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(info.file_size for info in archive.infolist())
+    except (OSError, zipfile.BadZipFile):
+        return
+    if unpacked > max(_SMALL, _EXPANSION * path.stat().st_size):
+        raise UserError(
+            f"'{path}' would unpack to {unpacked / 2**20:,.0f} MiB, far more than its size: that is no model. Save it "
+            "again with Keras: model.save('model.keras')"
+        )
+
+
 def declared_input(path: Path) -> DeclaredShape | None:
-    """Return the input shape that a `.keras` file declares; None if it declares none, or is no such file."""
+    """Return the input shape that a `.keras` file declares; None if it declares none, or is no such file.
+
+    Raises:
+        UserError: See `check_unpacked_size`.
+    """
+    check_unpacked_size(path)
     try:
         with zipfile.ZipFile(path) as archive:
             saved = json.loads(archive.read("config.json"))

@@ -17,7 +17,7 @@ from keras.src.ops.nn import Sigmoid, Softmax
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.models.classifier import load_network
-from dermrobust.models.foreign.declared import check_color_images, check_image_size
+from dermrobust.models.foreign.declared import check_color_images, check_image_size, check_unpacked_size
 from dermrobust.models.foreign.outputs import as_logits
 from dermrobust.models.foreign.spec import InputFormat, InputRange, OutputKind
 from dermrobust.models.image_size import Size, height_and_width
@@ -77,6 +77,7 @@ def read_network(path: Path) -> keras.Model:
         raise UserError(
             f"'{path}' is no .keras file, or a damaged one; save the model again: model.save('model.keras')"
         )
+    check_unpacked_size(path)
     try:
         network = load_network(path)
     except Exception as error:  # Keras raises many kinds, depending on the file.

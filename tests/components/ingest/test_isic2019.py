@@ -108,7 +108,7 @@ def test_labels_and_metadata_are_joined_by_the_image(tmp_path: Path) -> None:
     assert [item.class_name for item in found.records[:6]] == ["mel", "mel", "nv", "nv", "bcc", "bcc"]
     unknown, known, *_ = found.records
     expected: dict[str, str | float] = {"age": 5.0, "age_group": "0-19", "sex": "female", "localization": "head/neck"}
-    locator = str(tmp_path / f"{IMAGES}.zip::{IMAGES}/{name(1)}.jpg")
+    locator = f"{tmp_path / IMAGES}.zip\0{IMAGES}/{name(1)}.jpg"
     assert known == ImageRecord(name(1), "mel", "BCN_0000000", expected, locator)
     assert (unknown.group, unknown.metadata["age_group"]) == ("", "unknown")
     assert math.isnan(float(unknown.metadata["age"]))

@@ -226,3 +226,17 @@ def two_inputs() -> keras.Model:
 def test_networks_that_do_not_classify_color_images_are_refused(network: Callable[[], keras.Model], told: str) -> None:
     with pytest.raises(UserError, match=told):
         opened(network(), SIZE)
+
+
+def test_a_file_that_would_unpack_to_far_more_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", "{}")
+        with archive.open("model.weights.h5", "w") as member:
+            for _ in range(100):
+                member.write(bytes(2**20))
+    assert path.stat().st_size < 2**20
+
+    for read in (read_network, declared_input):
+        with pytest.raises(UserError, match="would unpack to 100 MiB"):
+            read(path)
