@@ -64,6 +64,7 @@ setup(
         "pyarrow>=25",
         "numpy>=2,<3",
         "pillow>=12",
+        "simplejpeg>=1.9",
         "pydantic>=2.12,<3",
         "click>=8.2,<9",
         "rich>=14",

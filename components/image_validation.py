@@ -7,6 +7,7 @@ import io
 import warnings
 from dataclasses import dataclass
 
+import simplejpeg
 import tensorflow as tf
 from PIL import Image
 
@@ -45,6 +46,12 @@ class BadRecord(Exception):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+_SCALED_MODES = ("RGB", "L")
+"""Modes of JPEG files that libjpeg-turbo converts to RGB; those in CMYK are left to Pillow."""
+_HARMLESS = "extraneous bytes before marker"
+"""A warning of libjpeg about bytes that it skips; nothing of the image is missing."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +111,11 @@ def check_file_size(size: int) -> None:
 
 
 def _decode_all(image: Image.Image, content: bytes) -> None:
-    width, height = image.size
     try:
-        # A JPEG is decoded at an eighth of its size: all of its content is read, at a fraction of the time.
-        image.draft("RGB", (max(1, width // 8), max(1, height // 8)))
-        image.load()
+        if image.format == "JPEG" and image.mode in _SCALED_MODES:
+            _decode_jpeg(content)
+        else:
+            image.load()
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise BadRecord(Reason.TRUNCATED_IMAGE, str(error)) from error
     try:
@@ -116,3 +123,16 @@ def _decode_all(image: Image.Image, content: bytes) -> None:
         decode(tf.constant(content))
     except tf.errors.InvalidArgumentError as error:
         raise BadRecord(Reason.NOT_AN_IMAGE, f"TensorFlow cannot decode it: {error.message}") from error
+
+
+def _decode_jpeg(content: bytes) -> None:
+    """Decode a JPEG file at the smallest scale: all of its content is read, at a fraction of the time.
+
+    Raises:
+        ValueError: it cannot be decoded, or a part of it is missing. Pillow and TensorFlow fill that with gray.
+    """
+    try:
+        simplejpeg.decode_jpeg(content, min_height=1, min_width=1, strict=True)
+    except ValueError as error:
+        if _HARMLESS not in str(error):
+            raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import zipfile
 import zlib
 from collections import Counter
@@ -49,6 +50,12 @@ def one_bit_bmp() -> bytes:
     return buffer.getvalue()
 
 
+def jpeg_claiming(content: bytes, height: int, width: int) -> bytes:
+    """A JPEG file whose header gives another size."""
+    at = content.index(b"\xff\xc0") + 5
+    return content[:at] + struct.pack(">HH", height, width) + content[at + 4 :]
+
+
 @dataclass(frozen=True)
 class Bad:
     """A record that cannot be used.
@@ -71,7 +78,9 @@ class Bad:
 JPEG = encoded(draw(0), "JPEG")
 BAD = (
     Bad("absent.png", Reason.MISSING_FILE, "no file", None),
-    Bad("cut.jpg", Reason.TRUNCATED_IMAGE, "truncated", JPEG[:-100]),
+    Bad("cut.jpg", Reason.TRUNCATED_IMAGE, "remature end", JPEG[:-100]),
+    Bad("cut_and_ended.jpg", Reason.TRUNCATED_IMAGE, "remature end", JPEG[:-100] + b"\xff\xd9"),
+    Bad("claiming.jpg", Reason.TRUNCATED_IMAGE, "remature end", jpeg_claiming(JPEG, 6900, 7100)),
     Bad("head.jpg", Reason.TRUNCATED_IMAGE, "300 bytes without a complete header", JPEG[:300]),
     Bad("text.jpg", Reason.NOT_AN_IMAGE, "19 bytes", b"This is no picture."),
     Bad("empty.png", Reason.NOT_AN_IMAGE, "0 bytes", b""),
@@ -301,3 +310,35 @@ def test_what_passes_is_decoded_by_preprocess(content: bytes, position: int, byt
     except BadRecord:
         return
     assert from_encoded(altered, Preprocessing(image_size=8)).shape == (8, 8, 3)
+
+
+@given(share=st.floats(0.0, 0.98), quality=st.integers(60, 100))
+@settings(max_examples=40, deadline=None)
+def test_a_jpeg_whose_scan_was_cut_and_ended_is_truncated(share: float, quality: int) -> None:
+    """Pillow and TensorFlow both take it for an image, and fill what is missing with gray."""
+    buffer = io.BytesIO()
+    Image.fromarray(draw(3)).save(buffer, "JPEG", quality=quality)
+    content = buffer.getvalue()
+    assert check_image(content).height == draw(3).shape[0]
+    scan = content.index(b"\xff\xda") + 14
+    end = scan + int(share * (len(content) - 2 - scan))
+
+    with pytest.raises(BadRecord, match="truncated_image"):
+        check_image(content[:end] + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_whole_jpegs_of_every_mode_are_accepted(mode: str, progressive: bool) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(draw(4)).convert(mode).save(buffer, "JPEG", progressive=progressive)
+
+    size = check_image(buffer.getvalue())
+
+    assert (size.height, size.width) == draw(4).shape[:2]
+
+
+def test_bytes_that_libjpeg_skips_are_no_damage() -> None:
+    before_the_end = JPEG[:-2] + b"\x00" * 20 + JPEG[-2:]
+
+    assert check_image(before_the_end) == check_image(JPEG)
