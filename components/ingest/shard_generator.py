@@ -12,6 +12,7 @@ from dermrobust.components import storage
 from dermrobust.components.image_record import ImageRecord
 from dermrobust.components.image_validation import BadRecord, ImageSize, Reason, check_image
 from dermrobust.components.ingest.quarantine import QuarantinedRecord
+from dermrobust.components.ingest.serialization import serialize_deterministically
 from dermrobust.components.ingest.statistics import ShardCounts
 from dermrobust.models.task import IMAGE, Task
 
@@ -53,6 +54,8 @@ class ShardGenerator:
 
     def __call__(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (key, example) for each usable record."""
+        # In the worker that serializes what is yielded here.
+        serialize_deterministically()
         counts, bad = ShardCounts(), list[QuarantinedRecord]()
         for record, outcome in zip(self.records, self._load_all(), strict=True):
             if isinstance(outcome, BadRecord):
