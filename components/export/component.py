@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 from dermrobust.components.artifacts import ArtifactType
 from dermrobust.components.component import Component, Params
+from dermrobust.components.export.formats.registry import EXPORTERS
 
 
 class ExportParams(Params):
@@ -17,7 +20,14 @@ class ExportParams(Params):
     canary_images: int = Field(
         64, ge=1, le=10_000, description="Number of test images that a fresh process classifies for comparison."
     )
+    formats: Annotated[tuple[str, ...], AfterValidator(lambda names: tuple(map(EXPORTERS.check, names)))] = Field(
+        (), description="Further formats, written into assets.extra of the SavedModel: litert, onnx."
+    )
     tolerance: float = Field(1e-5, gt=0, le=1e-2, description="Largest accepted difference of a probability.")
+
+    def plugins(self) -> frozenset[str]:
+        """See `Params.plugins`."""
+        return super().plugins() | {EXPORTERS.module(name) for name in self.formats}
 
 
 EXPORT = Component(

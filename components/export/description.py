@@ -27,7 +27,7 @@ def describe(model: Artifact, spec: ModelSpec, blessing: Blessing, signatures: S
     Returns:
         JSON values: `model` (its name), `fingerprint` and `digest` of its artifact, `class_names` in the order of the
         probabilities, `preprocessing`, `signatures` with the dtype and shape (None: any size) of each input and output,
-        `input_formats`, `max_pixels` and `gate`.
+        `input_formats`, `max_pixels` and `gate`; the executor adds `formats`.
     """
     return {
         "model": blessing.candidate,

@@ -22,6 +22,7 @@ from dermrobust.components.export.canary import Floats
 from dermrobust.components.export.component import ExportParams
 from dermrobust.components.export.description import describe
 from dermrobust.components.export.files import DESCRIPTION, SAVED_MODEL, WARMUP
+from dermrobust.components.export.formats.writing import FOLDER, exporters, write
 from dermrobust.components.export.naming import nameable
 from dermrobust.components.export.signatures import ENCODED, ServedClassifier
 
@@ -35,6 +36,7 @@ def run(context: Context) -> None:
     """
     params = context.params
     assert isinstance(params, ExportParams)
+    formats = exporters(params.formats)
     blessing = read_blessing(context.input("blessing"))
     model = context.input("model")
     spec = model_files.ModelSpec.read(model)
@@ -45,10 +47,14 @@ def run(context: Context) -> None:
         served = ServedClassifier(nameable(network), spec.preprocessing, spec.class_names, _labels_file(folder, spec))
         signatures = served.signatures()
         tf.saved_model.save(served, str(saved), signatures=signatures)
-        _write_extra(saved, describe(model, spec, blessing, signatures), requests[: params.warmup_requests])
+        description = describe(model, spec, blessing, signatures)
+        description["formats"] = {name: f"{FOLDER}/{exporter.file}" for name, exporter in formats.items()}
+        _write_extra(saved, description, requests[: params.warmup_requests])
         task.advance()
         expected = tf.nn.softmax(network(images, training=False)).numpy()
-        difference = _compare(canary.ask(saved, requests, Path(folder)), expected, params.tolerance)
+        answers = write(formats, nameable(network), saved, np.asarray(images))
+        answers |= canary.ask(saved, requests, Path(folder))
+        difference = _compare(answers, expected, params.tolerance)
         task.advance()
         storage.upload(saved, storage.join(context.outputs["exported_model"], SAVED_MODEL))
         task.advance()
@@ -66,7 +72,7 @@ def _compare(answers: Mapping[str, Floats], expected: Floats, tolerance: float) 
         # NaN, the answer for an image that cannot be decoded, is not below the tolerance either.
         if not difference <= tolerance:
             raise RuntimeError(
-                f"export: loaded by {loader}, the SavedModel's probabilities differ from the network's by "
+                f"export: loaded by {loader}, the model's probabilities differ from the network's by "
                 f"{difference:.2g} on {len(expected)} test images; at most {tolerance:g} is accepted. "
                 "Nothing was exported."
             )

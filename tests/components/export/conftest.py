@@ -18,7 +18,7 @@ from dermrobust.components.export.component import EXPORT, ExportParams
 from dermrobust.components.model_files import load_network
 from tests.components.conftest import Inputs, Workshop
 
-PARAMS = ExportParams(warmup_requests=3, canary_images=12)
+PARAMS = ExportParams(warmup_requests=3, canary_images=12, formats=("litert", "onnx"))
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Answers = Mapping[str, Any]
 Classify = Callable[[list[bytes]], Answers]

@@ -72,6 +72,7 @@ def test_the_description_says_what_is_served_and_why_it_was_allowed(
         "input_formats": ["JPEG", "PNG", "BMP", "GIF"],
         "max_pixels": 50_000_000,
         "gate": blessed.read_json("blessing.json"),
+        "formats": {"litert": "assets.extra/model.tflite", "onnx": "assets.extra/model.onnx"},
     }
 
 
