@@ -70,6 +70,7 @@ setup(
         "rich>=14",
         "psutil>=7",
         "filelock>=3.18",
+        "cryptography>=45",
         "scipy>=1.15",
         "jinja2>=3.1.6",
         # tensorflow-datasets 4.9.10 and cleverhans 4.0.0 use these without declaring them.

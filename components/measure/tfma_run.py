@@ -24,6 +24,7 @@ from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
 from tensorflow_model_analysis.writers import eval_config_writer, metrics_plots_and_validations_writer
 
+from dermrobust.components import storage
 from dermrobust.components.evaluation.names import canonical_epsilon
 from dermrobust.components.measure import metrics
 from dermrobust.components.measure.joining import JoinShards, predictions_feature
@@ -120,6 +121,17 @@ def run_tfma(batches: beam.PCollection, eval_config: config_pb2.EvalConfig, outp
         )
         | "Write" >> tfma.WriteResults(writers=_writers(eval_config, output_uri))
     )
+
+
+def order_eval_config(output_uri: str) -> None:
+    """Write TFMA's copy of the config with its keys in order: they come from a hash table, in any order.
+
+    Args:
+        output_uri: folder of TFMA's results, which are complete.
+    """
+    name = f"{eval_config_writer.EVAL_CONFIG_FILE}.{eval_config_writer.EVAL_CONFIG_FILE_FORMAT}"
+    uri = storage.join(output_uri, name)
+    storage.write_json(uri, storage.read_json(uri))
 
 
 class SliceBatches(beam.DoFn):

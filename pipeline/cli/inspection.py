@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import click
@@ -78,31 +77,6 @@ def gc(deleted: bool, config_path: Path | None, overrides: tuple[str, ...], as_j
 
 def _size(count: int) -> str:
     return f"{count / 1e6:,.1f} MB"
-
-
-@click.command(short_help="Compare files with their recorded digests.")
-@click.argument("place", required=False)
-@config_option
-@set_option
-@json_option
-@user_errors
-def verify(place: str | None, config_path: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Compare files with the digests that were recorded when they were written; exit code 1 if any differs.
-
-    PLACE is the folder of an artifact or of a version of an exported model; default: all artifacts of the root, and all
-    versions in its export directory.
-    """
-    from dermrobust.pipeline.verification import verify_place, verify_root
-
-    found = [verify_place(place)] if place else list(verify_root(config_from(config_path, overrides)))
-    bad = [verified for verified in found if verified.problems]
-    if as_json:
-        click.echo(json.dumps([{"place": one.place, "problems": one.problems} for one in found], indent=1))
-    else:
-        for problem in (problem for verified in bad for problem in verified.problems):
-            click.echo(problem)
-        click.echo(f"{len(found) - len(bad)} of {len(found)} as they were written")
-    sys.exit(1 if bad else 0)
 
 
 @click.group()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dermrobust.pipeline.cli import auditing, configuration, doctor, inspection, reporting, running, serving, zoo
+from dermrobust.pipeline.cli import auditing, configuration, doctor, inspection, reporting, running, serving, trust, zoo
 from dermrobust.pipeline.cli.library_output import silence_libraries
 from dermrobust.version import __version__
 
@@ -33,7 +33,8 @@ for stage_command in running.stage_commands():
 main.add_command(auditing.audit)
 main.add_command(inspection.runs)
 main.add_command(inspection.show)
-main.add_command(inspection.verify)
+main.add_command(trust.verify)
+main.add_command(trust.sign)
 main.add_command(inspection.gc)
 main.add_command(reporting.report)
 main.add_command(reporting.open_report)
