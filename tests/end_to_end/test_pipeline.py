@@ -32,13 +32,14 @@ from dermrobust.pipeline.zoo.catalog import read_card
 from dermrobust.pipeline.zoo.split import write_verified_split
 from dermrobust.pipeline.zoo.split_digest import audited_digest
 from dermrobust.pipeline.zoo.verifying import verify_folder
+from tests.artifact_files import seal
 
 pytestmark = pytest.mark.slow
 
 SMALL: dict[str, Any] = {
     "ingest": {"dataset": {"dataset": "synthetic", "count": 360}},
     "preprocess": {"image_size": 16},
-    "train": {"epochs": 3, "warmup_epochs": 0, "xla": False},
+    "train": {"network": "cnn", "epochs": 3, "warmup_epochs": 0, "xla": False},
     "defences": {"fast": {"objective": {"objective": "fast", "epsilon": "linf:4/255"}, "class_sampling": "sqrt"}},
     "augment": {
         "attacks": {"fgsm": {"attack": "fgsm"}, "pgd": {"attack": "pgd", "steps": 3}},
@@ -345,6 +346,7 @@ def test_a_zoo_refuses_what_it_must_not_hold(add: Command, tmp_path: Path, monke
     failing = json.loads(checks.read_text())
     failing["checks"][0] |= {"status": "fail", "model": "fast", "title": "Gradients exist"}
     checks.write_text(json.dumps(failing))
+    seal(checks.parent)
     assert "self-checks of 'fast' failed" in refusal("fast", "hardened")
     assert "has evaluated no model 'nonesuch'; it has: vanilla" in refusal("nonesuch", "hardened")
     assert "task is 'ham10000', not 'other'" in refusal("fast", "other/hardened")

@@ -16,6 +16,7 @@ from dermrobust.pipeline.zoo.catalog import read_card
 from dermrobust.pipeline.zoo.reproducing import audited_attacks
 from dermrobust.pipeline.zoo.split_digest import audited_digest
 from dermrobust.pipeline.zoo.verifying import verify_folder
+from tests.artifact_files import seal
 from tests.datasets import write_files, write_table
 from tests.pipeline.report.evaluations import EPSILONS, DrawnRoot
 from tests.zoo.cards import card, figures, write_model
@@ -121,6 +122,7 @@ def test_other_clean_figures_are_refused(zoo: Zoo) -> None:
     zoo.audited()
     (table,) = zoo.root.glob("artifacts/evaluation/*/metrics.parquet")
     _halve_clean_accuracy(table)
+    seal(table.parent)
 
     result = zoo.extend()
 
@@ -145,6 +147,7 @@ def test_failed_checks_are_refused_unless_they_are_accepted(zoo: Zoo) -> None:
     content = json.loads(checks.read_text())
     content["checks"][0]["status"] = "fail"
     checks.write_text(json.dumps(content))
+    seal(checks.parent)
 
     refused, accepted = zoo.extend(), zoo.extend("--allow-failed-checks")
 
