@@ -2,7 +2,7 @@
 
     python -m benchmarks.default_run
 
-Targets on 2 cores: under 5 minutes and 3 GB; the cached run under 15 seconds.
+Targets on 2 cores: under 75 seconds with AVX-512, 3 minutes with AVX2 alone; 3 GB; the cached run under 5 seconds.
 """
 
 from __future__ import annotations
