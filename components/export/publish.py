@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from dermrobust.components import storage
 from dermrobust.components.artifacts import Artifact
-from dermrobust.components.export.files import CHECKSUMS, ORIGIN, SAVED_MODEL
+from dermrobust.components.export.files import CHECKSUMS, ORIGIN, SAVED_MODEL, SIGNATURE
 
 
 def publish(exported: Artifact, directory: str) -> str:
@@ -47,8 +47,12 @@ def version_problems(version: str) -> Iterator[str]:
     if not storage.exists(sums):
         yield f"'{sums}' is missing: it cannot be known whether '{version}' is as it was exported"
         return
-    for line in storage.read_bytes(sums).decode("utf-8", errors="replace").splitlines():
-        expected, _, name = line.partition("  ")
+    lines = storage.read_bytes(sums).decode("utf-8", errors="replace").splitlines()
+    digests = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    # A list that was emptied or cut would otherwise vouch for anything.
+    for name in sorted(set(storage.list_files(version)) - digests.keys() - {CHECKSUMS, SIGNATURE}):
+        yield f"'{storage.join(version, name)}' does not stand in '{sums}'"
+    for name, expected in digests.items():
         path = storage.join(version, name)
         if not storage.exists(path):
             yield f"'{path}' is missing"

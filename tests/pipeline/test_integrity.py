@@ -187,6 +187,17 @@ def test_verify_names_every_file_that_differs(run: Run, verify: Callable[..., Re
     assert "it cannot be known" in verify().stdout
 
 
+def test_a_list_of_digests_that_was_cut_vouches_for_nothing(run: Run, verify: Callable[..., Result]) -> None:
+    published = run().published
+    assert published is not None
+    Path(published, CHECKSUMS).write_bytes(b"")
+
+    found = verify(published)
+
+    assert found.exit_code == 1
+    assert "saved_model.pb' does not stand in" in found.stdout
+
+
 def test_verify_refuses_what_is_neither(verify: Callable[..., Result], tmp_path: Path) -> None:
     refused = verify(str(tmp_path))
 
