@@ -90,7 +90,10 @@ setup(
         "onnx": ["tf2onnx>=1.17", "onnx>=1.19", "onnxruntime>=1.24"],
         # The server of exported models.
         "serve": ["starlette>=0.50", "uvicorn>=0.40"],
+        # The client of MLflow's tracking servers.
+        "mlflow": ["mlflow-skinny>=3.11,<4"],
         "dev": [
+            "mlflow-skinny>=3.11,<4",
             "starlette>=0.50",
             "uvicorn>=0.40",
             "httpx>=0.28",

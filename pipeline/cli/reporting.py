@@ -51,6 +51,27 @@ def open_report(config_path: Path | None, overrides: tuple[str, ...], run_id: st
         click.echo("there is no browser here; open the address above", err=True)
 
 
+@click.command(short_help="Log a finished run to MLflow.")
+@config_option
+@set_option
+@click.option("--run", "run_id", help="A run's id; default: the latest with an evaluation.")
+@click.option("--uri", envvar="MLFLOW_TRACKING_URI", show_envvar=True, help="Tracking server: http://127.0.0.1:5000")
+@click.option("--experiment", default="dermrobust", show_default=True, help="Name of the experiment; it is created.")
+@user_errors
+def track(
+    config_path: Path | None, overrides: tuple[str, ...], run_id: str | None, uri: str | None, experiment: str
+) -> None:
+    """Log a finished run to MLflow: parameters, figures by slice, report, model card and exported model.
+
+    A run that was logged before is not logged again.
+    """
+    config = config_from(config_path, overrides)
+    from dermrobust.pipeline.tracking import mlflow
+
+    tracked = mlflow.track(config, run_id, uri=uri, experiment=experiment)
+    click.echo(f"{'logged' if tracked.new else 'logged before'}: experiment {tracked.experiment}, run {tracked.run}")
+
+
 @click.command(short_help="Show two runs side by side.")
 @click.argument("first")
 @click.argument("second")
