@@ -90,9 +90,15 @@ setup(
         "onnx": ["tf2onnx>=1.17", "onnx>=1.19", "onnxruntime>=1.24"],
         # The server of exported models.
         "serve": ["starlette>=0.50", "uvicorn>=0.40"],
+        # A root in a bucket of S3.
+        "s3": ["boto3>=1.40"],
         # The client of MLflow's tracking servers.
         "mlflow": ["mlflow-skinny>=3.11,<4"],
         "dev": [
+            "boto3>=1.40",
+            "moto[s3]>=5.1",
+            "flask>=3",
+            "flask-cors>=6",
             "mlflow-skinny>=3.11,<4",
             "starlette>=0.50",
             "uvicorn>=0.40",

@@ -69,6 +69,6 @@ class Crafting:
 
 def write_records(uri: str, records: Iterator[bytes] | Sequence[bytes]) -> None:
     """Write a TFRecord file that appears as a whole."""
-    with storage.atomic_file(uri) as path, tf.io.TFRecordWriter(path) as writer:
+    with storage.local_writing(uri) as path, tf.io.TFRecordWriter(path) as writer:
         for record in records:
             writer.write(record)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,16 +64,7 @@ def _saved_model(uri: str, digest: str) -> Target:
 
 
 def _load_saved_model(uri: str) -> Target:
-    source = storage.join(uri, SAVED_MODEL)
-    if storage.is_local(source):
-        return saved_model_target(Path(source), _foreign(uri))
-    # TensorFlow keeps what it has loaded in memory, so that the copy may go.
-    with tempfile.TemporaryDirectory() as folder:
-        for name in storage.list_files(source):
-            path = Path(folder, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(storage.read_bytes(storage.join(source, name)))
-        return saved_model_target(Path(folder), _foreign(uri))
+    return saved_model_target(Path(storage.local_folder(storage.join(uri, SAVED_MODEL))), _foreign(uri))
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,11 @@ class BeamRuntime:
     runner: str = "DirectRunner"
     options: tuple[str, ...] = ()
 
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether workers are processes of this machine, with the same disks and temporary files."""
+        return self.runner == "DirectRunner"
+
     def pipeline_options(self) -> PipelineOptions:
         """Return Beam's options."""
         from apache_beam.options.pipeline_options import PipelineOptions, TypeOptions

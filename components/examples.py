@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from dermrobust.components import storage
 from dermrobust.components.examples_layout import SPEC as SPEC
 from dermrobust.components.examples_layout import ExamplesSpec as ExamplesSpec
 from dermrobust.components.examples_layout import Split as Split
@@ -107,7 +108,7 @@ def read_shard(uri: str, task: Task) -> Iterator[Batch]:
 def read_batches(uri: str, batch_size: int, task: Task) -> Iterator[Batch]:
     """Yield a shard's records in batches, in order; memory holds one batch at a time."""
     features = record_features(task)
-    for serialized in tf.data.TFRecordDataset([uri]).batch(batch_size).as_numpy_iterator():
+    for serialized in tf.data.TFRecordDataset([storage.local_file(uri)]).batch(batch_size).as_numpy_iterator():
         record = {name: value.numpy() for name, value in tf.io.parse_example(serialized, features).items()}
         pixels = np.stack([tf.io.decode_png(image, 3).numpy() for image in record[IMAGE]])
         columns = {name: _python_values(record[name]) for name in task.record_features}
@@ -148,7 +149,9 @@ def read_images(uri: str) -> tuple[list[str], np.ndarray[Any, np.dtype[np.uint8]
         record = tf.io.parse_single_example(serialized, wanted)
         return record[IMAGE_ID], tf.io.decode_png(record[IMAGE], 3), record[IMAGE]
 
-    records = tf.data.TFRecordDataset([uri]).map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    records = tf.data.TFRecordDataset([storage.local_file(uri)]).map(
+        parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
     listed = list(records.as_numpy_iterator())
     pixels = np.stack([pixels for _, pixels, _ in listed]) if listed else np.empty((0, 0, 0, 3), np.uint8)
     return [name.decode() for name, _, _ in listed], pixels, [encoded for _, _, encoded in listed]

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from dermrobust.components import storage
 from dermrobust.components.artifacts import Artifact
 from dermrobust.components.examples import Split
 from dermrobust.models.task import Task
@@ -20,7 +21,7 @@ TASK_FILE = "task.json"
 
 @functools.lru_cache(maxsize=8)
 def _builder(folder: str) -> Any:
-    return tfds.builder_from_directory(folder)
+    return tfds.builder_from_directory(storage.local_folder(folder))
 
 
 def folder(artifact: Artifact) -> str:

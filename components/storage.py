@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import hashlib
+import io
 import json
 import os
 import posixpath
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,15 +19,26 @@ from typing import Any, BinaryIO, cast
 
 from pydantic import BaseModel, ConfigDict
 
+from dermrobust.attacks.errors import UserError
+from dermrobust.components import s3
+
 _CHUNK = 1 << 20
 _PARTIAL = ".partial-"
+_WHOLE = ("s3://", "gs://")
+"""Beginnings of URIs of stores where a file appears only when it is complete."""
 
 
-def _file_systems() -> Any:
-    """Return Beam's file systems."""
+def _file_systems(uri: str) -> Any:
+    """Return Beam's file systems, for a URI."""
     # Beam takes seconds to import; commands that only read local files must do without it.
     from apache_beam.io.filesystems import FileSystems
+    from apache_beam.options.pipeline_options import PipelineOptions
 
+    # A Beam pipeline sets them when it is made; a command that makes none would have no options for S3.
+    if FileSystems._pipeline_options is None:
+        FileSystems.set_options(PipelineOptions([]))
+    if uri.startswith("s3://"):
+        s3.keep_clients()
     return FileSystems
 
 
@@ -57,7 +72,7 @@ def exists(uri: str) -> bool:
     """Return whether a file or, on a local disk, a folder exists."""
     if is_local(uri):
         return Path(uri).exists()
-    return bool(_file_systems().exists(uri))
+    return bool(_file_systems(uri).exists(uri))
 
 
 def open_read(uri: str) -> BinaryIO:
@@ -65,7 +80,7 @@ def open_read(uri: str) -> BinaryIO:
     if is_local(uri):
         return Path(uri).open("rb")
     return cast(
-        BinaryIO, _file_systems().open(uri, mime_type="application/octet-stream", compression_type="uncompressed")
+        BinaryIO, _file_systems(uri).open(uri, mime_type="application/octet-stream", compression_type="uncompressed")
     )
 
 
@@ -81,8 +96,7 @@ def write_bytes(uri: str, content: bytes) -> None:
         if is_local(partial):
             Path(partial).write_bytes(content)
             return
-        with _file_systems().create(partial, compression_type="uncompressed") as file:
-            file.write(content)
+        _put(io.BytesIO(content), partial)
 
 
 def read_json(uri: str) -> Any:
@@ -99,9 +113,13 @@ def write_json(uri: str, value: Any) -> None:
 def atomic_file(uri: str) -> Iterator[str]:
     """Yield a temporary path; the file is renamed to `uri` when the context ends without an error.
 
-    Interrupted workers leave no incomplete file under the final name, and repeated ones replace the file.
+    Interrupted workers leave no incomplete file under the final name, and repeated ones replace the file. Stores where
+    this holds anyway get the file under its final name; what is written there must be complete when it is closed.
     """
     make_folder(posixpath.dirname(uri))
+    if uri.startswith(_WHOLE):
+        yield uri
+        return
     # A random name, since Beam may run the same bundle twice at once.
     partial = f"{uri}{_PARTIAL}{uuid.uuid4().hex[:8]}"
     try:
@@ -109,11 +127,91 @@ def atomic_file(uri: str) -> Iterator[str]:
         if is_local(uri):
             Path(partial).replace(uri)
         else:
-            _file_systems().rename([partial], [uri])
+            _file_systems(uri).rename([partial], [uri])
     except BaseException:
         with contextlib.suppress(Exception):
             remove(partial)
         raise
+
+
+@contextlib.contextmanager
+def local_writing(uri: str) -> Iterator[str]:
+    """Yield a path on the local disk, for writers that know no other; the file appears at `uri` as in `atomic_file`."""
+    with atomic_file(uri) as partial:
+        if is_local(partial):
+            yield partial
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, posixpath.basename(uri))
+            yield str(path)
+            with path.open("rb") as file:
+                _put(file, partial)
+
+
+@contextlib.contextmanager
+def local_writing_folder(uri: str) -> Iterator[str]:
+    """Yield a folder on the local disk, for writers that know no other; its files end at `uri`."""
+    if is_local(uri):
+        yield uri
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield folder
+        upload(Path(folder), uri)
+
+
+def _put(source: BinaryIO, uri: str) -> None:
+    """Write what a file holds to an object store."""
+    start = source.read(_CHUNK)
+    if not start and uri.startswith("s3://"):
+        s3.put_nothing(uri)
+        return
+    with _file_systems(uri).create(uri, compression_type="uncompressed") as target:
+        target.write(start)
+        shutil.copyfileobj(source, target, _CHUNK)
+
+
+def local_file(uri: str) -> str:
+    """Return the path of a file on the local disk, for readers that know no other.
+
+    A file on an object store is copied once per process, and again if its size or its time of change differ.
+    """
+    if is_local(uri):
+        return uri
+    (match,) = _file_systems(uri).match([uri])[0].metadata_list
+    return _copied(uri, match.size_in_bytes, match.last_updated_in_seconds)
+
+
+def local_folder(uri: str) -> str:
+    """Return the path of a folder on the local disk with all files below a URI; see `local_file`."""
+    if is_local(uri):
+        return uri
+    folder = _copies() / hashlib.sha256(uri.encode()).hexdigest()[:16]
+    for name in list_files(uri):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        copied = local_file(join(uri, name))
+        with contextlib.suppress(FileExistsError):
+            os.link(copied, folder / name)
+    return str(folder)
+
+
+@functools.cache
+def _copied(uri: str, size: int, changed: float) -> str:
+    """Copy a file of a size and time of change, which only tell its versions apart, and return the path of the copy."""
+    version = hashlib.sha256(f"{uri} {size} {changed}".encode()).hexdigest()[:16]
+    path = _copies() / f"{version}-{posixpath.basename(uri)}"
+    partial = path.with_name(f"{path.name}{_PARTIAL}{uuid.uuid4().hex[:8]}")
+    with open_read(uri) as file, partial.open("wb") as target:
+        shutil.copyfileobj(file, target, _CHUNK)
+    partial.replace(path)
+    return str(path)
+
+
+@functools.lru_cache(maxsize=1)
+def _copies() -> Path:
+    """Return the folder of copies, which is deleted when the process ends."""
+    folder = tempfile.mkdtemp(prefix="dermrobust-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def remove_partial_files(uri: str) -> None:
@@ -136,7 +234,7 @@ def list_files(uri: str) -> list[str]:
         # Path.rglob raises if another run removes a folder meanwhile; os.walk skips it.
         found = (Path(folder, name) for folder, _, names in os.walk(root) for name in names)
         return sorted(path.relative_to(root).as_posix() for path in found)
-    matches = _file_systems().match([f"{root}**"])[0].metadata_list
+    matches = _file_systems(uri).match([f"{root}**"])[0].metadata_list
     return sorted(match.path[len(root) :] for match in matches)
 
 
@@ -156,8 +254,30 @@ def remove(uri: str) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    elif exists(uri) or list_files(uri):
-        _file_systems().delete([uri])
+        return
+    # Not the folder by its name: Beam's file systems differ in whether that deletes what is in it.
+    names = [uri] if exists(uri) else [join(uri, name) for name in list_files(uri)]
+    if names:
+        _file_systems(uri).delete(names)
+
+
+def check_usable(root: str) -> None:
+    """Raise `UserError` if nothing can be written below a root on an object store.
+
+    A local root may be read-only as long as all results are there.
+    """
+    if is_local(root):
+        return
+    probe = join(root, f"{_PARTIAL}{uuid.uuid4().hex[:8]}")
+    try:
+        write_bytes(probe, b"-")
+        remove(probe)
+    # Beam hands on what the library of each store raises.
+    except Exception as error:
+        raise UserError(
+            f"root: '{root}' cannot be written to: {error}. Look for the bucket, the credentials, and the packages of "
+            "the store: pip install 'dermrobust[s3]'"
+        ) from error
 
 
 def move(source: str, target: str) -> None:
@@ -174,14 +294,15 @@ def move(source: str, target: str) -> None:
         Path(source).rename(target)
         return
     names = list_files(source)
-    _file_systems().rename([join(source, name) for name in names], [join(target, name) for name in names])
+    _file_systems(source).rename([join(source, name) for name in names], [join(target, name) for name in names])
 
 
 def upload(folder: Path, uri: str) -> None:
     """Copy the files of a local folder to a URI."""
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            write_bytes(join(uri, path.relative_to(folder).as_posix()), path.read_bytes())
+            with local_writing(join(uri, path.relative_to(folder).as_posix())) as copy:
+                shutil.copyfile(path, copy)
 
 
 def sizes(uri: str) -> dict[str, int]:
@@ -189,7 +310,7 @@ def sizes(uri: str) -> dict[str, int]:
     root = uri.rstrip("/") + "/"
     if is_local(uri):
         return {name: Path(root, name).stat().st_size for name in list_files(uri)}
-    matches = _file_systems().match([f"{root}**"])[0].metadata_list
+    matches = _file_systems(uri).match([f"{root}**"])[0].metadata_list
     return {match.path[len(root) :]: int(match.size_in_bytes) for match in matches}
 
 

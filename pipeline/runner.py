@@ -18,6 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from dermrobust.attacks.errors import UserError
+from dermrobust.components import storage
 from dermrobust.components.artifacts import ArtifactStore
 from dermrobust.components.component import Refused
 from dermrobust.components.export.publish import publish
@@ -95,6 +96,7 @@ def run_graph(
         selected=selected,
         force=force,
     )
+    storage.check_usable(config.root)
     clean_up(config, session.store, session.ledger)
     progress.line(_plan(nodes, selected, session.ledger.durations()))
     status = "interrupted"

@@ -106,7 +106,7 @@ class AdoptShard(beam.DoFn):
         """Write the shard and its report."""
         bad: list[str] = []
         with (
-            storage.atomic_file(storage.join(self._output, shard.name)) as path,
+            storage.local_writing(storage.join(self._output, shard.name)) as path,
             tf.io.TFRecordWriter(path) as writer,
         ):
             for row, file in shard.images:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import pkgutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
 
+from dermrobust.attacks.errors import UserError
 from dermrobust.components import storage
 from dermrobust.components.component import Context
 from dermrobust.components.examples import Split
@@ -35,8 +37,7 @@ def run(context: Context) -> None:
     reports = storage.join(context.work_folder, "reports")
     # What a run that was interrupted had reported would be counted twice.
     storage.remove(reports)
-    builder = _builder(params, context.outputs["dataset"], reports)
-    _generate(builder, params, context, reports)
+    _write_dataset(params, context, reports)
     bad, splits = _read_reports(reports)
     quarantine.write(context.outputs["quarantine"], bad)
     total = len(bad) + sum(counts.count for counts in splits.values())
@@ -44,6 +45,18 @@ def run(context: Context) -> None:
     statistics.write(context.outputs["statistics"], splits, params.task)
     summary = ", ".join(f"{split} {counts.count}" for split, counts in splits.items())
     context.progress.line(f"ingest: {summary} images; {len(bad)} in quarantine")
+
+
+def _write_dataset(params: IngestParams, context: Context, reports: str) -> None:
+    output = context.outputs["dataset"]
+    # TFDS writes through TensorFlow, which knows local disks only: workers write where this process can read.
+    if not storage.is_local(output) and not context.beam.on_this_machine:
+        raise UserError(
+            f"ingest writes to '{output}' from this machine only; run it with: dermrobust ingest --set "
+            "beam.runner=DirectRunner. Other stages run on any runner"
+        )
+    with storage.local_writing_folder(output) as folder:
+        _generate(_builder(params, folder, reports), params, context, reports)
 
 
 def _builder(params: IngestParams, data_dir: str, reports: str) -> ImageBuilder:
@@ -55,7 +68,7 @@ def _builder(params: IngestParams, data_dir: str, reports: str) -> ImageBuilder:
     )
     builder_class: type[ImageBuilder] = pkgutil.resolve_name(params.dataset.builder)
     builder = builder_class(data_dir=data_dir, config=config)
-    folder = str(Path(builder.data_dir).relative_to(data_dir)) if storage.is_local(data_dir) else builder.data_dir
+    folder = str(Path(builder.data_dir).relative_to(data_dir))
     storage.write_json(storage.join(data_dir, FOLDER_FILE), {"folder": folder})
     storage.write_json(storage.join(data_dir, TASK_FILE), params.task.model_dump(mode="json"))
     return builder
@@ -71,9 +84,12 @@ def _generate(builder: ImageBuilder, params: IngestParams, context: Context, rep
     tfds.disable_progress_bar()
     # TFDS prints to stdout, which belongs to results.
     quiet = contextlib.redirect_stdout(io.StringIO())
-    with quiet, watch_files(context.progress, "ingest", reports, ".json", None):
-        # TFDS makes the folder though nothing is downloaded.
-        downloads = storage.join(context.work_folder, "downloads")
+    # TFDS makes a folder of downloads though nothing is downloaded.
+    with (
+        quiet,
+        watch_files(context.progress, "ingest", reports, ".json", None),
+        tempfile.TemporaryDirectory() as downloads,
+    ):
         builder.download_and_prepare(download_config=download, download_dir=downloads)
 
 

@@ -13,6 +13,7 @@ from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.kinds import Kind, named
 from dermrobust.components import storage
 from dermrobust.components.artifacts import MANIFEST, Artifact, Manifest
+from dermrobust.components.beam_runtime import BeamRuntime
 from dermrobust.components.component import Context
 from dermrobust.components.evaluation import files, schemas
 from dermrobust.components.evaluation.adaptive import AdaptiveLosses, adaptive_losses
@@ -45,7 +46,7 @@ def run(context: Context) -> None:
     with context.progress.task("evaluate: metrics by slice (TFMA)", 1, "run") as task:
         work.measure()
         task.advance()
-    table = metrics_table(work.uri(files.TFMA), params.models, params.norm, params.min_slice_size)
+    table = metrics_table(storage.local_folder(work.uri(files.TFMA)), params.models, params.norm, params.min_slice_size)
     losses = adaptive_losses(table, named(params.attacks, Kind.TRANSFER))
     found: dict[str, pa.Table | BaseModel] = {
         files.METRICS: pa.concat_tables([table, work.constant(table)]),
@@ -97,9 +98,12 @@ class _Work:
         params, task = self._params, self._task
         config = build_eval_config(params.models, task, specificity=params.specificity)
         outcomes, images = schemas.outcomes_schema(params.models), schemas.images_schema(task)
-        with self._context.beam.pipeline() as root:
+        tfma_uri = self.uri(files.TFMA)
+        # TFMA writes through TensorFlow, which knows local disks only: with a root elsewhere, its workers must be here.
+        runtime = self._context.beam if storage.is_local(tfma_uri) else BeamRuntime()
+        with storage.local_writing_folder(tfma_uri) as folder, runtime.pipeline() as root:
             batches = joined_batches(root, self._shards, task, self._probed(PROBES))
-            run_tfma(batches, config, self.uri(files.TFMA))
+            run_tfma(batches, config, folder)
             found = batches | "Outcomes" >> beam.ParDo(comparisons.OutcomesOfBatch(params.models))
             found | "Keep outcomes" >> WriteTable(self.uri(files.OUTCOMES), outcomes, outcomes.names)
             tested = batches | "Test images" >> beam.FlatMap(constant.clean_images, images.names)
@@ -121,7 +125,7 @@ class _Work:
                 | "Worst flips" >> beam.FlatMap(lambda found, count: stored.worst(found[1], count), params.gallery)
             )
             worst | "Keep flips" >> WriteTable(self.uri(files.GALLERY), schemas.FLIPS_SCHEMA, stored.WORST_FIRST)
-        order_eval_config(self.uri(files.TFMA))
+        order_eval_config(tfma_uri)
 
     def compared(self) -> pa.Table:
         """Return the paired differences from the baseline; without one, an empty table."""

@@ -58,7 +58,7 @@ class PreprocessShard(beam.DoFn):
         if storage.exists(counted):
             return
         labels: Counter[str] = Counter()
-        with storage.atomic_file(storage.join(self._output, name)) as path, tf.io.TFRecordWriter(path) as writer:
+        with storage.local_writing(storage.join(self._output, name)) as path, tf.io.TFRecordWriter(path) as writer:
             for record in self._records(split, index):
                 labels[str(record[LABEL])] += 1
                 writer.write(encode(record))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from dermrobust.components import storage
 from dermrobust.components.examples import FEATURES, parse_pixels
 from dermrobust.components.train.augmentation import Augmentation
 from dermrobust.models.pixels import to_network_input
@@ -48,6 +50,10 @@ class TrainingData:
     augmentation: Augmentation
     sampling_rates: np.ndarray[Any, np.dtype[np.float32]] | None = None
 
+    @functools.cached_property
+    def _local_files(self) -> list[str]:
+        return [storage.local_file(uri) for uri in self.files]
+
     @property
     def steps(self) -> int:
         """Number of steps in an epoch; images that do not fill a batch are left to other epochs."""
@@ -57,7 +63,7 @@ class TrainingData:
         """Return (images float32 [batch, height, width, 3] in [0, 1], labels int64 [batch]) of one epoch, augmented."""
         order = self.seed * _EPOCHS_PER_SEED + epoch
         # Shuffled by file and then by record, which mixes well with a buffer far smaller than the data set.
-        files = tf.data.Dataset.from_tensor_slices(list(self.files)).shuffle(len(self.files), seed=order)
+        files = tf.data.Dataset.from_tensor_slices(self._local_files).shuffle(len(self.files), seed=order)
         records = files.interleave(tf.data.TFRecordDataset, cycle_length=_FILES_AT_ONCE)
         if self.sampling_rates is not None:
             records = self._resampled(records, epoch)
