@@ -2,7 +2,7 @@
 
     python -m benchmarks.fuzz [--inputs 1000000] [--seed 0] [--readers config table record archive network saved_model]
 
-Inputs are drawn by Hypothesis in parts of 1,000, each with a seed of its own: `--seed` goes on from a part. Another
+Inputs are drawn by Hypothesis in parts of 200, each with a seed of its own: `--seed` goes on from a part. Another
 process reads them, so that crashes are counted as well as hangs, which a time limit ends. Inputs that were neither read
 nor refused are kept in `build/fuzz/`.
 """
@@ -27,7 +27,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from benchmarks.fuzz_targets import TARGETS, Target, is_read
 from benchmarks.measure import machine
 
-_PART = 1000
+_PART = 200
 """Inputs that are drawn from one seed."""
 _KEPT = Path("build", "fuzz")
 _CURRENT = "current"
@@ -98,12 +98,14 @@ def _tried(target: Target, first: int, last: int) -> Tally:
     while part < last:
         with tempfile.TemporaryDirectory() as folder:
             arguments = ["--worker", target.name, str(part), str(last), folder]
-            process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.fuzz", *arguments],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            )
+            log = Path(folder, "stderr")
+            with log.open("w") as stderr:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "benchmarks.fuzz", *arguments],
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                    text=True,
+                )
             assert process.stdout is not None
             for line in process.stdout:
                 counts = json.loads(line)
@@ -118,7 +120,9 @@ def _tried(target: Target, first: int, last: int) -> Tally:
             elif code < 0:
                 tally.crashes += 1
             else:
-                raise RuntimeError(f"the process that reads inputs of '{target.name}' ended with {code}")
+                raise RuntimeError(
+                    f"the process that reads '{target.name}' ended with {code}: {log.read_text()[-2000:]}"
+                )
             _keep(target, Path(folder, _CURRENT).read_bytes(), signal.Signals(-code).name)
         # The rest of this part is left out.
         part += 1
@@ -128,32 +132,39 @@ def _tried(target: Target, first: int, last: int) -> Tally:
 def _work(target: Target, first: int, last: int, folder: Path) -> None:
     """Print the counts of each part as a line of JSON; `folder` gets the input that is being read."""
     for part in range(first, last):
-        counts = Counter[str]()
-        errors = Counter[str]()
+        counts = _read_part(target, part, folder)
+        print(json.dumps({"read": counts.read, "refused": counts.refused, "errors": counts.errors}), flush=True)
 
-        @hypothesis.seed(part)
-        @settings(
-            max_examples=_PART,
-            database=None,
-            deadline=None,
-            phases=(Phase.generate,),
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(target.inputs)
-        def read_all(content: bytes, counts: Counter[str] = counts, errors: Counter[str] = errors) -> None:
-            (folder / _CURRENT).write_bytes(content)
-            # Without a handler the signal ends the process, even inside of a library.
-            signal.setitimer(signal.ITIMER_REAL, target.seconds)
-            try:
-                counts["read" if is_read(target, content, folder) else "refused"] += 1
-            except Exception as error:
-                errors[_name(error)] += 1
-                _keep(target, content, type(error).__name__)
-            finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
 
-        read_all()
-        print(json.dumps({"read": counts["read"], "refused": counts["refused"], "errors": errors}), flush=True)
+def _read_part(target: Target, part: int, folder: Path) -> Tally:
+    tally = Tally()
+
+    @hypothesis.seed(part)
+    @settings(
+        max_examples=_PART,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(target.inputs)
+    def read_all(content: bytes) -> None:
+        (folder / _CURRENT).write_bytes(content)
+        # Without a handler the signal ends the process, even inside of a library.
+        signal.setitimer(signal.ITIMER_REAL, target.seconds)
+        try:
+            if is_read(target, content, folder):
+                tally.read += 1
+            else:
+                tally.refused += 1
+        except Exception as error:
+            tally.errors[_name(error)] += 1
+            _keep(target, content, type(error).__name__)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    read_all()
+    return tally
 
 
 def _name(error: Exception) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import re
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -51,19 +52,32 @@ def is_read(target: Target, content: bytes, folder: Path) -> bool:
     return True
 
 
+_PLACES = st.integers(0, 10**6)
+"""Places in a file, modulo its size."""
+
+
 def _changed(contents: SearchStrategy[bytes]) -> SearchStrategy[bytes]:
     """Files with a few changes: bytes that are replaced, left out, repeated or inserted."""
-    place = st.floats(0.0, 1.0, exclude_max=True)
-    change = st.tuples(st.sampled_from("rdci"), place, st.binary(min_size=1, max_size=8))
+    change = st.tuples(st.sampled_from("rdci"), _PLACES, st.binary(min_size=1, max_size=8))
     return st.builds(_apply, contents, st.lists(change, max_size=4))
 
 
-def _apply(content: bytes, changes: list[tuple[str, float, bytes]]) -> bytes:
+def _apply(content: bytes, changes: list[tuple[str, int, bytes]]) -> bytes:
     for kind, place, value in changes:
-        at = int(place * len(content))
+        at = place % (len(content) + 1)
         end = {"r": at + len(value), "d": at + len(value) ** 2, "c": at, "i": at}[kind]
         middle = {"r": value, "d": b"", "c": content[at : at + 64], "i": value}[kind]
         content = content[:at] + middle + content[end:]
+    return content
+
+
+def _renamed(content: bytes, changes: list[tuple[int, str]]) -> bytes:
+    """A file in which names are others of the same length, so that it can still be parsed."""
+    for place, name in changes:
+        names = list(re.finditer(rb"[A-Za-z0-9_:/]{3,}", content))
+        found = names[place % len(names)]
+        other = name.encode().ljust(len(found[0]), b"x")[: len(found[0])]
+        content = content[: found.start()] + other + content[found.end() :]
     return content
 
 
@@ -336,7 +350,12 @@ def _saved_model() -> Path:
 
 
 def _graphs() -> SearchStrategy[bytes]:
-    return _changed(st.deferred(lambda: st.just((_saved_model() / "saved_model.pb").read_bytes())))
+    whole = st.deferred(lambda: st.just((_saved_model() / "saved_model.pb").read_bytes()))
+    byte = st.tuples(st.just("r"), _PLACES, st.binary(min_size=1, max_size=1))
+    bytes_ = st.builds(_apply, whole, st.lists(byte, min_size=1, max_size=2))
+    name = st.sampled_from(["WriteFile", "ReadFile", "Const", "MatMul", "Reshape", "serve", "scores", "x"])
+    names = st.builds(_renamed, whole, st.lists(st.tuples(_PLACES, name), min_size=1, max_size=2))
+    return st.one_of(names, bytes_, _changed(whole))
 
 
 def _read_saved_model(content: bytes, folder: Path) -> None:
