@@ -17,6 +17,7 @@ from PIL import Image
 
 from dermrobust.attacks.threat import Pixels
 from dermrobust.components.artifacts import Artifact, ArtifactType
+from dermrobust.components.beam_runtime import BeamRuntime
 from dermrobust.components.component import Context
 from dermrobust.components.ingest.component import IngestParams, SplitParams
 from dermrobust.components.ingest.datasets.folder.source import FolderSource
@@ -208,7 +209,7 @@ class Ingested:
         return rows
 
 
-def ingest(params: IngestParams, output: Path) -> Ingested:
+def ingest(params: IngestParams, output: Path, beam: BeamRuntime | None = None) -> Ingested:
     """Run the stage ingest on Beam.
 
     Raises:
@@ -218,5 +219,6 @@ def ingest(params: IngestParams, output: Path) -> Ingested:
 
     types = (ArtifactType.DATASET, ArtifactType.STATISTICS, ArtifactType.QUARANTINE)
     outputs = {type_.value: str(output / type_) for type_ in types}
-    executor.run(Context(params=params, inputs={}, outputs=outputs, work_folder=str(output / "work")))
+    work = str(output / "work")
+    executor.run(Context(params=params, inputs={}, outputs=outputs, work_folder=work, beam=beam or BeamRuntime()))
     return Ingested(output)

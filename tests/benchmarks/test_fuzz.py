@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 
 from benchmarks.fuzz_targets import TARGETS, is_read
 
-INPUTS = {"config": 80, "table": 300, "record": 40, "archive": 200, "network": 12, "saved_model": 60}
+INPUTS = {"config": 80, "table": 300, "record": 40, "archive": 200, "network": 10, "saved_model": 60}
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -364,6 +364,28 @@ def test_an_exported_model_is_published_and_keeps_its_version(run: Run, config: 
     assert Path(local_files.export_directory(config), "2", "saved_model.pb").exists()
 
 
+def test_a_relative_root_counts_from_where_the_run_began(
+    monkeypatch: pytest.MonkeyPatch, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    config = PipelineConfig(root="relative")
+    monkeypatch.setattr("dermrobust.pipeline.runner.build_graph", lambda config: small_stages.graph())
+
+    result = run_pipeline(config, Silent(), first="ingest", last="export", force=False)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = run_pipeline(config, Silent(), first="ingest", last="export", force=False)
+
+    assert config.root == str(tmp_path / "relative")
+    assert set(statuses(again).values()) == {"cached"}
+    assert again.published == result.published == str(tmp_path / "relative" / "export" / "1")
+    recorded = Ledger(local_files.ledger_path(config)).run(result.run)
+    assert recorded is not None
+    assert all(Path(output["uri"]).is_dir() for output in recorded["outputs"])
+    assert PipelineConfig(root="memory://bucket/x").root == "memory://bucket/x"
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
 def test_without_an_export_nothing_is_published(run: Run, config: PipelineConfig) -> None:
     assert run(last="evaluate").published is None
     assert not Path(local_files.export_directory(config)).exists()

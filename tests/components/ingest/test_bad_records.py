@@ -17,7 +17,9 @@ from PIL import Image
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from dermrobust.attacks.errors import UserError
-from dermrobust.components import image_validation
+from dermrobust.components import image_validation, storage
+from dermrobust.components.artifacts import ArtifactType
+from dermrobust.components.beam_runtime import BeamRuntime
 from dermrobust.components.image_validation import BadRecord, Reason, check_image
 from dermrobust.components.ingest.image_sources import index_images, read_image
 from dermrobust.components.ingest.quarantine import QuarantinedRecord, check
@@ -62,6 +64,21 @@ def test_too_many_bad_records_stop_the_stage_and_the_commonest_reasons_are_told(
     assert [int(count) for count, _ in listed] == [5, 4, 3, 2, 1], "five of six reasons"
     assert [reason for _, reason in listed[:4]] == list(BAD)[:4]
     assert len(Ingested(tmp_path).quarantine()) == len(bad), "the table is written, so that one can look it up"
+
+
+def test_bundles_that_are_retried_count_no_record_twice(tmp_path: Path) -> None:
+    """As a cluster does after the loss of a worker; here Beam repeats every bundle."""
+    rows = [*GOOD, {**GOOD[0], "image_id": "absent"}]
+    write_folder_data_set(tmp_path / "raw", rows, drawn_files(GOOD))
+    params = folder_params(tmp_path / "raw", max_bad_fraction=0.5)
+
+    once = ingest(params, tmp_path / "once")
+    retried = ingest(params, tmp_path / "retried", beam=BeamRuntime(options=("--direct_runner_bundle_repeat=2",)))
+
+    assert [row["id"] for row in retried.quarantine()] == ["absent"]
+    for type_ in (ArtifactType.DATASET, ArtifactType.STATISTICS, ArtifactType.QUARANTINE):
+        found, expected = (list(storage.entries(result.artifact(type_).uri)) for result in (retried, once))
+        assert found == expected
 
 
 def test_as_many_bad_records_as_allowed_are_tolerated() -> None:
