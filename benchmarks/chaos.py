@@ -84,7 +84,7 @@ def main() -> int:
         started = time.monotonic()
         _run(config, Path(folder, "undisturbed"), None)
         whole = time.monotonic() - started
-        expected = _digests(Path(folder, "undisturbed"))
+        expected = digests(Path(folder, "undisturbed"))
         print(f"undisturbed: {whole:.0f} s, {len(expected)} artifacts", flush=True)
         number = 0
         while tally.kills < options.kills:
@@ -118,7 +118,7 @@ def _run(config: Path, root: Path, seconds: float | None) -> bool:
     return code == 0
 
 
-def _digests(root: Path) -> dict[tuple[str, str], str]:
+def digests(root: Path) -> dict[tuple[str, str], str]:
     """Return the digests of the artifacts of a root by type and fingerprint."""
     return {
         (artifact.type.value, artifact.fingerprint): artifact.digest
@@ -129,7 +129,7 @@ def _digests(root: Path) -> dict[tuple[str, str], str]:
 
 def _compare(root: Path, expected: dict[tuple[str, str], str], tally: Tally) -> None:
     """Count what differs from the undisturbed run, what was done twice, and what was left."""
-    found = _digests(root)
+    found = digests(root)
     keys = {key for key, _ in expected.items() ^ found.items()}
     tally.differing.update(type_ for type_, _ in keys)
     ledger = Ledger(ledger_path(PipelineConfig(root=str(root))))

@@ -19,7 +19,7 @@ from benchmarks.measure import dermrobust, machine, measure
 _STAGES = ("ingest", "preprocess")
 
 
-def _subset(source: Path, folder: Path, count: int) -> Path:
+def subset(source: Path, folder: Path, count: int) -> Path:
     """Return a data set with some rows of the metadata and the same archives."""
     folder.mkdir(parents=True)
     for archive in source.glob("HAM10000_images_part_*"):
@@ -41,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         before: tuple[int, float] | None = None
         for count in (2_500, 5_000, 10_015):
-            data = _subset(source, Path(folder, f"data{count}"), count)
+            data = subset(source, Path(folder, f"data{count}"), count)
             root = Path(folder, f"output{count}")
             command = dermrobust("run", "--config", "configs/ham10000.json", "--to", "preprocess", "--json")
             taken = measure([*command, "--set", f"root={root}", "--set", f"ingest.path={data}"])

@@ -108,7 +108,7 @@ class ArtifactStore:
             return None
         try:
             manifest = Manifest.model_validate_json(storage.read_bytes(storage.join(uri, MANIFEST)))
-        except ValidationError:
+        except (ValidationError, FileNotFoundError):
             return None
         return Artifact(type_, fingerprint, manifest.digest, uri)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,10 @@ import pyarrow.csv as pa_csv
 from dermrobust.attacks.errors import UserError
 
 _SEPARATORS = (",", "\t", ";")
+_MOST_BYTES = 1 << 30
+"""Size of the largest table that is read: several million rows."""
+_MOST_COLUMNS = 10_000
+"""Arrow takes several KiB for each of them, whatever it holds."""
 _LISTED = 20
 """Column names that a message gives at most; one-hot tables and exports can have hundreds."""
 _SHOWN = 60
@@ -65,10 +70,9 @@ def read_csv(path: Path, *, lower_case: bool = False) -> CsvTable:
         UserError: the file cannot be read as such a table, a column's name stands twice, or a row has more or fewer
             values than the header.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"the table '{path}' cannot be read: {error.strerror}") from error
+    content = _content(path)
+    if b"\0" in content:
+        raise UserError(f"'{path}' is not a text table in UTF-8: it holds the character NUL; save it as CSV in UTF-8")
     if not content.strip():
         return CsvTable(path, (), ())
     header, *rows = _cells(path, content)
@@ -81,6 +85,19 @@ def read_csv(path: Path, *, lower_case: bool = False) -> CsvTable:
         columns=tuple(name for _, name in kept),
         rows=tuple({name: row[index] for index, name in kept} for row in rows if any(row)),
     )
+
+
+def _content(path: Path) -> bytes:
+    try:
+        status = path.stat()
+        # A pipe or a device might never end.
+        if not stat.S_ISREG(status.st_mode):
+            raise UserError(f"the table '{path}' is no regular file")
+        if status.st_size > _MOST_BYTES:
+            raise UserError(f"the table '{path}' has {status.st_size} bytes; at most {_MOST_BYTES} are read")
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"the table '{path}' cannot be read: {error.strerror}") from error
 
 
 def _cells(path: Path, content: bytes) -> list[tuple[str, ...]]:
@@ -97,6 +114,8 @@ def _cells(path: Path, content: bytes) -> list[tuple[str, ...]]:
 
     # Names are generated, so that Arrow takes the header as a row: it would not tell of a name that stands twice.
     width = first_line.count(separator) + 1
+    if width > _MOST_COLUMNS:
+        raise UserError(f"'{path}' has {width} columns; at most {_MOST_COLUMNS} are read")
     try:
         table = pa_csv.read_csv(
             pa.BufferReader(content),
@@ -125,11 +144,11 @@ def _told(row: pa_csv.InvalidRow) -> str:
 
 
 def _check_names(path: Path, names: Sequence[str]) -> None:
-    for index, name in enumerate(names):
-        if name and name in names[:index]:
-            first = names.index(name) + 1
+    first: dict[str, int] = {}
+    for index, name in enumerate(names, start=1):
+        if name and first.setdefault(name, index) != index:
             raise UserError(
-                f"'{path}' has the column '{name}' twice (columns {first} and {index + 1}). Which of them counts "
+                f"'{path}' has the column '{name}' twice (columns {first[name]} and {index}). Which of them counts "
                 "cannot be known: rename or remove one"
             )
 

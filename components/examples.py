@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from dermrobust.attacks.errors import UserError
 from dermrobust.components import storage
 from dermrobust.components.examples_layout import SPEC as SPEC
 from dermrobust.components.examples_layout import ExamplesSpec as ExamplesSpec
@@ -21,6 +24,9 @@ from dermrobust.models.task import IMAGE, IMAGE_ID, LABEL, UNKNOWN, Task
 _WHOLE_SHARD = 1_000_000
 """Batch size that no shard reaches; preprocess writes about 512 records each."""
 
+
+_OF_THE_GRAPH = re.compile(r"\{\{.*?\}\} ?| \[Op:.*")
+"""Parts of TensorFlow's messages that name nodes of a graph."""
 
 FEATURES: dict[str, Any] = {
     IMAGE: tf.io.FixedLenFeature([], tf.string),
@@ -101,18 +107,50 @@ def parse_pixels(height: int, width: int) -> Callable[[tf.Tensor], tuple[tf.Tens
 
 
 def read_shard(uri: str, task: Task) -> Iterator[Batch]:
-    """Yield all records of a shard as one batch, or nothing if it has none."""
+    """Yield all records of a shard as one batch, or nothing if it has none; see `read_batches`."""
     yield from read_batches(uri, _WHOLE_SHARD, task)
 
 
 def read_batches(uri: str, batch_size: int, task: Task) -> Iterator[Batch]:
-    """Yield a shard's records in batches, in order; memory holds one batch at a time."""
-    features = record_features(task)
-    for serialized in tf.data.TFRecordDataset([storage.local_file(uri)]).batch(batch_size).as_numpy_iterator():
-        record = {name: value.numpy() for name, value in tf.io.parse_example(serialized, features).items()}
-        pixels = np.stack([tf.io.decode_png(image, 3).numpy() for image in record[IMAGE]])
-        columns = {name: _python_values(record[name]) for name in task.record_features}
-        yield Batch(pixels=pixels, labels=record[LABEL], columns=columns)
+    """Yield a shard's records in batches, in order; memory holds one batch at a time.
+
+    Raises:
+        UserError: the shard is damaged.
+    """
+    serialized = tf.data.TFRecordDataset([storage.local_file(uri)]).batch(batch_size).as_numpy_iterator()
+    while True:
+        # A consumer's own errors are not raised in here.
+        with _readable(uri):
+            if (records := next(serialized, None)) is None:
+                return
+            batch = _batch(records, task)
+        yield batch
+
+
+def _batch(serialized: Any, task: Task) -> Batch:
+    record = {name: value.numpy() for name, value in tf.io.parse_example(serialized, record_features(task)).items()}
+    pixels = np.stack([tf.io.decode_png(image, 3).numpy() for image in record[IMAGE]])
+    columns = {name: _python_values(record[name]) for name in task.record_features}
+    labels = record[LABEL]
+    if labels.min() < 0 or labels.max() >= len(task.class_names):
+        raise ValueError(f"a label is none of 0 to {len(task.class_names) - 1}")
+    return Batch(pixels=pixels, labels=labels, columns=columns)
+
+
+@contextlib.contextmanager
+def _readable(uri: str) -> Iterator[None]:
+    """Turn the errors of a damaged shard into one that names it.
+
+    Raises:
+        UserError: the shard is cut off, or holds something else than records of images.
+    """
+    try:
+        yield
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, ValueError) as error:
+        first = _OF_THE_GRAPH.sub("", (getattr(error, "message", None) or str(error)).splitlines()[0])
+        raise UserError(
+            f"the shard '{uri}' is damaged: {first}. Delete the folder of its artifact; the same command makes it again"
+        ) from error
 
 
 def first_records(uris: Sequence[str], count: int, task: Task) -> Batch:
@@ -142,16 +180,20 @@ def encode_pixels(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
 
 
 def read_images(uri: str) -> tuple[list[str], np.ndarray[Any, np.dtype[np.uint8]], list[bytes]]:
-    """Return the ids, the pixels uint8 [image, height, width, 3] and the PNG files of a shard."""
+    """Return the ids, the pixels uint8 [image, height, width, 3] and the PNG files of a shard.
+
+    Raises:
+        UserError: the shard is damaged.
+    """
 
     def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         wanted = {name: FEATURES[name] for name in (IMAGE_ID, IMAGE)}
         record = tf.io.parse_single_example(serialized, wanted)
         return record[IMAGE_ID], tf.io.decode_png(record[IMAGE], 3), record[IMAGE]
 
-    records = tf.data.TFRecordDataset([storage.local_file(uri)]).map(
-        parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
-    listed = list(records.as_numpy_iterator())
-    pixels = np.stack([pixels for _, pixels, _ in listed]) if listed else np.empty((0, 0, 0, 3), np.uint8)
-    return [name.decode() for name, _, _ in listed], pixels, [encoded for _, _, encoded in listed]
+    with _readable(uri):
+        serialized = tf.data.TFRecordDataset([storage.local_file(uri)])
+        records = serialized.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        listed = list(records.as_numpy_iterator())
+        pixels = np.stack([pixels for _, pixels, _ in listed]) if listed else np.empty((0, 0, 0, 3), np.uint8)
+        return [name.decode() for name, _, _ in listed], pixels, [encoded for _, _, encoded in listed]

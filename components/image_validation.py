@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import enum
 import io
+import re
+import stat
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import simplejpeg
 import tensorflow as tf
@@ -50,8 +54,10 @@ class BadRecord(Exception):
 
 _SCALED_MODES = ("RGB", "L")
 """Modes of JPEG files that libjpeg-turbo converts to RGB; those in CMYK are left to Pillow."""
-_HARMLESS = "extraneous bytes before marker"
-"""A warning of libjpeg about bytes that it skips; nothing of the image is missing."""
+_SKIPPED = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
+"""Warning of libjpeg about bytes that it skips: nothing of the image is missing there."""
+_MOST_SKIPPED = 16
+"""Places with such bytes, and candidates for each of them; a file with more is damaged."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +137,49 @@ def _decode_jpeg(content: bytes) -> None:
     Raises:
         ValueError: it cannot be decoded, or a part of it is missing. Pillow and TensorFlow fill that with gray.
     """
+    problem = _jpeg_problem(content)
+    # The first warning ends decoding, so that nothing is known about what follows skipped bytes. Without them it is.
+    for _ in range(_MOST_SKIPPED):
+        if problem is None or _SKIPPED.search(problem) is None:
+            break
+        content, problem = next(_without_skipped(content, problem), (content, "too many bytes that belong to nothing"))
+    if problem is not None:
+        raise ValueError(problem)
+
+
+def _jpeg_problem(content: bytes) -> str | None:
+    """Return the first error or warning of libjpeg about a file."""
     try:
         simplejpeg.decode_jpeg(content, min_height=1, min_width=1, strict=True)
     except ValueError as error:
-        if _HARMLESS not in str(error):
-            raise
+        return str(error)
+    return None
+
+
+def _without_skipped(content: bytes, problem: str) -> Iterator[tuple[bytes, str | None]]:
+    """Yield a file without the bytes that a warning is about, and the problem that is found next.
+
+    The warning names the marker that follows them, not its place: every such marker of the file is tried.
+    """
+    found = _SKIPPED.search(problem)
+    assert found is not None
+    count, marker = int(found[1]), bytes((0xFF, int(found[2], 16)))
+    for match in list(re.finditer(re.escape(marker), content))[:_MOST_SKIPPED]:
+        end = len(content[: match.start()].rstrip(b"\xff"))
+        shorter = content[: end - count] + content[end:] if end > count else content
+        if (after := _jpeg_problem(shorter)) != problem:
+            yield shorter, after
+
+
+def read_image_file(path: Path) -> bytes:
+    """Return the content of a file that may be an image.
+
+    Raises:
+        BadRecord: it is no regular file, which might never end, or is too large to be an image.
+        OSError: it cannot be read.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise BadRecord(Reason.MISSING_FILE, f"'{path.name}' is no regular file")
+    check_file_size(status.st_size)
+    return path.read_bytes()

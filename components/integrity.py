@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from pydantic import ValidationError
+
 from dermrobust.attacks.errors import UserError
 from dermrobust.components import storage
 from dermrobust.components.artifacts import MANIFEST, Artifact, Manifest, content_digest
@@ -23,7 +25,11 @@ def problems(artifact: Artifact, *, contents: bool) -> Iterator[str]:
     key = (artifact.uri, artifact.digest)
     if key in _intact:
         return
-    manifest = Manifest.model_validate_json(storage.read_bytes(artifact.path(MANIFEST)))
+    try:
+        manifest = Manifest.model_validate_json(storage.read_bytes(artifact.path(MANIFEST)))
+    except (ValidationError, FileNotFoundError):
+        yield f"'{artifact.path(MANIFEST)}' is missing or cannot be read"
+        return
     if content_digest(manifest.files) != manifest.digest:
         yield f"'{artifact.path(MANIFEST)}' was changed: it does not have the digest that it states"
         return
@@ -53,8 +59,19 @@ def file_problems(uri: str, expected: Iterable[FileEntry], *, contents: bool) ->
             yield f"'{path}' is missing"
         elif sizes[file.path] != file.size:
             yield f"'{path}' has {sizes[file.path]} bytes instead of {file.size}"
-        elif contents and storage.entry(uri, file.path).sha256 != file.sha256:
-            yield f"'{path}' was changed: its SHA-256 is not that of when it was written"
+        elif contents:
+            yield from _content_problems(uri, file)
+
+
+def _content_problems(uri: str, expected: FileEntry) -> Iterator[str]:
+    path = storage.join(uri, expected.path)
+    try:
+        found = storage.entry(uri, expected.path)
+    except FileNotFoundError:
+        yield f"'{path}' is missing"
+        return
+    if found.sha256 != expected.sha256:
+        yield f"'{path}' was changed: its SHA-256 is not that of when it was written"
 
 
 def check(artifact: Artifact, advice: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import functools
 import hashlib
 import io
@@ -61,6 +62,11 @@ class FileEntry(BaseModel):
 def is_local(uri: str) -> bool:
     """Return whether a URI is a local path."""
     return "://" not in uri
+
+
+def absolute(uri: str) -> str:
+    """Return a local path as an absolute one; other URIs are absolute."""
+    return str(Path(uri).absolute()) if is_local(uri) else uri
 
 
 def join(uri: str, *parts: str) -> str:
@@ -291,10 +297,27 @@ def move(source: str, target: str) -> None:
         # `Path.rename` replaces an empty folder without an error.
         if Path(target).exists():
             raise FileExistsError(f"'{target}' exists already")
-        Path(source).rename(target)
+        try:
+            Path(source).rename(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _move_to_another_device(source, target)
         return
     names = list_files(source)
     _file_systems(source).rename([join(source, name) for name in names], [join(target, name) for name in names])
+
+
+def _move_to_another_device(source: str, target: str) -> None:
+    """Copy a folder beside its target, so that the target exists whole or not at all, and delete the source."""
+    partial = f"{target}{_PARTIAL}{uuid.uuid4().hex[:8]}"
+    try:
+        shutil.copytree(source, partial)
+        Path(partial).rename(target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    shutil.rmtree(source)
 
 
 def upload(folder: Path, uri: str) -> None:
@@ -309,7 +332,12 @@ def sizes(uri: str) -> dict[str, int]:
     """Return the sizes in bytes of all files below a URI, by their paths relative to it."""
     root = uri.rstrip("/") + "/"
     if is_local(uri):
-        return {name: Path(root, name).stat().st_size for name in list_files(uri)}
+        found = {}
+        for name in list_files(uri):
+            # Another process may delete a file after it was listed.
+            with contextlib.suppress(FileNotFoundError):
+                found[name] = Path(root, name).stat().st_size
+        return found
     matches = _file_systems(uri).match([f"{root}**"])[0].metadata_list
     return {match.path[len(root) :]: int(match.size_in_bytes) for match in matches}
 

@@ -15,7 +15,7 @@ from dermrobust.models.foreign.spec import InputFormat, OutputKind
 from dermrobust.models.image_size import ImageSize
 from dermrobust.models.preprocessing import Preprocessing
 from dermrobust.models.task import ClassName
-from dermrobust.pipeline.config_sections import BeamConfig
+from dermrobust.pipeline.config_sections import BeamConfig, Root
 
 MODEL, CONTROL = "model", "control"
 """Names of the audited model, and of an undefended one to compare with."""
@@ -32,7 +32,9 @@ class Audit(Params):
     data: Path = Field(description="Folder of images.")
     labels: Path = Field(description="Table of the labels of the images.")
     control: Path | None = Field(None, description="Undefended model to compare with.")
-    root: str = Field("output/audit", min_length=1, description="Folder of artifacts and ledger.")
+    root: Root = Field(
+        "output/audit", min_length=1, validate_default=True, description="Folder of artifacts and ledger."
+    )
     beam: BeamConfig = Field(default_factory=BeamConfig, description="Beam runner of the data-parallel work.")
     attacks: NamedAttacks = Field(default_factory=_auto, description="Attacks by name, or the name of a suite.")
     epsilons: Threats = Field(

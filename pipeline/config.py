@@ -16,7 +16,14 @@ from dermrobust.components.train.component import TrainParams
 from dermrobust.models.task import Task
 from dermrobust.pipeline.config_checks import check_attacks, check_baseline, check_gate, check_models, check_sources
 from dermrobust.pipeline.config_errors import explain
-from dermrobust.pipeline.config_sections import BASELINE, AugmentConfig, BeamConfig, EvaluateConfig, ExportConfig
+from dermrobust.pipeline.config_sections import (
+    BASELINE,
+    AugmentConfig,
+    BeamConfig,
+    EvaluateConfig,
+    ExportConfig,
+    Root,
+)
 
 _SEEDED = ("train", "augment", "evaluate")
 """Sections with a seed of their own."""
@@ -26,7 +33,9 @@ class PipelineConfig(Params):
     """Config of a pipeline; every key has a default."""
 
     description: str = Field("", description="Results, duration and hardware, for readers.")
-    root: str = Field("output", min_length=1, description="Folder or URI of artifacts, ledger and export.")
+    root: Root = Field(
+        "output", min_length=1, validate_default=True, description="Folder or URI of artifacts, ledger and export."
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of every stage that has none of its own.")
     beam: BeamConfig = Field(default_factory=BeamConfig, description="Beam runner of the data-parallel work.")
     ingest: IngestParams = Field(default_factory=IngestParams, description="Data set and its splits.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from dermrobust.attacks.errors import UserError
@@ -14,9 +15,20 @@ from dermrobust.components.train.component import TrainParams
 from dermrobust.models.task import Task
 from dermrobust.pipeline.config_sections import BASELINE, AugmentConfig, EvaluateConfig
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+.-]{0,63}")
+"""Names of models."""
+
 
 def check_models(augment: AugmentConfig, defences: Iterable[str]) -> None:
     """Check the names of models, and the attacks that hardened models are trained on."""
+    for place, names in (("augment.models", augment.models), ("defences", defences)):
+        for name in names:
+            # Names become parts of paths.
+            if _NAME.fullmatch(name) is None:
+                raise ValueError(
+                    f"{place}: {name!r} cannot name a model; use up to 64 letters, digits, and characters of '_+.-', "
+                    "beginning with a letter or digit"
+                )
     for name, attacks in augment.models.items():
         unknown = [attack for attack in attacks if attack not in augment.attacks]
         if unknown or not attacks:

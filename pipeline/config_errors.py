@@ -9,10 +9,16 @@ from pydantic import BaseModel, ValidationError
 from dermrobust.attacks.config_paths import locate, unknown_key
 from dermrobust.attacks.plugins import UNKNOWN_KEY
 
+_LISTED = 50
+"""Mistakes that a message gives at most."""
+
 
 def explain(error: ValidationError, model: type[BaseModel], prefix: tuple[str, ...] = ()) -> str:
-    """Return one line for each mistake in a config."""
-    return "\n".join(_line(problem, model, prefix) for problem in error.errors(include_url=False))
+    """Return one line for each mistake in a config, for the first ones at least."""
+    problems = error.errors(include_url=False)
+    lines = [_line(problem, model, prefix) for problem in problems[:_LISTED]]
+    more = [f"  and {len(problems) - _LISTED} more mistakes"] if len(problems) > _LISTED else []
+    return "\n".join([*lines, *more])
 
 
 def _line(problem: Any, model: type[BaseModel], prefix: tuple[str, ...]) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from dermrobust.attacks.cleverhans.fgsm import FGSM
 from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.selection import NamedAttacks
 from dermrobust.attacks.threat import ThreatModel
+from dermrobust.components import storage
 from dermrobust.components.attack_settings import AttackSettings
 from dermrobust.components.augment.component import AugmentParams
 from dermrobust.components.budgets import StorableThreat
@@ -21,6 +22,16 @@ from dermrobust.components.runners.registry import REFUSED_RUNNERS
 
 BASELINE = "vanilla"
 """Name of the model that is trained on clean images."""
+
+
+def _absolute(root: str) -> str:
+    if "\0" in root:
+        raise ValueError("a path cannot hold the character NUL")
+    return storage.absolute(root)
+
+
+Root = Annotated[str, AfterValidator(_absolute)]
+"""Folder or URI; a relative path counts from the present folder, and is recorded as an absolute one."""
 
 
 class BeamConfig(Params):
@@ -37,6 +48,16 @@ class BeamConfig(Params):
         if runner in REFUSED_RUNNERS:
             raise ValueError(f"{runner} is refused: {REFUSED_RUNNERS[runner]}")
         return runner
+
+    @field_validator("options")
+    @classmethod
+    def _ends(cls, options: tuple[str, ...]) -> tuple[str, ...]:
+        if any("multi_processing" in option for option in options):
+            raise ValueError(
+                "direct_running_mode=multi_processing is refused: Beam 2.77 waits without end for a worker process "
+                "that died. Leave it out, or use a cluster"
+            )
+        return options
 
 
 def _default_attacks() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Outcomes of nodes that raised errors which nobody foresaw."""
+"""Errors of nodes and commands that nobody raised on purpose: what the system refuses, and crashes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,29 @@ import errno
 import os
 import re
 import traceback
+from collections.abc import Mapping
 
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.local_files import crash_log
 from dermrobust.pipeline.outcomes import EXIT_CODES, EXIT_USER_ERROR, FAILED, NodeResult
 
+_ROOM, _ACCESS = "Make room", "Give access"
+_DESCRIPTORS = "Allow more open files (ulimit -n), or end other programs"
+_ADVICE: Mapping[int, str] = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EROFS: _ACCESS,
+    errno.EACCES: _ACCESS,
+    errno.EPERM: _ACCESS,
+    errno.EIO: "Check the disk",
+    errno.EMFILE: _DESCRIPTORS,
+    errno.ENFILE: _DESCRIPTORS,
+}
+"""What to do about refusals of the operating system. Trying again at once would fail again."""
+
 
 def failure(config: PipelineConfig, run: str, node: str, error: Exception) -> NodeResult:
-    """Return the outcome of a node that raised an error: a disk that takes no more, or a crash.
+    """Return the outcome of a node that raised an error: a refusal of the operating system, or a crash.
 
     Args:
         config: config of the pipeline, whose root gets the traceback of a crash.
@@ -21,19 +36,24 @@ def failure(config: PipelineConfig, run: str, node: str, error: Exception) -> No
         node: id of the node.
         error: what it raised.
     """
-    if (reason := _no_place_to_write(error)) is not None:
-        message = f"{node}: {reason}. Make room and run the same command again; finished work is kept"
-        return NodeResult(node, FAILED, message=message, exit_code=EXIT_USER_ERROR)
+    if (refusal := system_refusal(error)) is not None:
+        return NodeResult(node, FAILED, message=f"{node}: {refusal}", exit_code=EXIT_USER_ERROR)
     return NodeResult(node, FAILED, message=_crash(config, run, node, error), exit_code=EXIT_CODES[FAILED])
 
 
-def _no_place_to_write(error: Exception) -> str | None:
-    """Return why an error says that a disk takes no more; None for other errors.
+def system_refusal(error: BaseException) -> str | None:
+    """Return what the operating system refused and what to do about it; None for other errors.
 
-    By their texts, since Beam and TensorFlow raise errors of their own that repeat the text of the system's.
+    By the text, since Beam and TensorFlow raise errors of their own that repeat the text of the system's.
     """
-    reasons = (os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS))
-    return next((reason for reason in reasons if reason in str(error)), None)
+    text = str(error)
+    for number, advice in _ADVICE.items():
+        reason = os.strerror(number)
+        if reason in text:
+            place = re.search(re.escape(reason) + r": ('[^']+')", text)
+            where = f": {place[1]}" if place and advice is _ACCESS else ""
+            return f"{reason}{where}. {advice} and run the same command again; finished work is kept"
+    return None
 
 
 def _crash(config: PipelineConfig, run: str, node: str, error: Exception) -> str:

@@ -33,7 +33,10 @@ CREATE TABLE IF NOT EXISTS lineage (
 
 
 class Ledger:
-    """Ledger in a SQLite file; several processes may write to it at once."""
+    """Ledger in a SQLite file; several processes may write to it at once.
+
+    Runs are in the order in which they were recorded (`rowid`), not by their times: a clock may be set back.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open a ledger; the folder and the tables are created if they do not exist.
@@ -56,6 +59,11 @@ class Ledger:
                 with connection:
                     yield connection
         except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+                raise UserError(
+                    f"the ledger '{self._path}' was locked by another process for {_BUSY_SECONDS:g} s. End that "
+                    "process, or wait, and run the same command again"
+                ) from error
             raise UserError(
                 f"the ledger '{self._path}' cannot be used: {error}. Look for a full or read-only disk; a file that is "
                 "damaged, or not a ledger, must be moved away"
@@ -107,7 +115,7 @@ class Ledger:
         """Return the latest runs, newest first, each with the outcomes of its nodes."""
         with self._connection() as connection:
             rows = connection.execute(
-                "SELECT id, started, finished, status FROM runs ORDER BY started DESC, id DESC LIMIT ?", (limit,)
+                "SELECT id, started, finished, status FROM runs ORDER BY rowid DESC LIMIT ?", (limit,)
             ).fetchall()
             return [{**row, "nodes": self._nodes(connection, row["id"])} for row in map(dict, rows)]
 
@@ -155,7 +163,7 @@ class Ledger:
         """Return the latest output that meets a condition written in this module, or None."""
         query = f"""
             SELECT lineage.run, lineage.fingerprint FROM lineage JOIN runs ON runs.id = lineage.run
-            WHERE lineage.direction = 'output' AND {condition} ORDER BY runs.started DESC, runs.id DESC LIMIT 1
+            WHERE lineage.direction = 'output' AND {condition} ORDER BY runs.rowid DESC LIMIT 1
         """
         with self._connection() as connection:
             row: sqlite3.Row | None = connection.execute(query, values).fetchone()
@@ -166,7 +174,7 @@ class Ledger:
         query = """
             SELECT executions.seconds FROM executions JOIN runs ON runs.id = executions.run
             WHERE executions.fingerprint = ? AND executions.status = 'done'
-            ORDER BY runs.started DESC, runs.id DESC LIMIT 1
+            ORDER BY runs.rowid DESC LIMIT 1
         """
         with self._connection() as connection:
             row = connection.execute(query, (fingerprint,)).fetchone()
@@ -176,7 +184,7 @@ class Ledger:
         """Return the seconds of the latest execution of each node that did work."""
         query = """
             SELECT executions.node, executions.seconds FROM executions JOIN runs ON runs.id = executions.run
-            WHERE executions.status = 'done' ORDER BY runs.started, runs.id
+            WHERE executions.status = 'done' ORDER BY runs.rowid
         """
         with self._connection() as connection:
             return {row["node"]: float(row["seconds"]) for row in connection.execute(query)}

@@ -17,6 +17,7 @@ from PIL import Image
 
 from dermrobust.attacks.threat import Pixels
 from dermrobust.components.artifacts import Artifact, ArtifactType
+from dermrobust.components.beam_runtime import BeamRuntime
 from dermrobust.components.component import Context
 from dermrobust.components.ingest.component import IngestParams, SplitParams
 from dermrobust.components.ingest.datasets.folder.source import FolderSource
@@ -155,14 +156,20 @@ def write_fundus_data_set(folder: Path, patients: int = 120, height: int = 24, w
     return rows
 
 
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG with its checksum."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_file(header: bytes, pixels: bytes | None) -> bytes:
+    """A PNG of a header and packed pixels, which need not fit."""
+    packed = b"" if pixels is None else png_chunk(b"IDAT", pixels)
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + packed + png_chunk(b"IEND", b"")
+
+
 def png_claiming(width: int, height: int) -> bytes:
     """A PNG of a few bytes whose header claims a size."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+    return png_file(struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0), zlib.compress(b"\0"))
 
 
 def folder_params(
@@ -202,7 +209,7 @@ class Ingested:
         return rows
 
 
-def ingest(params: IngestParams, output: Path) -> Ingested:
+def ingest(params: IngestParams, output: Path, beam: BeamRuntime | None = None) -> Ingested:
     """Run the stage ingest on Beam.
 
     Raises:
@@ -212,5 +219,6 @@ def ingest(params: IngestParams, output: Path) -> Ingested:
 
     types = (ArtifactType.DATASET, ArtifactType.STATISTICS, ArtifactType.QUARANTINE)
     outputs = {type_.value: str(output / type_) for type_ in types}
-    executor.run(Context(params=params, inputs={}, outputs=outputs, work_folder=str(output / "work")))
+    work = str(output / "work")
+    executor.run(Context(params=params, inputs={}, outputs=outputs, work_folder=work, beam=beam or BeamRuntime()))
     return Ingested(output)

@@ -39,6 +39,9 @@ def model_digest(params: Params) -> str:
 def _digest(files: Iterable[tuple[str, Path]]) -> str:
     total = hashlib.sha256()
     for name, path in files:
+        # A pipe or a device might never end.
+        if path.exists() and not path.is_file():
+            raise UserError(f"'{path}' is no regular file; move it away")
         try:
             with path.open("rb") as file:
                 total.update(f"{hashlib.file_digest(file, 'sha256').hexdigest()} {name}\n".encode())

@@ -21,7 +21,7 @@ from dermrobust.components.component import Context
 from dermrobust.components.examples import SPEC, ExamplesSpec, Split, encode, encode_pixels, shard_name
 from dermrobust.components.foreign_files import ADOPTION
 from dermrobust.components.image_record import ImageRecord
-from dermrobust.components.image_validation import BadRecord, open_image
+from dermrobust.components.image_validation import BadRecord, open_image, read_image_file
 from dermrobust.components.progress import watch_files
 from dermrobust.models.pixels import from_encoded
 from dermrobust.models.preprocessing import Preprocessing
@@ -111,7 +111,7 @@ class AdoptShard(beam.DoFn):
         ):
             for row, file in shard.images:
                 try:
-                    image = encode_pixels(self._pixels(Path(file).read_bytes()))
+                    image = encode_pixels(self._pixels(read_image_file(Path(file))))
                     writer.write(encode({IMAGE: image, **row.features(self._task)}))
                 except (BadRecord, OSError, tf.errors.InvalidArgumentError) as error:
                     reason = getattr(error, "detail", None) or getattr(error, "message", None) or str(error)

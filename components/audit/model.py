@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -120,7 +119,7 @@ def _open_saved_model(path: Path, params: AdoptModelParams, image_size: Size, fo
         )
     # Loaded from a copy: a folder is loaded once per process by its name, and the user's may change.
     copy = folder / SAVED_MODEL
-    shutil.copytree(path, copy)
+    saved_models.copy_files(path, copy)
     outputs = saved_models.load_outputs(copy, signature)
     return Opened(
         outputs,

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import functools
-import lzma
-import stat
 import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from dermrobust.attacks.errors import UserError
-from dermrobust.components.image_validation import BadRecord, Reason, check_file_size
+from dermrobust.components.image_validation import BadRecord, Reason, check_file_size, read_image_file
 
 _SEPARATOR = "\0"
 """Between an archive and its member in a locator: no path holds it, on disk or in an archive."""
-_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError)
-"""Errors of reading a member of an archive whose data are cut off, altered, encrypted or packed unusually."""
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError)
+"""Errors of reading a member of an archive whose data are cut off, altered or encrypted."""
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Methods that `zipfile` unpacks a bounded amount at a time; with others a few kilobytes can fill the memory."""
 
 
 @functools.lru_cache(maxsize=8)
@@ -26,9 +26,14 @@ def _archive(path: str) -> zipfile.ZipFile:
     Raises:
         UserError: it is no zip archive, or only a part of one.
     """
+    # A pipe would be waited for without end.
+    if not Path(path).is_file():
+        raise UserError(f"ingest: '{path}' is neither a folder nor a zip archive of images")
     try:
         return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+    except OSError as error:
+        raise UserError(f"ingest: the archive '{path}' cannot be read: {error.strerror}") from error
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise UserError(
             f"ingest: '{path}' is not a complete zip archive: {error}. Download or pack it again."
         ) from error
@@ -66,7 +71,7 @@ def read_image(locator: str) -> bytes:
         raise BadRecord(Reason.MISSING_FILE, "no file of this name was found")
     archive, separator, member = locator.partition(_SEPARATOR)
     try:
-        return _read_member(archive, member) if separator else _read_file(Path(locator))
+        return _read_member(archive, member) if separator else read_image_file(Path(locator))
     except (OSError, KeyError) as error:
         raise BadRecord(Reason.MISSING_FILE, f"'{member or PurePosixPath(locator).name}': {error}") from error
     except _DAMAGED as error:
@@ -76,12 +81,8 @@ def read_image(locator: str) -> bytes:
 def _read_member(archive: str, member: str) -> bytes:
     info = _archive(archive).getinfo(member)
     check_file_size(info.file_size)
-    return _archive(archive).read(info)
-
-
-def _read_file(path: Path) -> bytes:
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise BadRecord(Reason.MISSING_FILE, f"'{path.name}' is no regular file")
-    check_file_size(status.st_size)
-    return path.read_bytes()
+    if info.compress_type not in _PACKED:
+        raise BadRecord(Reason.NOT_AN_IMAGE, f"'{member}' is packed by a method other than deflate: pack it again")
+    with _archive(archive).open(info) as file:
+        # Without a size, as much as 2 GiB would be unpacked before the size that the archive states is looked at.
+        return file.read(info.file_size)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from dermrobust.attacks.errors import UserError
 from dermrobust.components.component import Params
 from dermrobust.components.ingest.component import IngestParams, raw_folder
 
@@ -23,13 +24,20 @@ def digest(params: Params) -> str:
 
 
 def files_digest(paths: Iterable[Path]) -> str:
-    """Return a digest of files (or of all files below folders) by name and content."""
+    """Return a digest of files (or of all files below folders) by name and content.
+
+    Raises:
+        UserError: a file cannot be read, or was deleted meanwhile.
+    """
     total = hashlib.sha256()
     for path in paths:
         members = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
         for member in members:
-            with member.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            try:
+                with member.open("rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                raise UserError(f"ingest: '{member}' cannot be read: {error.strerror}") from error
             # Names are relative, so that moving the files changes nothing.
             total.update(f"{digest} {member.relative_to(path.parent).as_posix()}\n".encode())
     return total.hexdigest()

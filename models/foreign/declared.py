@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.models.image_size import Size, size_of
 
-_SMALL = 64 * 2**20
+SMALL = 64 * 2**20
 """Bytes that any file may unpack to."""
-_EXPANSION = 4
+EXPANSION = 4
 """How many times its size a larger file may unpack to."""
+
+_CHUNK = 2**20
+"""Bytes that are unpacked at a time."""
 
 DeclaredShape = tuple[int | None, ...]
 """(batch, height, width, channels); None where any length is taken."""
@@ -22,18 +26,37 @@ def check_unpacked_size(path: Path) -> None:
     """Refuse a `.keras` file that unpacks to far more than its size: Keras itself stores weights uncompressed.
 
     Raises:
-        UserError: The file is such a decompression bomb.
+        UserError: The file is such a decompression bomb, states wrong sizes, or is packed unusually.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            unpacked = sum(info.file_size for info in archive.infolist())
-    except (OSError, zipfile.BadZipFile):
+            members = archive.infolist()
+    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError):
         return
-    if unpacked > max(_SMALL, _EXPANSION * path.stat().st_size):
+    unpacked = sum(info.file_size for info in members)
+    if unpacked > max(SMALL, EXPANSION * path.stat().st_size):
         raise UserError(
             f"'{path}' would unpack to {unpacked / 2**20:,.0f} MiB, far more than its size: that is no model. Save it "
             "again with Keras: model.save('model.keras')"
         )
+    # What is stored as it is cannot be larger than the file; what is packed may be larger than it states.
+    packed = [info for info in members if info.compress_type != zipfile.ZIP_STORED]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in packed:
+                _check_member(archive, info)
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        raise UserError(f"'{path}' is damaged: {error}. Save it again with Keras: model.save('model.keras')") from error
+
+
+def _check_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    """Read a packed member to its end; a wrong size or checksum raises `BadZipFile`."""
+    if info.compress_type != zipfile.ZIP_DEFLATED:
+        # With other methods `zipfile` unpacks without limit.
+        raise NotImplementedError(f"'{info.filename}' is packed by a method other than deflate")
+    with archive.open(info) as file:
+        while file.read(_CHUNK):
+            pass
 
 
 def declared_input(path: Path) -> DeclaredShape | None:

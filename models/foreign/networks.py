@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
+import json
+import math
 import re
 import zipfile
 from collections.abc import Iterator
@@ -17,7 +20,13 @@ from keras.src.ops.nn import Sigmoid, Softmax
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.models.classifier import load_network
-from dermrobust.models.foreign.declared import check_color_images, check_image_size, check_unpacked_size
+from dermrobust.models.foreign.declared import (
+    EXPANSION,
+    SMALL,
+    check_color_images,
+    check_image_size,
+    check_unpacked_size,
+)
 from dermrobust.models.foreign.outputs import as_logits
 from dermrobust.models.foreign.spec import InputFormat, InputRange, OutputKind
 from dermrobust.models.image_size import Size, height_and_width
@@ -42,6 +51,10 @@ _KEEPING_RANGE = (
     layers.ZeroPadding2D,
 )
 """Layers that keep the range of images."""
+
+
+_BYTES_PER_VALUE = 4
+"""Of float32."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +86,13 @@ def read_network(path: Path) -> keras.Model:
             f"'{path}' is not a .keras file. Older formats can run code when they are loaded: save it as .keras "
             "(model.save('model.keras')) or export a SavedModel (model.export('folder'))"
         )
-    if not zipfile.is_zipfile(path):
+    # A pipe would be waited for without end.
+    if not path.is_file() or not zipfile.is_zipfile(path):
         raise UserError(
             f"'{path}' is no .keras file, or a damaged one; save the model again: model.save('model.keras')"
         )
     check_unpacked_size(path)
+    _check_variables(path)
     try:
         network = load_network(path)
     except Exception as error:  # Keras raises many kinds, depending on the file.
@@ -85,6 +100,39 @@ def read_network(path: Path) -> keras.Model:
     if not isinstance(network, keras.Model):
         raise UserError(f"'{path}' holds a {type(network).__name__}, which is no Keras model")
     return network
+
+
+def _check_variables(path: Path) -> None:
+    """Refuse a file whose config declares far more weights than the file holds: Keras would allocate them first.
+
+    Raises:
+        UserError: The message gives both sizes.
+    """
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        count = pool.submit(_declared_values, path).result()
+    declared = count * _BYTES_PER_VALUE
+    # As for members that are packed: weights of 8 bits are a fourth of what they are counted as.
+    if declared > max(SMALL, EXPANSION * path.stat().st_size):
+        raise UserError(
+            f"'{path}' declares weights of {declared / 2**20:,.0f} MiB, far more than its size: that is no model. Save "
+            "it again with Keras: model.save('model.keras')"
+        )
+
+
+def _declared_values(path: Path) -> int:
+    """Return how many numbers the weights of a `.keras` file have; 0 where it cannot be built.
+
+    For a thread of its own: the scope defers the allocation of variables to its end, and so is never ended. Keras keeps
+    scopes by thread.
+    """
+    keras.StatelessScope().__enter__()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))
+        network = keras.saving.deserialize_keras_object(config, safe_mode=True)
+        return sum(math.prod(variable.shape) for variable in network.variables)
+    except Exception:  # Keras raises many kinds; loading reports them.
+        return 0
 
 
 def _unloadable(path: Path, message: str) -> str:

@@ -64,7 +64,7 @@ def check_differentiable(outputs: Any, images: Images) -> None:
         images: float32 [count, height, width, 3] in the model's own range.
 
     Raises:
-        UserError: An operation has no gradient; the message says how to go on.
+        UserError: The model fails, or an operation has no gradient; the message says how to go on.
     """
     tensor = tf.constant(images)
     try:
@@ -72,6 +72,9 @@ def check_differentiable(outputs: Any, images: Images) -> None:
             tape.watch(tensor)
             total = tf.reduce_sum(tf.cast(outputs(tensor), tf.float32) ** 2)
         gradient = tape.gradient(total, tensor)
+    except tf.errors.OpError as error:
+        first = error.message.strip().splitlines()[0] if error.message else type(error).__name__
+        raise UserError(f"the model cannot compute outputs of images: {first}") from error
     except LookupError as error:
         raise UserError(
             f"the model has an operation without a gradient, so it cannot be attacked: {error}. Export it with "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,17 +67,39 @@ def read_signature(folder: Path, name: str | None = None, *, trusted: bool = Fal
     raise UserError(f"'{folder}' has no signature that can be attacked: {'; '.join(problems) or 'none'}. {_EXPORT}")
 
 
+def copy_files(folder: Path, target: Path) -> None:
+    """Copy the files of a SavedModel.
+
+    Links to files are followed, since caches of models hold such links; links to folders could lead in circles.
+
+    Raises:
+        UserError: The folder holds something else than files and folders.
+    """
+    for place, names, files in os.walk(folder):
+        for name in (*names, *files):
+            path = Path(place, name)
+            if path.is_symlink() and not path.is_file():
+                raise UserError(f"'{path}' is a link to no file; a SavedModel consists of files")
+            if not path.is_dir() and not path.is_file():
+                raise UserError(f"'{path}' is no regular file; a SavedModel consists of files")
+        copied = target / Path(place).relative_to(folder)
+        copied.mkdir(parents=True, exist_ok=True)
+        for name in files:
+            shutil.copyfile(Path(place, name), copied / name)
+
+
 def unknown_operations(folder: Path) -> tuple[str, ...]:
     """Return the operations for which `read_signature` refuses a SavedModel that is not trusted."""
     return refused_operations(_graph(folder))
 
 
 def _graph(folder: Path) -> Any:
+    # A pipe would be waited for without end.
+    if not Path(folder, FILE).is_file():
+        raise UserError(f"'{folder}' is no SavedModel: it has no file {FILE}")
     try:
         saved = saved_model_pb2.SavedModel.FromString(Path(folder, FILE).read_bytes())
         return next(graph for graph in saved.meta_graphs if "serve" in graph.meta_info_def.tags)
-    except FileNotFoundError:
-        raise UserError(f"'{folder}' is no SavedModel: it has no file {FILE}") from None
     except StopIteration:
         raise UserError(f"'{folder}' has no graph for serving (tag 'serve'). {_EXPORT}") from None
     except Exception as error:  # The error class of protobuf has no public name.

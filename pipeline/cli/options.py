@@ -26,7 +26,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Machine-read
 
 
 def user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a command to end with one message and exit code 2 when a `UserError` is raised."""
+    """Decorate a command to end with one message and exit code 2 for a `UserError` or a refusal of the system."""
 
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -36,6 +36,13 @@ def user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(*args, **kwargs)
         except UserError as error:
             click.echo(f"error: {error}", err=True)
+            sys.exit(2)
+        except OSError as error:
+            from dermrobust.pipeline.failures import system_refusal
+
+            if (refusal := system_refusal(error)) is None:
+                raise
+            click.echo(f"error: {refusal}", err=True)
             sys.exit(2)
 
     return guarded

@@ -16,26 +16,6 @@ def read(folder: Path, content: bytes | str, *, lower_case: bool = False) -> Csv
     return read_csv(path, lower_case=lower_case)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "id,age\na,01\nb,NA\n",
-        "id;age\na;01\nb;NA\n",
-        "id\tage\r\na\t01\r\nb\tNA\r\n",
-        "\ufeffid,age\na,01\nb,NA",
-        " id , age \n a , 01 \n\n,\nb,NA\n",
-        'id,age\n"a","01"\n"b","NA"\n',
-        "id,age,\na,01,\nb,NA,9\n",
-        "id,age,,\na,01,x,y\nb,NA,x,y\n",
-    ],
-    ids=["commas", "semicolons", "tabs", "bom", "margins", "quotes", "unnamed column", "unnamed columns"],
-)
-def test_tables_of_many_kinds_hold_the_same_text(tmp_path: Path, content: str) -> None:
-    table = read(tmp_path, content)
-    assert table.columns == ("id", "age")
-    assert table.rows == ({"id": "a", "age": "01"}, {"id": "b", "age": "NA"})
-
-
 def test_quoted_values_may_hold_separators_and_line_breaks(tmp_path: Path) -> None:
     table = read(tmp_path, 'id,remark\na,"one, two"\nb,"three\nfour ""five"""\n')
     assert [row["remark"] for row in table.rows] == ["one, two", 'three\nfour "five"']
@@ -56,27 +36,6 @@ def test_a_column_that_stands_twice_is_refused_by_name(tmp_path: Path) -> None:
     assert read(tmp_path, "id,dx,DX\na,mel,nv\n").columns == ("id", "dx", "DX")
     with pytest.raises(UserError, match="'dx' twice"):
         read(tmp_path, "id,dx,DX\na,mel,nv\n", lower_case=True)
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ("id,age\na,1\nb\n", "line 3: 1 value, but the header has 2 (found: 'b')"),
-        ("id,age\n\na,1\nb,2,3\n", "line 4: 3 values, but the header has 2 (found: 'b,2,3')"),
-        ("id;age\na,1\n", "line 2: 1 value, but the header has 2 (found: 'a,1'); quote values that contain ';'"),
-        ('id,age\n"a,1\nb,2\n', "line 2: 1 value, but the header has 2"),
-    ],
-)
-def test_a_row_of_another_width_is_named_by_its_line(tmp_path: Path, content: str, said: str) -> None:
-    with pytest.raises(UserError) as raised:
-        read(tmp_path, content)
-    assert said in str(raised.value)
-
-
-@pytest.mark.parametrize("content", [b"id,age\n\xff,2\n", "id,age\na,1\n".encode("utf-16")])
-def test_a_file_that_is_no_text_in_utf8_is_refused(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(UserError, match="not a text table in UTF-8"):
-        read(tmp_path, content)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -106,3 +106,14 @@ def test_an_execution_that_was_killed_after_joining_does_nothing_again(whole: Pa
 
     assert computed(tmp_path / "log") == []
     assert contents(output) == contents(whole)
+
+
+def test_bundles_that_are_retried_count_nothing_twice(whole: Path, tmp_path: Path) -> None:
+    """As a cluster does after the loss of a worker; here Beam repeats every bundle."""
+    log = tmp_path / "log"
+    runtime = BeamRuntime(options=("--direct_runner_bundle_repeat=2",))
+
+    run_units(runtime, Silent(), str(tmp_path / "output"), UNITS, Compute(log))
+
+    assert contents(tmp_path / "output") == contents(whole)
+    assert len(computed(log)) == len(UNITS)

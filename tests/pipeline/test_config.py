@@ -237,27 +237,6 @@ def test_a_folder_is_no_config(tmp_path: Path) -> None:
         load_config(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b'{"seed": 1,}', "is not valid JSON: .*line 1 column"),
-        (b"", "is not valid JSON"),
-        (b"\xff\xfe{}", "is not valid JSON"),
-        (b"[1, 2]", "must hold a JSON object, but holds a list"),
-        (b'{"seed": 1, "train": {"epochs": 2, "seed": 3, "epochs": 4}}', "the key 'epochs' stands twice in one object"),
-        (b'{"seed": 1' + b"0" * 5000 + b"}", "a number cannot be read"),
-        (b'{"seed":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "the values are nested too deeply"),
-        (b"null", "must hold a JSON object, but holds a NoneType"),
-    ],
-)
-def test_what_is_no_json_object_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
-    path = tmp_path / "config.json"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=said) as raised:
-        load_config(path)
-    assert str(path) in str(raised.value)
-
-
 def test_the_file_in_the_current_folder_goes_before_the_embedded_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,36 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from click.testing import CliRunner, Result
 
-from dermrobust.components.progress import Silent
 from dermrobust.pipeline.cli.main import main
 from dermrobust.pipeline.config import PipelineConfig
-from dermrobust.pipeline.outcomes import RunResult
-from dermrobust.pipeline.runner import run_pipeline
-from tests.pipeline.small_stages import graph, trouble
-
-Run = Callable[..., RunResult]
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> PipelineConfig:
-    return PipelineConfig(root=str(tmp_path / "output"))
-
-
-@pytest.fixture
-def run(config: PipelineConfig, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    def run(**texts: str) -> RunResult:
-        monkeypatch.setattr("dermrobust.pipeline.runner.build_graph", lambda config: graph(**texts))
-        return run_pipeline(config, Silent(), first="ingest", last="export", force=False)
-
-    yield run
-    trouble.clear()
+from tests.pipeline.conftest import Run
+from tests.pipeline.small_stages import trouble
 
 
 def command(config: PipelineConfig, *arguments: str) -> Result:

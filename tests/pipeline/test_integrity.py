@@ -12,42 +12,11 @@ from click.testing import CliRunner, Result
 from dermrobust.components import integrity
 from dermrobust.components.artifacts import MANIFEST, Artifact
 from dermrobust.components.export.files import CHECKSUMS
-from dermrobust.components.progress import Silent
 from dermrobust.pipeline.cli.main import main
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.outcomes import RunResult
-from dermrobust.pipeline.runner import run_pipeline
-from tests.pipeline.small_stages import TEXT, executed, graph
-
-Run = Callable[..., RunResult]
-
-
-class Listening(Silent):
-    """Progress that keeps its lines."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> PipelineConfig:
-    return PipelineConfig(root=str(tmp_path / "output"))
-
-
-@pytest.fixture
-def run(config: PipelineConfig, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A function that runs the small pipeline as a new process would, which has verified nothing yet."""
-
-    def run(first: str = "ingest", progress: Listening | None = None, **texts: str) -> RunResult:
-        executed.clear()
-        integrity._intact.clear()
-        monkeypatch.setattr("dermrobust.pipeline.runner.build_graph", lambda config: graph(**texts))
-        return run_pipeline(config, progress or Silent(), first=first, last="export", force=False)
-
-    return run
+from tests.pipeline.conftest import Listening, Run
+from tests.pipeline.small_stages import TEXT, executed
 
 
 def made(result: RunResult, node: str) -> Artifact:

@@ -5,10 +5,9 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,12 +23,10 @@ from dermrobust.pipeline.ledger import Ledger
 from dermrobust.pipeline.outcomes import RunResult
 from dermrobust.pipeline.runner import run_pipeline
 from tests.pipeline import small_stages
-from tests.pipeline.small_stages import TEXT, executed, graph, trouble
+from tests.pipeline.conftest import Listening, Run
+from tests.pipeline.small_stages import TEXT, executed, trouble
 
 ALL = ["ingest", "preprocess", "train[one]", "train[two]", "evaluate", "export"]
-
-Run = Callable[..., RunResult]
-
 
 KILLED_IN_THE_SECOND_FILE = """
 import os, signal, sys
@@ -42,36 +39,6 @@ small_stages.trouble["2"] = lambda: os.kill(os.getpid(), signal.SIGKILL)
 runner.build_graph = lambda config: [small_stages.resumable()]
 runner.run_pipeline(PipelineConfig(root=sys.argv[1]), Silent(), first="ingest", last="ingest", force=False)
 """
-
-
-class Listening(Silent):
-    """Progress that keeps its lines."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> PipelineConfig:
-    return PipelineConfig(root=str(tmp_path / "output"))
-
-
-@pytest.fixture
-def run(config: PipelineConfig, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    """A function that runs the small pipeline; keyword arguments are texts of nodes."""
-
-    def run(
-        first: str = "ingest", last: str = "export", *, force: bool = False, progress: Any = None, **texts: str
-    ) -> RunResult:
-        executed.clear()
-        monkeypatch.setattr("dermrobust.pipeline.runner.build_graph", lambda config: graph(**texts))
-        return run_pipeline(config, progress or Silent(), first=first, last=last, force=force)
-
-    yield run
-    trouble.clear()
 
 
 def failing(error: BaseException) -> Callable[[], object]:
@@ -395,6 +362,28 @@ def test_an_exported_model_is_published_and_keeps_its_version(run: Run, config: 
     names = [Path(uri).name for uri in published if uri is not None]
     assert names == ["1", "2", "1"]
     assert Path(local_files.export_directory(config), "2", "saved_model.pb").exists()
+
+
+def test_a_relative_root_counts_from_where_the_run_began(
+    monkeypatch: pytest.MonkeyPatch, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    config = PipelineConfig(root="relative")
+    monkeypatch.setattr("dermrobust.pipeline.runner.build_graph", lambda config: small_stages.graph())
+
+    result = run_pipeline(config, Silent(), first="ingest", last="export", force=False)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = run_pipeline(config, Silent(), first="ingest", last="export", force=False)
+
+    assert config.root == str(tmp_path / "relative")
+    assert set(statuses(again).values()) == {"cached"}
+    assert again.published == result.published == str(tmp_path / "relative" / "export" / "1")
+    recorded = Ledger(local_files.ledger_path(config)).run(result.run)
+    assert recorded is not None
+    assert all(Path(output["uri"]).is_dir() for output in recorded["outputs"])
+    assert PipelineConfig(root="memory://bucket/x").root == "memory://bucket/x"
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_without_an_export_nothing_is_published(run: Run, config: PipelineConfig) -> None:

@@ -1,5 +1,6 @@
 """A user's images become examples of the test split."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -120,3 +121,13 @@ def test_the_fingerprint_hangs_on_the_content_of_files_not_on_their_place(change
     change(places[1], rows[1])
 
     assert fingerprint_of(ADOPT_DATA, params[0]) != fingerprint_of(ADOPT_DATA, params[1])
+
+
+@pytest.mark.parametrize("name", ["images/pipe.png", "labels.csv"])
+def test_a_pipe_is_refused_and_not_waited_for(name: str, tmp_path: Path) -> None:
+    write_photos(tmp_path)
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+
+    with pytest.raises(UserError, match="is no regular file"):
+        fingerprint(ADOPT_DATA, data_params((tmp_path / "images", tmp_path / "labels.csv")), {})

@@ -145,47 +145,6 @@ def test_a_file_says_what_it_takes_without_being_loaded(tmp_path: Path) -> None:
     assert declared_input(tmp_path / "junk.keras") is None
 
 
-@keras.saving.register_keras_serializable("tests")
-class Unknown(layers.Layer):
-    """Of a class that nobody else has."""
-
-    def call(self, inputs: Any) -> Any:
-        return inputs
-
-
-def with_code(path: Path) -> Path:
-    return saved(classifier(layers.Lambda(lambda x: 2 * x), head=layers.Dense(3)), path)
-
-
-def of_an_unknown_class(path: Path) -> Path:
-    whole = saved(classifier(Unknown(), head=layers.Dense(3)), path.with_name("whole.keras"))
-    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(path, "w") as result:
-        for name in source.namelist():
-            result.writestr(name, source.read(name).replace(b"Unknown", b"Stranger"))
-    return path
-
-
-def damaged(path: Path) -> Path:
-    path.write_bytes(b"PK junk")
-    return path
-
-
-@pytest.mark.parametrize(
-    ("make", "name", "told"),
-    [
-        (with_code, "model.keras", "holds code"),
-        (of_an_unknown_class, "model.keras", "'Stranger', which is not part of Keras"),
-        (damaged, "model.keras", "is no .keras file, or a damaged one"),
-        (damaged, "model.h5", "Older formats can run code"),
-    ],
-)
-def test_files_that_cannot_be_trusted_or_read_are_refused(
-    make: Callable[[Path], Path], name: str, told: str, tmp_path: Path
-) -> None:
-    with pytest.raises(UserError, match=told):
-        read_network(make(tmp_path / name))
-
-
 @pytest.mark.parametrize("declared", [(12, 20, 3), (None, 20, 3), (None, None, 3)])
 def test_rectangular_images_are_taken(declared: tuple[int | None, ...]) -> None:
     head = [layers.GlobalAveragePooling2D(), layers.Dense(3, activation="softmax")]

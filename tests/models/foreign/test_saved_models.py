@@ -168,11 +168,3 @@ def test_a_gradient_of_zero_is_not_refused(tmp_path: Path) -> None:
         return images, tf.zeros_like
 
     check_differentiable(lambda images: learned()(flat(images)), to_images(PIXELS[:2]))
-
-
-def test_what_is_no_saved_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no SavedModel: it has no file saved_model\.pb"):
-        read_signature(tmp_path)
-    (tmp_path / "saved_model.pb").write_bytes(b"\xff junk")
-    with pytest.raises(UserError, match="cannot be read"):
-        read_signature(tmp_path)
