@@ -17,8 +17,9 @@ from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.artifacts import Artifact, ArtifactType
 from dermrobust.components.augment.component import AUGMENT, AugmentParams
 from dermrobust.components.craft.component import CRAFT, CraftParams
-from dermrobust.components.evaluation.params import EvaluateParams, PredictParams, ProbeParams
+from dermrobust.components.evaluation.params import PredictParams, ProbeParams
 from dermrobust.components.evaluation.thresholds import Gate
+from dermrobust.components.evaluation.transform_params import MeasureParams
 from dermrobust.components.examples import encode_pixels
 from dermrobust.components.gate.component import GATE, GateParams
 from dermrobust.components.ingest.component import INGEST, IngestParams
@@ -104,7 +105,7 @@ def evaluated(
         )
         probed = workshop.make(PROBE, probe, place, **inputs, surrogates=(), transferred=(), predictions=made)
         probes.append(probed["probes"])
-    measure = EvaluateParams(
+    measure = MeasureParams(
         **shared,
         models=tuple(models),
         control=next(iter(models)),
@@ -283,7 +284,7 @@ def test_an_image_that_was_changed_in_storage_fails_its_check(
                 writer.write(line)
     probe = ProbeParams(**attacks, images=8, queries=0, spsa_images=0, corruption_images=8)
     probes = workshop.make(PROBE, probe, "tampered", **model_inputs, predictions=tampered)["probes"]
-    evaluate = EvaluateParams(**attacks, models=("only",))
+    evaluate = MeasureParams(**attacks, models=("only",))
     leakage = workshop.make(LEAKAGE, LeakageParams(), "tampered", examples=images)["leakage"]
     inputs: dict[str, Any] = {"examples": images, "predictions": tampered, "probes": probes, "leakage": leakage}
     made = workshop.make(EVALUATE, evaluate, "tampered", **inputs)["evaluation"]
@@ -297,7 +298,7 @@ def test_test_images_of_one_class_cannot_be_evaluated(
     spec = images.read_json("examples.json")
     spec["class_counts"]["test"] = [0, 0, 0, 0, 0, sum(spec["class_counts"]["test"]), 0]
     one = workshop.publish(ArtifactType.EXAMPLES, "one class", {"examples.json": json.dumps(spec).encode()})
-    params = EvaluateParams(attacks=ATTACKS, epsilons=EPSILONS, models=())
+    params = MeasureParams(attacks=ATTACKS, epsilons=EPSILONS, models=())
     with pytest.raises(UserError, match=r"test images are of 1 class.*Add images of other classes"):
         workshop.make(EVALUATE, params, "one class", examples=one, predictions=(), probes=())
 
