@@ -63,24 +63,32 @@ def evaluation_nodes(
             "predictions": (Output(f"predict[{name}]", "predictions"),),
         }
         nodes.append(Node(f"probe[{name}]", STAGE, PROBE, probed, inputs))
-        if transform.threats:
-            inputs = {"examples": (examples,), "model": (model,)}
-            nodes.append(Node(f"transform[{name}]", STAGE, TRANSFORM, transform, inputs))
+    transforms = _transforms(transform, models, examples)
     leakage = Node("leakage", STAGE, LEAKAGE, LeakageParams(), {"examples": (examples,)})
     inputs = {
         "examples": (examples,),
         "predictions": tuple(Output(f"predict[{name}]", "predictions") for name in models),
         "probes": tuple(Output(f"probe[{name}]", "probes") for name in models),
-        "transformed": tuple(Output(f"transform[{name}]", "predictions") for name in models if transform.threats),
+        "transformed": tuple(Output(node.id, "predictions") for node in transforms),
         "leakage": (Output(leakage.id, "leakage"),),
     }
     judged = {"evaluation": (Output("evaluate", "evaluation"),)}
     return [
         *crafted.values(),
         *nodes,
+        *transforms,
         leakage,
         Node("evaluate", STAGE, EVALUATE, evaluate, inputs),
         Node("gate", STAGE, GATE, GateParams(gate=gate), judged),
+    ]
+
+
+def _transforms(params: TransformParams, models: Mapping[str, Output], examples: Output) -> list[Node]:
+    """Return the nodes that search each model under threat models beyond a norm; without any, none."""
+    return [
+        Node(f"transform[{name}]", STAGE, TRANSFORM, params, {"examples": (examples,), "model": (model,)})
+        for name, model in models.items()
+        if params.threats
     ]
 
 

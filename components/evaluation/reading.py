@@ -101,6 +101,12 @@ class Evaluation:
         return tuple(name for name in (CLEAN, *self.attacks, WORST_CASE) if name in measured)
 
     @cached_property
+    def searched(self) -> tuple[str, ...]:
+        """Conditions beyond the norm: every search and the worst case of every family."""
+        measured = dict.fromkeys(place.attack for place in self.figures if family_of(place.attack) is not None)
+        return tuple(measured)
+
+    @cached_property
     def threats(self) -> tuple[TransformThreat, ...]:
         """Threat models beyond a norm, those of a family together and by ascending strength."""
         found = [TransformThreat.parse(text) for text in self.about.threats]

@@ -41,8 +41,7 @@ def audit(
 ) -> Evaluation:
     """Evaluate a Keras model as the command `dermrobust audit` does: the same attacks, checks, metrics and files.
 
-    Model and images are written below `root`, so that the command and the report can read them, and a second audit
-    does only what changed.
+    Model and images are written below `root`. A second audit does only what changed.
 
     Args:
         model: a Keras model from images [batch, height, width, 3] to class scores.
@@ -51,8 +50,7 @@ def audit(
         labels: true classes, integers [count] or one-hot rows; left out for a data set.
         class_names: classes in the order of the model's outputs.
         attacks: name of a suite ("paper", "standard", "auto"), or attacks by name.
-        threats: budgets, all of one norm; a number is an L-infinity budget in 1/255. Threat models beyond a norm, such
-            as "colour:1", may stand among them.
+        threats: budgets of one norm (a number is one of L-infinity in 1/255) and threats beyond it ("colour:1").
         malignant: classes that must not be taken for the others; default: those known of HAM10000's.
         metadata: columns of the labels' table by name, such as "lesion_id", "age", "sex": one value for each image.
         control: an undefended Keras model to compare with.

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dermrobust.components.evaluation.conditions import family_of
 from dermrobust.components.evaluation.metrics.registry import METRICS
 from dermrobust.components.evaluation.names import CLEAN, CONSTANT
 from dermrobust.components.evaluation.reading import metric_rows, read_evaluation
@@ -59,7 +60,8 @@ def summary_table(rows: list[dict[str, Any]]) -> Table:
             table.add_section()
         previous = model
         first, *others = (cells.get(metric.name, {}) for metric in shown)
-        budget = "" if attack == CLEAN else f"{epsilon:g}/255"
+        unit = "/255" if family_of(attack) is None else ""
+        budget = "" if attack == CLEAN else f"{epsilon:g}{unit}"
         figures = (escape(_with_interval(first)), *(_number(each.get("value")) for each in others))
         # The constant classifier answers the same under every attack: one row says it.
         fell = bool(first) and floor is not None and model != CONSTANT and first["value"] < floor
