@@ -9,13 +9,15 @@ from pydantic import Field
 
 from dermrobust.attacks.kinds import Kind
 from dermrobust.attacks.problem import Indices
-from dermrobust.attacks.transforms.drawing import corners, drawn
+from dermrobust.attacks.transforms.drawing import corners, drawn, nearest_corners
 from dermrobust.attacks.transforms.problem import Best, Margins, TransformProblem
 from dermrobust.attacks.transforms.search import Search
 from dermrobust.attacks.transforms.transform import Content, Values
 
-_FIRST_STEP, _LAST_STEP = 0.4, 0.02
-"""Length of the steps as a share of each bound: from far across the box to fine."""
+_TRAVEL = 2.5
+"""Sum of the lengths of all steps as a share of each bound: more than across the box, whatever the number of steps."""
+_LAST_STEP = 0.05
+"""Length of the last step as a share of that of the first."""
 
 
 class Adaptive(Search):
@@ -64,7 +66,8 @@ class Adaptive(Search):
 
         values, content = state
         bounds = problem.threat.transform.bounds(problem.threat.strength)
-        for length in np.geomspace(_FIRST_STEP, _LAST_STEP, self.steps).astype(np.float32):
+        lengths = np.geomspace(1, _LAST_STEP, self.steps)
+        for length in (lengths * (_TRAVEL / lengths.sum())).astype(np.float32):
             loss, by_values, by_content = gradients_of(*best.inputs(places), (values, content), problem.batch_size)
             best.offer(places, (values, content), loss)
             going = _going(problem, loss)
@@ -74,8 +77,10 @@ class Adaptive(Search):
             values = np.clip(values[going] + length * bounds * np.sign(by_values[going]), -bounds, bounds)
             content = np.clip(content[going] + length * np.sign(by_content[going]), 0, 1)
             places = places[going]
-        loss = losses_of(*best.inputs(places), (values, content), problem.batch_size)
-        best.offer(places, (values, content), loss)
+        # The worst point of a box is often a corner, of which a path may end short in single parameters.
+        for point in (values, nearest_corners(problem.threat, values)):
+            loss = losses_of(*best.inputs(places), (point, content), problem.batch_size)
+            best.offer(places, (point, content), loss)
 
 
 def _going(problem: TransformProblem, margins: Margins) -> Indices:

@@ -57,3 +57,11 @@ def corners(
         corner = int(seed) + int(number) * _ODD
         result[index, scaled] = [bounds[each] * (1 - 2 * (corner >> bit & 1)) for bit, each in enumerate(scaled)]
     return result
+
+
+def nearest_corners(threat: TransformThreat, values: Values) -> Values:
+    """Return the corner of the box of parameters that is nearest to each point; see `corners`."""
+    transform = threat.transform
+    scaled = np.asarray([each.scaled for each in transform.parameters])
+    ends = np.where(values < 0, np.float32(-1), np.float32(1)) * transform.bounds(threat.strength)
+    return np.where(scaled, ends, values)
