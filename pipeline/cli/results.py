@@ -14,7 +14,7 @@ from rich.table import Table
 
 from dermrobust.components.evaluation.conditions import family_of
 from dermrobust.components.evaluation.metrics.registry import METRICS
-from dermrobust.components.evaluation.names import CLEAN, CONSTANT
+from dermrobust.components.evaluation.names import CLEAN, CONSTANT, WORST_CASE
 from dermrobust.components.evaluation.reading import metric_rows, read_evaluation
 from dermrobust.components.evaluation.schemas import OVERALL
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dermrobust.components.evaluation.adaptive import AdaptiveLoss
     from dermrobust.components.evaluation.checks import Check
     from dermrobust.components.evaluation.metrics.metric import Metric
+    from dermrobust.components.evaluation.reading import Evaluation
     from dermrobust.pipeline.config import PipelineConfig
     from dermrobust.pipeline.outcomes import RunResult
 
@@ -39,7 +40,10 @@ def print_summary(result: RunResult) -> None:
     rows = [row for row in metric_rows(evaluation.uri) if row["slice"] == OVERALL and row["metric"] in shown]
     found = read_evaluation(evaluation.uri)
     console = Console()
-    console.print(summary_table(rows))
+    # Conditions beyond a norm have a table of their own: their strengths are no budgets.
+    console.print(summary_table([row for row in rows if family_of(row["attack"] or "") is None]))
+    if found.threats:
+        console.print(threats_table(found))
     if found.adaptive:
         console.print(adaptive_table(found.adaptive))
     console.print(checks_table(found.checks or ()))
@@ -60,8 +64,7 @@ def summary_table(rows: list[dict[str, Any]]) -> Table:
             table.add_section()
         previous = model
         first, *others = (cells.get(metric.name, {}) for metric in shown)
-        unit = "/255" if family_of(attack) is None else ""
-        budget = "" if attack == CLEAN else f"{epsilon:g}{unit}"
+        budget = "" if attack == CLEAN else f"{epsilon:g}/255"
         figures = (escape(_with_interval(first)), *(_number(each.get("value")) for each in others))
         # The constant classifier answers the same under every attack: one row says it.
         fell = bool(first) and floor is not None and model != CONSTANT and first["value"] < floor
@@ -88,6 +91,22 @@ def _columns(metrics: list[Metric]) -> tuple[str, ...]:
     """Return headings: the first metric is shown with its interval."""
     first, *others = (metric.label().lower() for metric in metrics)
     return (f"{first} (95 %)", *(name.replace("accuracy", "acc.") for name in others))
+
+
+def threats_table(evaluation: Evaluation) -> Table:
+    """Return the table of accuracy under threat models beyond a norm: each search, and the worst case."""
+    names = (*evaluation.about.searches, WORST_CASE)
+    table = Table(title="Accuracy under threats beyond a norm", box=box.SIMPLE_HEAD)
+    for name in ("model", "threat"):
+        table.add_column(name, no_wrap=True)
+    for name in (*names, "n"):
+        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
+    for model in evaluation.about.models:
+        for threat in evaluation.threats:
+            found = [evaluation.under(threat, name, model, "accuracy") for name in names]
+            figures = (_number(None if figure is None else figure.value) for figure in found)
+            table.add_row(model, str(threat), *figures, "" if found[-1] is None else str(found[-1].n))
+    return table
 
 
 def adaptive_table(losses: tuple[AdaptiveLoss, ...]) -> Table:
