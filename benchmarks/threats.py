@@ -1,6 +1,6 @@
 """Adaptive search under threat models beyond a norm, beside random draws of the same strength, on one class.
 
-    HAM10000_DIR=… python -m benchmarks.threats [--model ham10000/robust] [--threat colour+geometry:1] [--class mel]
+    HAM10000_DIR=… python -m benchmarks.threats [--model ham10000/robust] [--threat colour+geometry:0.5] [--class mel]
         [--images 500] [--draws 200] [--root DIR] [--json FILE]
 
 The test images of the class come first, then those of validation and training where the test split has too few of them
@@ -93,7 +93,7 @@ def _right(target: Any, pixels: Any, batch: Batch) -> Any:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="ham10000/robust", help="Model of the zoo.")
-    parser.add_argument("--threat", default="colour+geometry:1", help="Threat model beyond a norm.")
+    parser.add_argument("--threat", default="colour+geometry:0.5", help="Threat model beyond a norm.")
     parser.add_argument("--class", dest="class_name", default="mel", help="Class of the images.")
     parser.add_argument("--images", type=int, default=500, help="Number of images.")
     parser.add_argument("--draws", type=int, default=200, help="Random draws of each image.")
