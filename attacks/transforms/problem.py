@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,12 +43,6 @@ class TransformProblem:
     def images(self) -> Images:
         """The clean images: float32 [count, height, width, 3] in [0, 1]."""
         return Bounds().to_images(self.pixels)
-
-    def take(self, indices: Indices) -> TransformProblem:
-        """Return the same problem for some of the images."""
-        return dataclasses.replace(
-            self, pixels=self.pixels[indices], labels=self.labels[indices], seeds=self.seeds[indices]
-        )
 
     def margins(self, pixels: Pixels, labels: Labels) -> Margins:
         """Return the margins of stored images under the exact classifier."""

@@ -204,9 +204,10 @@ def test_a_search_stays_inside_its_threat_and_beats_its_controls(victim: Victim,
     np.testing.assert_array_equal(again.values, made.values[:30])
 
 
-def test_an_image_that_is_wrong_anyway_stays_as_it_is(victim: Victim) -> None:
+@pytest.mark.parametrize("text", ["colour:1", "patch:0.3"])
+def test_an_image_that_is_wrong_anyway_stays_as_it_is(victim: Victim, text: str) -> None:
     wrong = dataclasses.replace(victim, labels=(victim.labels + 1) % 7)
-    made = found(wrong, ADAPTIVE, "colour:1")
+    made = found(wrong, ADAPTIVE, text)
     np.testing.assert_array_equal(made.pixels, victim.pixels)
     assert not made.values.any()
 
