@@ -5,13 +5,13 @@ Apart from those of attacks under a norm, so that a change here does not change 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from dermrobust.attacks.transforms.registry import TRANSFORMS
 from dermrobust.attacks.transforms.selection import NamedSearches, default_searches
-from dermrobust.attacks.transforms.threat import AnyTransformThreat, TransformThreat
+from dermrobust.attacks.transforms.threat import AnyTransformThreat, TransformThreat, is_transform
 from dermrobust.components.attack_settings import AttackSettings
 from dermrobust.components.component import Params
 from dermrobust.components.evaluation.names import CLEAN, WORST_CASE, canonical_epsilon
@@ -50,6 +50,15 @@ class TransformSettings(Params):
         description="Searches under these threat models by the name that they have in results: adaptive, and as "
         "controls random and grid.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_among_budgets(cls, values: Any) -> Any:
+        budgets = values.get("epsilons") if isinstance(values, dict) else None
+        for budget in budgets if isinstance(budgets, list | tuple) else ():
+            if is_transform(budget):
+                raise ValueError(f"epsilons: '{budget}' is a threat model beyond a norm; name it in threats")
+        return values
 
     def plugins(self) -> frozenset[str]:
         """Return the modules of the selected searches and transformations."""

@@ -14,7 +14,8 @@ from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.problem import Labels, Seeds
 from dermrobust.attacks.selection import read_attack
-from dermrobust.attacks.threat import Images, Pixels, ThreatModel
+from dermrobust.attacks.threat import Images, Norm, Pixels, ThreatModel
+from dermrobust.attacks.transforms.registry import TRANSFORMS
 from dermrobust.attacks.transforms.search import Search
 from dermrobust.attacks.transforms.selection import read_search
 from dermrobust.attacks.transforms.threat import TransformThreat, is_transform
@@ -160,7 +161,9 @@ def threat_model(text: str | float | ThreatModel | TransformThreat) -> ThreatMod
             return TransformThreat.parse(text)
         return ThreatModel.parse(text) if isinstance(text, str) else ThreatModel(float(text))
     except ValueError as error:
-        raise UserError(str(error)) from None
+        unknown = isinstance(text, str) and text.partition(":")[0].strip() not in (*Norm, *TRANSFORMS.names)
+        beyond = f"; beyond a norm a strength of {', '.join(TRANSFORMS.names)}: 'colour:1'" if unknown else ""
+        raise UserError(f"{error}{beyond}") from None
 
 
 def norm_and_transforms(texts: Sequence[Any]) -> tuple[list[ThreatModel], list[TransformThreat]]:

@@ -518,6 +518,8 @@ def test_a_threshold_asks_for_something_beyond_a_norm(tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=message):
             checked(*wrong)
+    with pytest.raises(UserError, match="epsilons: 'colour:1' is a threat model beyond a norm; name it in threats"):
+        load(tmp_path, {"evaluate": {"epsilons": [1, "colour:1"]}})
 
 
 def test_validation_names_budgets_that_no_threshold_covers(tmp_path: Path) -> None:
