@@ -14,7 +14,7 @@ from dermrobust.attacks.transforms.search import Search
 
 
 class RandomSearch(Search):
-    """The worst of independent random points of the box; what nobody has searched for."""
+    """The worst of independent random points of the box."""
 
     kind: ClassVar[Kind] = Kind.NOISE
 
