@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -86,11 +87,23 @@ def transform_pixels(
         problem = TransformProblem(
             rounding, pixels[block], labels[block], threat, seeds[block], batch_size, stop_at_success
         )
-        best = _searched(search, problem)
+        best, batch_size = _within_memory(search, problem)
         found[block], values[block] = best.pixels(np.arange(len(block))), best.values
         if distances(threat, found[block], pixels[block], values[block]).max() > 0:
             raise AttackError(f"{search.name}: a stored image is outside of {threat}")
     return Transformed(found, values)
+
+
+def _within_memory(search: Search, problem: TransformProblem) -> tuple[Best, int]:
+    """Return the result and the batch size for which a device had enough memory: that of the problem, or less."""
+    while True:
+        try:
+            return _searched(search, problem), problem.batch_size
+        except tf.errors.ResourceExhaustedError as error:
+            size = min(problem.batch_size, len(problem.pixels))
+            if size <= 1:
+                raise AttackError(f"{search.name}: the memory of the device is too small for one image") from error
+            problem = dataclasses.replace(problem, batch_size=size // 2)
 
 
 def _searched(search: Search, problem: TransformProblem) -> Best:

@@ -20,6 +20,7 @@ from dermrobust.attacks.transforms.control import GridSearch, RandomSearch
 from dermrobust.attacks.transforms.drawing import drawn
 from dermrobust.attacks.transforms.engine import Transformed, search_seeds, transform_pixels
 from dermrobust.attacks.transforms.patch import place_of
+from dermrobust.attacks.transforms.problem import Best, TransformProblem
 from dermrobust.attacks.transforms.rendering import distances, render, within_bounds, without_content
 from dermrobust.attacks.transforms.search import Search
 from dermrobust.attacks.transforms.selection import default_searches, read_search
@@ -269,6 +270,26 @@ def test_logits_that_break_down_are_no_robustness(victim: Victim) -> None:
     few = victim.take(np.flatnonzero(victim.images.mean(axis=(1, 2, 3)) < 0.5)[:4])
     with pytest.raises(AttackError, match="NaN or infinite under attack"):
         found(dataclasses.replace(few, target=Target(breaking, few.target.weights)), ADAPTIVE, "colour:1")
+
+
+class Greedy(RandomSearch):
+    """Needs more memory than there is for batches of more than so many images."""
+
+    most: int
+
+    def improve(self, problem: TransformProblem, best: Best) -> None:
+        if problem.batch_size > self.most:
+            raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
+        super().improve(problem, best)
+
+
+def test_batches_shrink_to_the_memory_of_the_device(victim: Victim) -> None:
+    few = victim.take(slice(12))
+    expected = found(few, RandomSearch(draws=2), "colour:0.3", batch_size=4)
+    made = found(few, Greedy(draws=2, most=3), "colour:0.3", batch_size=32)
+    np.testing.assert_array_equal(made.pixels, expected.pixels)
+    with pytest.raises(AttackError, match="too small for one image"):
+        found(few, Greedy(draws=2, most=0), "colour:0.3")
 
 
 def test_searches_are_selected_by_name() -> None:
