@@ -78,7 +78,7 @@ def read_transformed(uri: str, threat: TransformThreat) -> StoredTransforms:
     }
     records = [
         {name: value.numpy() for name, value in tf.io.parse_single_example(serialized, features).items()}
-        for serialized in tf.data.TFRecordDataset([uri]).as_numpy_iterator()
+        for serialized in tf.data.TFRecordDataset([storage.local_file(uri)]).as_numpy_iterator()
     ]
     pixels = [tf.io.decode_png(record[IMAGE], 3).numpy() for record in records]
     names = [parameter.name for parameter in threat.transform.parameters]

@@ -84,3 +84,14 @@ def test_page_card_and_verdict_tell_of_them(beyond: Evaluation, evaluation: Eval
     assert "Threat models beyond a norm" not in render_card(evaluation, lineage)
     assert "No threshold covers colour:1, where it classifies 25% of the images correctly." in headline(beyond).sentence
     assert wording.under("colour/worst_case", 1.0, "linf") == "Colour, worst case, strength 1"
+
+
+def test_figures_have_names_of_their_own_in_mlflow() -> None:
+    pytest.importorskip("mlflow")
+    from dermrobust.pipeline.tracking.mlflow import metric_key
+
+    places = [Place("trades", name, 1.0, "dx=mel", "accuracy") for name in ("worst_case", "colour/worst_case")]
+    assert [metric_key(place, "linf") for place in places] == [
+        "worst_case/linf:1/dx:mel/accuracy",
+        "worst_case/colour:1/dx:mel/accuracy",
+    ]
