@@ -8,8 +8,9 @@ from typing import Any
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.audit.component import ADOPT_DATA, ADOPT_MODEL, AdoptDataParams, AdoptModelParams
 from dermrobust.components.audit.labels import read_labels
-from dermrobust.components.evaluation.params import EvaluateParams, PredictParams, ProbeParams
+from dermrobust.components.evaluation.params import PredictParams, ProbeParams
 from dermrobust.components.evaluation.thresholds import Gate
+from dermrobust.components.evaluation.transform_params import MeasureParams, TransformParams
 from dermrobust.components.progress import Progress
 from dermrobust.models.foreign.declared import declared_input, declared_size
 from dermrobust.models.image_size import LARGEST, SMALLEST, Size, height_and_width, image_size_title
@@ -102,7 +103,9 @@ def _evaluation(audit: Audit, examples: Output) -> list[Node]:
         control = (CONTROL,) if CONTROL in names and name != CONTROL else ()
         return ProbeParams(**shared, transferred=control, corruptions=TASK.corruptions)
 
-    evaluate = EvaluateParams(
+    beyond = {"threats": audit.threats, "searches": audit.searches}
+    settings = {name: shared[name] for name in ("batch_size", "seed", "slices")}
+    evaluate = MeasureParams(
         models=names,
         attacks=audit.attacks,
         epsilons=audit.epsilons,
@@ -110,12 +113,14 @@ def _evaluation(audit: Audit, examples: Output) -> list[Node]:
         control=None if audit.control is None else CONTROL,
         malignant=audit.malignant,
         slices=shared["slices"],
+        **beyond,
     )
     return evaluation_nodes(
         models,
         examples,
         predict=lambda name: PredictParams(**shared),
         probe=probed,
+        transform=TransformParams(**beyond, **settings),
         evaluate=evaluate,
         # Without thresholds, since an audit exports nothing: the gate asks for checks that do not fail.
         gate=Gate(candidate=MODEL),

@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 
 from dermrobust.attacks.selection import NamedAttacks, read_suite
 from dermrobust.attacks.threat import ThreatModel
-from dermrobust.components.component import Params
 from dermrobust.components.evaluation.params import Threats
+from dermrobust.components.evaluation.transform_params import TransformSettings
 from dermrobust.models.foreign.spec import InputFormat, OutputKind
 from dermrobust.models.image_size import ImageSize
 from dermrobust.models.preprocessing import Preprocessing
@@ -25,7 +25,7 @@ def _auto() -> dict[str, Any]:
     return read_suite("auto")
 
 
-class Audit(Params):
+class Audit(TransformSettings):
     """Settings of an audit; properties of the model that are not given are detected."""
 
     model: Path = Field(description="A .keras file, or the folder of a SavedModel.")

@@ -9,7 +9,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from dermrobust.attacks.transfer import Transfer
 from dermrobust.components.component import Params
-from dermrobust.components.evaluation.params import EvaluateParams, PredictParams, ProbeParams, ProbeSizes
+from dermrobust.components.evaluation.params import PredictParams, ProbeParams, ProbeSizes
+from dermrobust.components.evaluation.transform_params import MeasureParams, TransformParams
 from dermrobust.components.ingest.component import IngestParams
 from dermrobust.components.preprocess.component import PreprocessParams
 from dermrobust.components.train.component import TrainParams
@@ -125,16 +126,25 @@ class PipelineConfig(Params):
             **{**dict(self.predict_params()), **sizes, "transferred": sources, "corruptions": self.task().corruptions}
         )
 
-    def evaluate_params(self) -> EvaluateParams:
+    def transform_params(self) -> TransformParams:
+        """Return the parameters of the searches under threat models beyond a norm, on every model."""
+        shared = {
+            name: getattr(self.evaluate, name)
+            for name in TransformParams.model_fields
+            if name in EvaluateConfig.model_fields
+        }
+        return TransformParams(**{**shared, "slices": self.slices()})
+
+    def evaluate_params(self) -> MeasureParams:
         """Return the parameters of the measurement of all models."""
         shared = {
             name: getattr(self.evaluate, name)
-            for name in EvaluateParams.model_fields
+            for name in MeasureParams.model_fields
             if name in EvaluateConfig.model_fields
         }
         baseline = self.evaluate.gate.baseline or BASELINE
         shared |= {"baseline": baseline, "slices": self.slices()}
-        return EvaluateParams(**shared, models=self.model_names(), control=BASELINE)
+        return MeasureParams(**shared, models=self.model_names(), control=BASELINE)
 
     def task(self) -> Task:
         """Return the task of the data set."""

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.threat import ThreatModel
-from dermrobust.components.evaluation.names import CLEAN, CONSTANT, WORST_CASE
+from dermrobust.attacks.transforms.threat import TransformThreat
+from dermrobust.components.evaluation.conditions import family_of, search_of
+from dermrobust.components.evaluation.names import CLEAN, CONSTANT, WORST_CASE, canonical_epsilon
 from dermrobust.components.evaluation.thresholds import Threshold
 from dermrobust.components.gate.judging import check_slices
 from dermrobust.components.train.component import TrainParams
@@ -129,7 +131,15 @@ def uncovered_budgets(evaluate: EvaluateConfig) -> tuple[ThreatModel, ...]:
     return tuple(threat for threat in evaluate.epsilons if threat.epsilon not in covered)
 
 
+def uncovered_threats(evaluate: EvaluateConfig) -> tuple[TransformThreat, ...]:
+    """Return the evaluated threat models beyond a norm at which the gate asks for nothing."""
+    return evaluate.gate.uncovered_threats(evaluate.threats, evaluate.searches)
+
+
 def _check_threshold(threshold: Threshold, place: str, evaluate: EvaluateConfig) -> None:
+    if (family := family_of(threshold.attack)) is not None:
+        _check_beyond_a_norm(threshold, family, place, evaluate)
+        return
     attacks = (CLEAN, WORST_CASE, *evaluate.attacks)
     if threshold.attack not in attacks:
         raise ValueError(f"{place}.attack: '{threshold.attack}' is not evaluated; these are: {', '.join(attacks)}")
@@ -137,3 +147,15 @@ def _check_threshold(threshold: Threshold, place: str, evaluate: EvaluateConfig)
     if threshold.attack != CLEAN and threshold.epsilon not in evaluated:
         known = ", ".join(f"{epsilon:g}" for epsilon in evaluated)
         raise ValueError(f"{place}.epsilon: {threshold.epsilon:g} is not evaluated; these are: {known}")
+
+
+def _check_beyond_a_norm(threshold: Threshold, family: str, place: str, evaluate: EvaluateConfig) -> None:
+    known = (WORST_CASE, *evaluate.searches)
+    if search_of(threshold.attack) not in known:
+        raise ValueError(f"{place}.attack: '{threshold.attack}' is not searched; these are: {', '.join(known)}")
+    evaluated = {(threat.family, canonical_epsilon(threat.strength)) for threat in evaluate.threats}
+    if (family, canonical_epsilon(threshold.epsilon)) not in evaluated:
+        threats = ", ".join(map(str, evaluate.threats)) or "none"
+        raise ValueError(
+            f"{place}.epsilon: {family}:{threshold.epsilon:g} is not in evaluate.threats; these are: {threats}"
+        )

@@ -17,6 +17,7 @@ from dermrobust.components.budgets import StorableThreat
 from dermrobust.components.component import Params
 from dermrobust.components.evaluation.params import PredictParams, ProbeSizes, Reading
 from dermrobust.components.evaluation.thresholds import Gate, Threshold
+from dermrobust.components.evaluation.transform_params import TransformSettings
 from dermrobust.components.export.component import ExportParams
 from dermrobust.components.runners.registry import REFUSED_RUNNERS
 
@@ -103,7 +104,7 @@ def _default_gate() -> Gate:
     )
 
 
-class EvaluateConfig(PredictParams, Reading):
+class EvaluateConfig(PredictParams, Reading, TransformSettings):
     """Attacks on every model, measurement of the results, and the gate."""
 
     probes: ProbeSizes = Field(default_factory=ProbeSizes, description="Sizes of the probes of the self-checks.")

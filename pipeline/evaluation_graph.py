@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping
 from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.transfer import Transfer
 from dermrobust.components.craft.component import CRAFT, CraftParams
-from dermrobust.components.evaluation.params import EvaluateParams, PredictParams, ProbeParams, transfer_probe
+from dermrobust.components.evaluation.params import PredictParams, ProbeParams, transfer_probe
 from dermrobust.components.evaluation.thresholds import Gate
+from dermrobust.components.evaluation.transform_params import MeasureParams, TransformParams
 from dermrobust.components.gate.component import GATE, GateParams
 from dermrobust.components.leakage.component import LEAKAGE, LeakageParams
 from dermrobust.components.measure.component import EVALUATE
 from dermrobust.components.predict.component import PREDICT
 from dermrobust.components.probe.component import PROBE
+from dermrobust.components.transform.component import TRANSFORM
 from dermrobust.pipeline.nodes import Node, Output
 
 STAGE = "evaluate"
@@ -25,7 +27,8 @@ def evaluation_nodes(
     *,
     predict: Callable[[str], PredictParams],
     probe: Callable[[str], ProbeParams],
-    evaluate: EvaluateParams,
+    transform: TransformParams,
+    evaluate: MeasureParams,
     gate: Gate,
 ) -> list[Node]:
     """Return the nodes that attack, probe, measure and judge models, every node after those that it needs.
@@ -35,6 +38,7 @@ def evaluation_nodes(
         examples: the examples whose test split is attacked.
         predict: parameters of the attacks on a model, by its name.
         probe: parameters of the probes of a model, by its name.
+        transform: parameters of the searches under threat models beyond a norm, on every model.
         evaluate: parameters of the measurement.
         gate: requirements on the candidate.
     """
@@ -59,20 +63,32 @@ def evaluation_nodes(
             "predictions": (Output(f"predict[{name}]", "predictions"),),
         }
         nodes.append(Node(f"probe[{name}]", STAGE, PROBE, probed, inputs))
+    transforms = _transforms(transform, models, examples)
     leakage = Node("leakage", STAGE, LEAKAGE, LeakageParams(), {"examples": (examples,)})
     inputs = {
         "examples": (examples,),
         "predictions": tuple(Output(f"predict[{name}]", "predictions") for name in models),
         "probes": tuple(Output(f"probe[{name}]", "probes") for name in models),
+        "transformed": tuple(Output(node.id, "predictions") for node in transforms),
         "leakage": (Output(leakage.id, "leakage"),),
     }
     judged = {"evaluation": (Output("evaluate", "evaluation"),)}
     return [
         *crafted.values(),
         *nodes,
+        *transforms,
         leakage,
         Node("evaluate", STAGE, EVALUATE, evaluate, inputs),
         Node("gate", STAGE, GATE, GateParams(gate=gate), judged),
+    ]
+
+
+def _transforms(params: TransformParams, models: Mapping[str, Output], examples: Output) -> list[Node]:
+    """Return the nodes that search each model under threat models beyond a norm; without any, none."""
+    return [
+        Node(f"transform[{name}]", STAGE, TRANSFORM, params, {"examples": (examples,), "model": (model,)})
+        for name, model in models.items()
+        if params.threats
     ]
 
 

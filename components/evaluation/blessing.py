@@ -47,6 +47,7 @@ class Blessing(Content):
         thresholds: a verdict for each threshold of the gate, in its order.
         checks: a sentence for each self-check, or further rule of the gate, that objects.
         uncovered: evaluated budgets, in 1/255, at which no threshold asks for anything; see `Gate.covered`.
+        uncovered_threats: evaluated threat models beyond a norm at which no threshold asks for anything.
     """
 
     blessed: bool
@@ -55,3 +56,4 @@ class Blessing(Content):
     thresholds: tuple[Verdict, ...]
     checks: tuple[str, ...]
     uncovered: tuple[float, ...] = ()
+    uncovered_threats: tuple[str, ...] = ()

@@ -25,6 +25,8 @@ class Description(Content):
         groups: number of groups, such as lesions, that they come from.
         notes: remarks, such as on slices that are left out.
         versions: versions of the libraries that made the predictions.
+        threats: threat models beyond a norm, such as "colour:1".
+        searches: parameters of the searches under them by the search's name in results.
         constant_class: class that the constant classifier answers: the most frequent one of the training images, or of
             the test images where the former are not known; None: it was not measured.
     """
@@ -42,4 +44,6 @@ class Description(Content):
     groups: int
     notes: tuple[str, ...]
     versions: dict[str, str]
+    threats: tuple[str, ...] = ()
+    searches: dict[str, dict[str, Any]] = {}
     constant_class: str | None = None

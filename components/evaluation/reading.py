@@ -13,11 +13,13 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError
 
 from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.transforms.threat import TransformThreat
 from dermrobust.components import storage
 from dermrobust.components.evaluation import files
 from dermrobust.components.evaluation.adaptive import AdaptiveLoss, AdaptiveLosses
 from dermrobust.components.evaluation.blessing import Blessing
 from dermrobust.components.evaluation.checks import Check, Checks
+from dermrobust.components.evaluation.conditions import condition_of, family_of
 from dermrobust.components.evaluation.description import Description
 from dermrobust.components.evaluation.names import CLEAN, CONSTANT, WORST_CASE, canonical_epsilon
 from dermrobust.components.evaluation.rows import Comparison, Corruption, Figure, Flip, Place
@@ -40,6 +42,7 @@ class Evaluation:
         comparisons: paired differences from the baseline.
         checks: results of the self-checks.
         gallery: the worst flips of each model.
+        transformed_gallery: the worst flips by transformations.
         adaptive: accuracy that adaptive attacks remove.
         blessing: verdict of the gate; None: no gate was read.
     """
@@ -53,6 +56,7 @@ class Evaluation:
     gallery: tuple[Flip, ...] | None
     adaptive: tuple[AdaptiveLoss, ...] | None
     blessing: Blessing | None
+    transformed_gallery: tuple[Flip, ...] | None = None
 
     def figure(self, model: str, attack: str, epsilon: float, metric: str, where: str = OVERALL) -> Figure | None:
         """Return a figure; None where the metric is undefined or was not measured."""
@@ -85,16 +89,44 @@ class Evaluation:
 
     @cached_property
     def attacks(self) -> tuple[str, ...]:
-        """Names of the attacks in their order, without clean images and the worst case."""
-        measured = dict.fromkeys(place.attack for place in self.figures)
+        """Names of the attacks under the norm in their order, without clean images and the worst case."""
+        measured = dict.fromkeys(place.attack for place in self.figures if family_of(place.attack) is None)
         known = [name for name in self.about.attacks if name in measured]
         return tuple(dict.fromkeys([*known, *(name for name in measured if name not in (CLEAN, WORST_CASE))]))
 
     @cached_property
     def conditions(self) -> tuple[str, ...]:
-        """Clean images, every attack, and the worst case, where they were measured."""
+        """Clean images, every attack under the norm, and its worst case, where they were measured."""
         measured = {place.attack for place in self.figures}
         return tuple(name for name in (CLEAN, *self.attacks, WORST_CASE) if name in measured)
+
+    @cached_property
+    def searched(self) -> tuple[str, ...]:
+        """Conditions beyond the norm: every search and the worst case of every family."""
+        measured = dict.fromkeys(place.attack for place in self.figures if family_of(place.attack) is not None)
+        return tuple(measured)
+
+    @cached_property
+    def threats(self) -> tuple[TransformThreat, ...]:
+        """Threat models beyond a norm, those of a family together and by ascending strength."""
+        found = [TransformThreat.parse(text) for text in self.about.threats]
+        families = list(dict.fromkeys(threat.family for threat in found))
+        return tuple(sorted(found, key=lambda threat: (families.index(threat.family), threat.strength)))
+
+    def under(
+        self, threat: TransformThreat, search: str, model: str, metric: str, where: str = OVERALL
+    ) -> Figure | None:
+        """Return a figure under a threat model beyond a norm.
+
+        Args:
+            threat: threat model.
+            search: name of a search, or "worst_case".
+            model: name of the model.
+            metric: name of the metric.
+            where: slice of the images.
+        """
+        condition = condition_of(threat.family, search)
+        return self.figure(model, condition, canonical_epsilon(threat.strength), metric, where)
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:
@@ -136,6 +168,7 @@ def read_evaluation(evaluation_uri: str, blessing_uri: str | None = None) -> Eva
         comparisons=_read_rows(Comparison, storage.join(evaluation_uri, files.COMPARISONS)),
         checks=None if checks is None else checks.checks,
         gallery=_read_rows(Flip, storage.join(evaluation_uri, files.GALLERY)),
+        transformed_gallery=_read_rows(Flip, storage.join(evaluation_uri, files.TRANSFORMED_GALLERY)),
         adaptive=None if losses is None else losses.losses,
         blessing=None if blessing_uri is None else _read_model(Blessing, storage.join(blessing_uri, files.BLESSING)),
     )

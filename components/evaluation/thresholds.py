@@ -3,15 +3,17 @@
 Plain data without TensorFlow, so that reading a configuration stays quick.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from dermrobust.attacks.kinds import HasKind, Kind, named
 from dermrobust.attacks.threat import ThreatModel
+from dermrobust.attacks.transforms.threat import TransformThreat, is_transform
+from dermrobust.components.evaluation.conditions import condition_of, family_of, search_of
 from dermrobust.components.evaluation.metrics.registry import METRICS
-from dermrobust.components.evaluation.names import CLEAN
+from dermrobust.components.evaluation.names import CLEAN, canonical_epsilon
 from dermrobust.models.task import Task
 
 MetricName = Annotated[str, AfterValidator(METRICS.check), Field(json_schema_extra={"enum": list(METRICS.names)})]
@@ -39,7 +41,8 @@ class Threshold(BaseModel):
     attack: str = Field(
         default=CLEAN,
         min_length=1,
-        description='The attack on the images: "none" for clean ones, "worst_case" for the worst attack on each image.',
+        description='The attack on the images: "none" for clean ones, "worst_case" for the worst attack on each image. '
+        'Under a threat model beyond a norm a search, or "worst_case"; written out: "colour/worst_case".',
     )
     epsilon: Annotated[float, BeforeValidator(_in_levels)] = Field(
         default=0.0,
@@ -47,7 +50,7 @@ class Threshold(BaseModel):
         le=1e6,
         allow_inf_nan=False,
         description='Budget of the attack in units of 1/255, or as evaluate.epsilons has it ("linf:4/255"); 0 for '
-        '"none" and above 0 for every attack.',
+        '"none" and above 0 for every attack. Beyond a norm as evaluate.threats has it ("colour:1").',
     )
     class_name: str | None = Field(
         default=None,
@@ -102,7 +105,9 @@ class Threshold(BaseModel):
 
     def text(self, class_key: str) -> str:
         """Return the threshold for readers: "accuracy under pgd at epsilon 4 (dx=mel)"."""
-        under = "on clean images" if self.attack == CLEAN else f"under {self.attack} at epsilon {self.epsilon:g}"
+        family = family_of(self.attack)
+        budget = f"epsilon {self.epsilon:g}" if family is None else f"{family}:{self.epsilon:g}"
+        under = "on clean images" if self.attack == CLEAN else f"under {search_of(self.attack)} at {budget}"
         images = self.images(class_key)
         return f"{self.metric} {under}" + (f" ({images})" if images else "")
 
@@ -117,6 +122,8 @@ class Threshold(BaseModel):
             return values
         if "lesion" in values:
             raise ValueError(f"the key 'lesion' is now 'class', such as {{\"class\": \"{values['lesion']}\"}}")
+        if is_transform(values.get("epsilon")):
+            values = _beyond_a_norm(values)
         metric = values.get("metric")
         return {"on": "interval", **values} if metric in METRICS.names and METRICS.resolve(metric).chance else values
 
@@ -161,6 +168,17 @@ class Threshold(BaseModel):
         return self
 
 
+def _beyond_a_norm(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a threshold with the name of its condition written out, and the strength as a number."""
+    threat = TransformThreat.parse(values["epsilon"])
+    attack = values.get("attack", CLEAN)
+    if attack == CLEAN or not isinstance(attack, str):
+        raise ValueError(f'epsilon "{threat}" needs an attack, such as "worst_case"')
+    if family_of(attack) not in (None, threat.family):
+        raise ValueError(f'attack "{attack}" is none under "{threat}"; write "{search_of(attack)}"')
+    return {**values, "attack": condition_of(threat.family, search_of(attack)), "epsilon": threat.strength}
+
+
 class Gate(BaseModel):
     """Candidate for export, the baseline of changes, thresholds and further rules."""
 
@@ -189,7 +207,26 @@ class Gate(BaseModel):
             attacks: the evaluated attacks by name.
         """
         harmless = named(attacks, Kind.NOISE, Kind.TRANSFER)
-        return frozenset(each.epsilon for each in self.thresholds if each.attack not in (CLEAN, *harmless))
+        asked = (each for each in self.thresholds if family_of(each.attack) is None)
+        return frozenset(each.epsilon for each in asked if each.attack not in (CLEAN, *harmless))
+
+    def uncovered_threats(
+        self, threats: Iterable[TransformThreat], searches: Mapping[str, HasKind]
+    ) -> tuple[TransformThreat, ...]:
+        """Return the threat models beyond a norm at which no threshold asks for anything under more than a control.
+
+        Args:
+            threats: the evaluated threat models.
+            searches: the searches under them by name.
+        """
+        controls = named(searches, Kind.NOISE)
+        asked = [(each.attack, canonical_epsilon(each.epsilon)) for each in self.thresholds]
+        covered = {
+            (family_of(attack), epsilon)
+            for attack, epsilon in asked
+            if family_of(attack) is not None and search_of(attack) not in controls
+        }
+        return tuple(each for each in threats if (each.family, canonical_epsilon(each.strength)) not in covered)
 
     @model_validator(mode="after")
     def _can_compare(self) -> Self:

@@ -22,6 +22,6 @@ def run(context: Context) -> None:
     content = blessing.model_dump_json(indent=1).encode()
     storage.write_bytes(storage.join(context.outputs["blessing"], files.BLESSING), content)
     verdict = "meets" if blessing.blessed else "does not meet"
-    uncovered = ", ".join(f"{epsilon:g}/255" for epsilon in blessing.uncovered)
+    uncovered = ", ".join((*(f"{epsilon:g}/255" for epsilon in blessing.uncovered), *blessing.uncovered_threats))
     silent = f"; no threshold covers {uncovered}" if uncovered else ""
     context.progress.line(f"gate: '{blessing.candidate}' {verdict} what the gate asks for{silent}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.selection import read_attack
+from dermrobust.attacks.transforms.selection import read_search
+from dermrobust.attacks.transforms.threat import TransformThreat
 from dermrobust.components.evaluation.blessing import Blessing
 from dermrobust.components.evaluation.names import canonical_epsilon
 from dermrobust.components.evaluation.reading import Evaluation
@@ -33,6 +35,7 @@ def bless(gate: Gate, evaluation: Evaluation) -> Blessing:
         thresholds=verdicts,
         checks=objections,
         uncovered=_uncovered(gate, evaluation),
+        uncovered_threats=_uncovered_threats(gate, evaluation),
     )
 
 
@@ -40,6 +43,12 @@ def _uncovered(gate: Gate, evaluation: Evaluation) -> tuple[float, ...]:
     about = evaluation.about
     covered = gate.covered({name: read_attack(parameters) for name, parameters in about.attacks.items()})
     return tuple(epsilon for epsilon in about.epsilons if epsilon not in {canonical_epsilon(each) for each in covered})
+
+
+def _uncovered_threats(gate: Gate, evaluation: Evaluation) -> tuple[str, ...]:
+    searches = {name: read_search(parameters) for name, parameters in evaluation.about.searches.items()}
+    threats = map(TransformThreat.parse, evaluation.about.threats)
+    return tuple(map(str, gate.uncovered_threats(threats, searches)))
 
 
 def check_names(gate: Gate, evaluation: Evaluation) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dermrobust.components.artifacts import ArtifactType
 from dermrobust.components.component import Component
-from dermrobust.components.evaluation.params import EvaluateParams
+from dermrobust.components.evaluation.transform_params import MeasureParams
 
 EVALUATE = Component(
     name="evaluate",
-    params=EvaluateParams,
+    params=MeasureParams,
     inputs={
         "examples": ArtifactType.EXAMPLES,
         "predictions": ArtifactType.PREDICTIONS,
         "probes": ArtifactType.PROBES,
+        "transformed": ArtifactType.PREDICTIONS,
         "leakage": ArtifactType.LEAKAGE,
     },
     outputs={"evaluation": ArtifactType.EVALUATION},

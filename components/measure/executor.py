@@ -21,12 +21,12 @@ from dermrobust.components.evaluation.checks import Checks
 from dermrobust.components.evaluation.description import Description
 from dermrobust.components.evaluation.leakage import Leakage
 from dermrobust.components.evaluation.names import CLEAN, CONSTANT, canonical_epsilon
-from dermrobust.components.evaluation.params import EvaluateParams
 from dermrobust.components.evaluation.predictions import prediction_uris
 from dermrobust.components.evaluation.probes import CORRUPTED, HEALTH, PROBES, probe_uris
 from dermrobust.components.evaluation.tables import WriteTable, read_tables, write_table
+from dermrobust.components.evaluation.transform_params import MeasureParams
 from dermrobust.components.examples import ExamplesSpec, Split, shard_uris
-from dermrobust.components.measure import comparisons, constant, stored
+from dermrobust.components.measure import comparisons, constant, stored, stored_transforms
 from dermrobust.components.measure.checks.evidence import Evidence
 from dermrobust.components.measure.checks.running import run_checks
 from dermrobust.components.measure.corrupted import corruptions_table
@@ -41,7 +41,7 @@ def run(context: Context) -> None:
         UserError: the baseline was not evaluated, or the test images are all of one class.
     """
     params = context.params
-    assert isinstance(params, EvaluateParams)
+    assert isinstance(params, MeasureParams)
     work = _Work(context, params)
     with context.progress.task("evaluate: metrics by slice (TFMA)", 1, "run") as task:
         work.measure()
@@ -66,10 +66,13 @@ def run(context: Context) -> None:
 class _Work:
     """Inputs of an evaluation, and what a pass over them collects: little, whatever the number of images."""
 
-    def __init__(self, context: Context, params: EvaluateParams) -> None:
+    def __init__(self, context: Context, params: MeasureParams) -> None:
         self._context, self._params = context, params
         self._predictions = dict(zip(params.models, context.inputs["predictions"], strict=True))
         self._probes = dict(zip(params.models, context.inputs["probes"], strict=True))
+        # Without threats beyond a norm nothing is transformed.
+        transformed = context.inputs.get("transformed", ()) if params.threats else ()
+        self._transformed = dict(zip(params.models, transformed, strict=bool(params.threats)))
         self._spec = ExamplesSpec.read(context.input("examples"))
         # Predictions have the derived columns that predict was asked for, which may be more than the task declares.
         self._task = self._spec.task.with_derived(params.slices)
@@ -101,31 +104,42 @@ class _Work:
         tfma_uri = self.uri(files.TFMA)
         # TFMA writes through TensorFlow, which knows local disks only: with a root elsewhere, its workers must be here.
         runtime = self._context.beam if storage.is_local(tfma_uri) else BeamRuntime()
+        moved = {model: prediction_uris(artifact) for model, artifact in self._transformed.items()}
         with storage.local_writing_folder(tfma_uri) as folder, runtime.pipeline() as root:
-            batches = joined_batches(root, self._shards, task, self._probed(PROBES))
+            batches = joined_batches(root, self._shards, task, self._probed(PROBES), moved)
             run_tfma(batches, config, folder)
             found = batches | "Outcomes" >> beam.ParDo(comparisons.OutcomesOfBatch(params.models))
             found | "Keep outcomes" >> WriteTable(self.uri(files.OUTCOMES), outcomes, outcomes.names)
             tested = batches | "Test images" >> beam.FlatMap(constant.clean_images, images.names)
             tested | "Keep images" >> WriteTable(self.uri(files.IMAGES), images, images.names)
-            elements = [(model, index) for model in params.models for index in range(len(self._shards[model]))]
-            read = (
-                root
-                | "Models and shards" >> beam.Create(elements)
-                | "Spread models and shards" >> beam.Reshuffle()
-                | "Read stored images"
-                >> beam.ParDo(stored.ReadStored(self._reader())).with_outputs(stored.FLIPS, main="read")
-            )
-            keys = ["model", "attack", "epsilon", "shard"]
-            read.read | "Keep" >> WriteTable(self.uri(files.STORED), schemas.STORED_SCHEMA, keys)
-            worst = (
-                read[stored.FLIPS]
-                # A shard yields `gallery` flips at most.
-                | "Flips of a model" >> beam.GroupByKey()
-                | "Worst flips" >> beam.FlatMap(lambda found, count: stored.worst(found[1], count), params.gallery)
-            )
-            worst | "Keep flips" >> WriteTable(self.uri(files.GALLERY), schemas.FLIPS_SCHEMA, stored.WORST_FIRST)
+            read = beam.ParDo(stored.ReadStored(self._reader()))
+            self._verify(root, "stored", read, files.STORED, files.GALLERY)
+            if params.threats:
+                read = beam.ParDo(stored_transforms.ReadTransformed(self._transform_reader()))
+                self._verify(root, "transformed", read, files.TRANSFORMED, files.TRANSFORMED_GALLERY)
         order_eval_config(tfma_uri)
+
+    def _verify(self, root: beam.Pipeline, kind: str, read: beam.ParDo, table: str, gallery: str) -> None:
+        """Read the images of every model and shard again; keep the results, and the worst flips of each model."""
+        elements = [(model, index) for model in self._params.models for index in range(len(self._shards[model]))]
+        found = (
+            root
+            | f"Models and shards of {kind} images" >> beam.Create(elements)
+            | f"Spread {kind} images" >> beam.Reshuffle()
+            | f"Read {kind} images" >> read.with_outputs(stored.FLIPS, main="read")
+        )
+        keys = ["model", "attack", "epsilon", "shard"]
+        found.read | f"Keep {kind} images" >> WriteTable(self.uri(table), schemas.STORED_SCHEMA, keys)
+        worst = (
+            found[stored.FLIPS]
+            # A shard yields `gallery` flips at most.
+            | f"Flips of {kind} images" >> beam.GroupByKey()
+            | f"Worst of {kind} images"
+            >> beam.FlatMap(lambda found, count: stored.worst(found[1], count), self._params.gallery)
+        )
+        worst | f"Keep flips of {kind} images" >> WriteTable(
+            self.uri(gallery), schemas.FLIPS_SCHEMA, stored.WORST_FIRST
+        )
 
     def compared(self) -> pa.Table:
         """Return the paired differences from the baseline; without one, an empty table."""
@@ -146,6 +160,9 @@ class _Work:
             probes={model: read_tables(uris) for model, uris in self._probed(PROBES).items()},
             health={model: read_tables(uris) for model, uris in self._probed(HEALTH).items()},
             stored=read_tables([self.uri(files.STORED)]).to_pylist(),
+            threats=params.threats,
+            searches=params.searches,
+            transformed=read_tables([self.uri(files.TRANSFORMED)]).to_pylist() if params.threats else (),
             manifests={model: _manifest(artifact) for model, artifact in self._predictions.items()},
             leakage=Leakage.read(self._context.input("leakage")),
             losses=losses.losses,
@@ -182,6 +199,10 @@ class _Work:
             groups=len(set(clean.clusters.tolist())),
             notes=tuple(self._notes(table)),
             versions=_manifest(next(iter(self._predictions.values()))).versions,
+            threats=tuple(map(str, params.threats)),
+            searches={name: search.model_dump(mode="json") for name, search in params.searches.items()}
+            if params.threats
+            else {},
             constant_class=self._task.class_names[self._most_frequent],
         )
 
@@ -213,6 +234,18 @@ class _Work:
             predictions=self._shards,
             folders={model: artifact.uri for model, artifact in self._predictions.items()},
             attempts=[(name, threat) for name in params.attacks for threat in params.epsilons],
+            task=self._task,
+            flips=params.gallery,
+        )
+
+    def _transform_reader(self) -> stored_transforms.TransformReader:
+        params = self._params
+        return stored_transforms.TransformReader(
+            examples=shard_uris(self._context.input("examples"), self._spec, Split.TEST),
+            predictions=self._shards,
+            transformed={model: prediction_uris(artifact) for model, artifact in self._transformed.items()},
+            folders={model: artifact.uri for model, artifact in self._transformed.items()},
+            attempts=[(threat, search) for threat in params.threats for search in params.searches],
             task=self._task,
             flips=params.gallery,
         )

@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dermrobust.components.evaluation.names import CLEAN, WORST_CASE
+from dermrobust.components.evaluation.conditions import family_of, worst_case_of
+from dermrobust.components.evaluation.names import CLEAN
 from dermrobust.components.evaluation.schemas import CLUSTER
 from dermrobust.components.evaluation.tables import read_columns
 from dermrobust.models.task import UNKNOWN, Task, column
@@ -90,8 +91,9 @@ def join_models(tables: Mapping[str, pa.Table], task: Task) -> JoinedShard:
 
 
 def with_worst_case(shard: JoinedShard, probes: Mapping[str, pa.Table] | None = None) -> JoinedShard:
-    """Add, for every epsilon, rows of the attack "worst_case": the worst prediction on each image, per model.
+    """Add, for every threat model and epsilon, rows of its worst case: the worst prediction on each image, per model.
 
+    Threat models are never mixed: the norm's is "worst_case", that of transformations "<family>/worst_case".
     The worst of the clean prediction, of those under every attack at that epsilon and of what the probes found there
     is the one in which the true class has the smallest margin over the best other class. An image is wrong there
     exactly if it is wrong in any of them, so that accuracy on these rows is per-example robust accuracy.
@@ -109,17 +111,29 @@ def with_worst_case(shard: JoinedShard, probes: Mapping[str, pa.Table] | None = 
     labels = shard.rows["label"].to_numpy()
     order = {model: _margin_order(values, labels) for model, values in shard.probabilities.items()}
     parts = [shard]
-    for budget in np.unique(epsilon[attack != CLEAN]):
-        attacked = np.flatnonzero((attack != CLEAN) & (epsilon == budget))
+    for family, budget, attacked in _threats(attack, epsilon):
         candidates = np.concatenate([np.unique(clean_row[image[attacked]]), attacked])
         part = shard.take({model: _first_per_image(candidates, image, rank) for model, rank in order.items()})
-        for model, found in (probes or {}).items():
+        # Probes attack under the norm.
+        for model, found in (probes or {}).items() if family is None else ():
             _replace_where_worse(part, model, found, budget)
-        parts.append(JoinedShard(_relabelled(part.rows, WORST_CASE, budget), part.probabilities))
+        parts.append(JoinedShard(_relabelled(part.rows, worst_case_of(family), budget), part.probabilities))
     return JoinedShard(
         pa.concat_tables([part.rows for part in parts]),
         {model: np.concatenate([part.probabilities[model] for part in parts]) for model in shard.probabilities},
     )
+
+
+def _threats(
+    attack: npt.NDArray[np.object_], epsilon: npt.NDArray[np.float32]
+) -> Iterator[tuple[str | None, np.float32, Integers]]:
+    """Yield each family (None: the norm) and epsilon with its rows, the norm first."""
+    names = np.unique(attack[attack != CLEAN])
+    families = dict.fromkeys(sorted(map(family_of, names), key=lambda family: family or ""))
+    for family in families:
+        of_family = np.isin(attack, [name for name in names if family_of(name) == family])
+        for budget in np.unique(epsilon[of_family]):
+            yield family, budget, np.flatnonzero(of_family & (epsilon == budget))
 
 
 def _replace_where_worse(part: JoinedShard, model: str, probes: pa.Table, epsilon: np.float32) -> None:
@@ -167,25 +181,34 @@ class JoinShards(beam.DoFn):
         shards: for each model the URIs of its Parquet shards, in the same order for every model.
         task: the classification problem.
         probes: for models that were probed the URIs of the probes' Parquet shards, in that order.
+        transformed: for each model the URIs of its predictions on transformed images, in that order; empty: none.
 
     Raises:
         ValueError: there is no model, or the models differ in their number of shards.
     """
 
     def __init__(
-        self, shards: Mapping[str, Sequence[str]], task: Task, probes: Mapping[str, Sequence[str]] | None = None
+        self,
+        shards: Mapping[str, Sequence[str]],
+        task: Task,
+        probes: Mapping[str, Sequence[str]] | None = None,
+        transformed: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        counts = {model: len(uris) for model, uris in (*shards.items(), *(probes or {}).items())}
+        beside = (*(probes or {}).items(), *(transformed or {}).items())
+        counts = {model: len(uris) for model, uris in (*shards.items(), *beside)}
         if len(set(counts.values())) != 1:
             raise ValueError(f"evaluate: models need equal numbers of prediction shards, found {counts or 'none'}")
         self._task = task
         self._shards = {model: list(uris) for model, uris in shards.items()}
         self._probes = {model: list(uris) for model, uris in (probes or {}).items()}
+        self._transformed = {model: list(uris) for model, uris in (transformed or {}).items()}
 
     def process(self, index: int) -> Iterable[pa.RecordBatch]:
         """Yield the rows of shard `index`."""
         columns = [*_columns(self._task), "probabilities"]
         tables = {model: read_columns(uris[index], columns) for model, uris in self._shards.items()}
+        for model, uris in self._transformed.items():
+            tables[model] = pa.concat_tables([tables[model], read_columns(uris[index], columns)])
         probes = {model: read_columns(uris[index], _PROBE_COLUMNS) for model, uris in self._probes.items()}
         if any(table.num_rows for table in tables.values()):
             yield from wide_batches(with_worst_case(join_models(tables, self._task), probes), self._task)

@@ -67,7 +67,7 @@ class ReadStored(beam.DoFn):
         model, index = element
         reader = self._reader
         ids, clean, encoded = read_images(reader.examples[index])
-        rows = _predicted(reader.predictions[model][index])
+        rows = predicted_rows(reader.predictions[model][index])
         name = shard_name(Split.TEST, index, len(reader.examples))
         flips: list[Flip] = []
         for attack, threat in reader.attempts:
@@ -78,7 +78,7 @@ class ReadStored(beam.DoFn):
             yield {**place, "shard": index, "images": len(found), "outside": outside, "farthest": farthest}
             for at, image in enumerate(ids if found == ids else ()):
                 after = rows[attack, canonical_epsilon(threat.epsilon), image]
-                if flip := _flip(reader.task, rows[CLEAN, 0.0, image], after):
+                if flip := flip_of(reader.task, rows[CLEAN, 0.0, image], after):
                     images = {"clean": encoded[at], "adversarial": stored[at]}
                     flips.append({**place, "image_id": image, **flip, **images})
         yield from (beam.pvalue.TaggedOutput(FLIPS, (model, each)) for each in worst(flips, reader.flips))
@@ -96,7 +96,7 @@ def _order(flip: Flip) -> tuple[Any, ...]:
     return tuple(-flip[name[1:]] if name.startswith("-") else flip[name] for name in WORST_FIRST)
 
 
-def _flip(
+def flip_of(
     task: Task, clean: tuple[int, Sequence[float]], attacked: tuple[int, Sequence[float]]
 ) -> dict[str, Any] | None:
     """Return classes, probabilities and danger of a flip; None where the image is no flip."""
@@ -130,7 +130,8 @@ def _distances(threat: ThreatModel, clean: Pixels, adversarial: Pixels) -> tuple
     return int((~threat.contains(adversarial, clean)).sum()), float(lengths.max())
 
 
-def _predicted(uri: str) -> _Predicted:
+def predicted_rows(uri: str) -> _Predicted:
+    """Return the predictions of a shard: label and probabilities by attack, epsilon and image."""
     table = read_columns(uri, ["attack", "epsilon", "image_id", "label", "probabilities"]).to_pydict()
     return {
         (attack, canonical_epsilon(epsilon), image): (label, scores)

@@ -8,6 +8,7 @@ import pyarrow as pa
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.slicer import slicer_lib
 
+from dermrobust.components.evaluation.conditions import family_of
 from dermrobust.components.evaluation.metrics.registry import METRICS
 from dermrobust.components.evaluation.names import CLEAN, canonical_epsilon
 from dermrobust.components.evaluation.schemas import METRICS_SCHEMA, OVERALL
@@ -23,7 +24,7 @@ def metrics_table(output_uri: str, models: Sequence[str], norm: str, min_slice_s
     Args:
         output_uri: folder that `run_tfma` wrote to.
         models: models to list, in this order; within a model rows are ordered by slice and metric.
-        norm: norm of all budgets.
+        norm: norm of the budgets of attacks; under a family of transformations the column has its name.
         min_slice_size: number of images below which a figure is marked as small.
 
     Raises:
@@ -67,7 +68,8 @@ def _place(features: Mapping[str, Any], norm: str) -> dict[str, Any]:
     fixed = dict(features)
     attack, epsilon = fixed.pop("attack"), canonical_epsilon(fixed.pop("epsilon"))
     where = ",".join(f"{name}={value}" for name, value in sorted(fixed.items())) or OVERALL
-    return {"attack": attack, "norm": None if attack == CLEAN else norm, "epsilon": epsilon, "slice": where}
+    under = None if attack == CLEAN else family_of(attack or "") or norm
+    return {"attack": attack, "norm": under, "epsilon": epsilon, "slice": where}
 
 
 def _order(row: Mapping[str, Any], models: Sequence[str]) -> tuple[Any, ...]:

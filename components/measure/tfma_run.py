@@ -74,6 +74,7 @@ def joined_batches(
     shards: Mapping[str, Sequence[str]],
     task: Task,
     probes: Mapping[str, Sequence[str]] | None = None,
+    transformed: Mapping[str, Sequence[str]] | None = None,
 ) -> beam.PCollection:
     """Return the predictions of all models side by side, the worst case included, as wide Arrow batches.
 
@@ -82,12 +83,13 @@ def joined_batches(
         shards: for each model the URIs of its prediction shards (Parquet); shard i of every model holds the same rows.
         task: the classification problem.
         probes: for each model the URIs of its probes, shard by shard; what they broke counts in the worst case.
+        transformed: for each model the URIs of its predictions on transformed images, shard by shard; empty: none.
     """
     return (
         root
         | "ShardIndices" >> beam.Create(range(len(next(iter(shards.values())))))
         | "SpreadShards" >> beam.Reshuffle()
-        | "JoinShards" >> beam.ParDo(JoinShards(shards, task, probes))
+        | "JoinShards" >> beam.ParDo(JoinShards(shards, task, probes, transformed))
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,14 @@ from pydantic import ValidationError
 
 from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.errors import UserError
-from dermrobust.attacks.problem import Labels
+from dermrobust.attacks.problem import Labels, Seeds
 from dermrobust.attacks.selection import read_attack
-from dermrobust.attacks.threat import Images, Pixels, ThreatModel
+from dermrobust.attacks.threat import Images, Norm, Pixels, ThreatModel
+from dermrobust.attacks.transforms.registry import TRANSFORMS
+from dermrobust.attacks.transforms.search import Search
+from dermrobust.attacks.transforms.selection import read_search
+from dermrobust.attacks.transforms.threat import TransformThreat, is_transform
+from dermrobust.attacks.transforms.transform import Values
 from dermrobust.components.evaluation.intervals import Interval, wilson_interval
 from dermrobust.pipeline.api.arrays import collected
 from dermrobust.pipeline.config_errors import explain
@@ -29,16 +34,19 @@ class Result:
         predictions: class predicted on each adversarial image, int64 [count].
         labels: true classes, int64 [count].
         clean_predictions: class predicted on each clean image, int64 [count].
-        attack: the attack with its parameters.
+        attack: the attack, or the search under a threat model beyond a norm, with its parameters.
         threat: the budget.
+        parameters: values of each parameter of the transformation by its name, float32 [count], from which the images
+            follow; empty for attacks under a norm.
     """
 
     adversarial: Images | Pixels
     predictions: Labels
     labels: Labels
     clean_predictions: Labels
-    attack: Attack
-    threat: ThreatModel
+    attack: Attack | Search
+    threat: ThreatModel | TransformThreat
+    parameters: Mapping[str, Values] = field(default_factory=dict)
 
     @property
     def success(self) -> npt.NDArray[np.bool_]:
@@ -78,8 +86,8 @@ def attack(
     model: Any,
     images: Any,
     labels: Any = None,
-    attack: str | Mapping[str, Any] | Attack = "auto",
-    threat: str | float | ThreatModel = "linf:4/255",
+    attack: str | Mapping[str, Any] | Attack | Search = "auto",
+    threat: str | float | ThreatModel | TransformThreat = "linf:4/255",
     *,
     input_range: str = "0..1",
     batch_size: int = 128,
@@ -96,8 +104,10 @@ def attack(
             Images in uint8 are attacked as files: the adversarial ones are 8-bit images inside the budget.
         labels: true classes, integers [count] or one-hot rows; left out for a data set.
         attack: name of an attack ("fgsm", "pgd", "auto", ...), or a mapping of its name and parameters:
-            `{"attack": "pgd", "steps": 40, "restarts": 5}`.
-        threat: budget such as "linf:4/255" or "l2:0.5"; a number is an L-infinity budget in 1/255.
+            `{"attack": "pgd", "steps": 40, "restarts": 5}`. Under a threat model beyond a norm, a search: "adaptive",
+            which "auto" stands for there, "random" or "grid", or `{"search": "random", "draws": 500}`.
+        threat: budget such as "linf:4/255" or "l2:0.5"; a number is an L-infinity budget in 1/255. Beyond a norm such
+            as "colour:1", "geometry:0.5" or "patch:0.05", for images in uint8.
         input_range: values that the model takes for black and white: "0..1", "0..255" or "-1..1". The images are
             always given as described above.
         batch_size: images per gradient step.
@@ -110,45 +120,57 @@ def attack(
     """
     from dermrobust.attacks.engine import attack_images, attack_pixels, to_images
     from dermrobust.attacks.logits import logits_of
+    from dermrobust.attacks.transforms.engine import transform_pixels
 
-    chosen, budget = _read_attack(attack), threat_model(threat)
+    budget = threat_model(threat)
+    chosen = _read_attack(attack) if isinstance(budget, ThreatModel) else _read_search(attack)
     clean, classes = collected(images, labels)
     target = target_of(model, clean.shape[1:3], input_range, surrogates or {})
-    run: Callable[..., Any] = attack_pixels if clean.dtype == np.uint8 else attack_images
-    seeds = np.random.SeedSequence(seed).generate_state(len(clean), np.uint64)
-    adversarial = run(
-        chosen,
-        target,
-        clean,
-        classes,
-        seeds,
-        threat=budget,
-        batch_size=batch_size,
-        stop_at_success=stop_at_success,
-    )
+    seeds: Seeds = np.asarray(np.random.SeedSequence(seed).generate_state(len(clean), np.uint64), np.uint64)
+    options: dict[str, Any] = {"threat": budget, "batch_size": batch_size, "stop_at_success": stop_at_success}
+    parameters: Mapping[str, Values] = {}
+    if isinstance(budget, ThreatModel):
+        run: Callable[..., Any] = attack_pixels if clean.dtype == np.uint8 else attack_images
+        adversarial = run(chosen, target, clean, classes, seeds, **options)
+    else:
+        found = transform_pixels(cast("Search", chosen), target, cast("Pixels", clean), classes, seeds, **options)
+        names = (parameter.name for parameter in budget.transform.parameters)
+        adversarial, parameters = found.pixels, dict(zip(names, found.values.T, strict=True))
 
     def predicted(some: Images | Pixels) -> Labels:
         seen = to_images(np.asarray(some, np.uint8)) if some.dtype == np.uint8 else np.asarray(some, np.float32)
         return np.asarray(logits_of(target, seen, batch_size).argmax(axis=1), np.int64)
 
-    return Result(adversarial, predicted(adversarial), classes, predicted(clean), chosen, budget)
+    return Result(adversarial, predicted(adversarial), classes, predicted(clean), chosen, budget, parameters)
 
 
-def threat_model(text: str | float | ThreatModel) -> ThreatModel:
+def threat_model(text: str | float | ThreatModel | TransformThreat) -> ThreatModel | TransformThreat:
     """Return the threat model that a text or number stands for.
 
     Args:
-        text: "linf:4/255", "linf:0.0157", "l2:0.5", "l2:128/255"; a number is an L-infinity budget in 1/255.
+        text: "linf:4/255", "linf:0.0157", "l2:0.5", "l2:128/255"; a number is an L-infinity budget in 1/255. Beyond a
+            norm: "colour:1", "geometry:0.5", "colour+geometry:1", "patch:0.05".
 
     Raises:
         UserError: it is no threat model.
     """
-    if isinstance(text, ThreatModel):
+    if isinstance(text, ThreatModel | TransformThreat):
         return text
     try:
+        if isinstance(text, str) and is_transform(text):
+            return TransformThreat.parse(text)
         return ThreatModel.parse(text) if isinstance(text, str) else ThreatModel(float(text))
     except ValueError as error:
-        raise UserError(str(error)) from None
+        unknown = isinstance(text, str) and text.partition(":")[0].strip() not in (*Norm, *TRANSFORMS.names)
+        beyond = f"; beyond a norm a strength of {', '.join(TRANSFORMS.names)}: 'colour:1'" if unknown else ""
+        raise UserError(f"{error}{beyond}") from None
+
+
+def norm_and_transforms(texts: Sequence[Any]) -> tuple[list[ThreatModel], list[TransformThreat]]:
+    """Return budgets under a norm, and threat models beyond one; see `threat_model`."""
+    threats = [threat_model(text) for text in texts]
+    budgets = [threat for threat in threats if isinstance(threat, ThreatModel)]
+    return budgets, [threat for threat in threats if isinstance(threat, TransformThreat)]
 
 
 def target_of(model: Any, size: tuple[int, ...], input_range: str, surrogates: Mapping[str, Any]) -> Any:
@@ -194,7 +216,18 @@ def _input_format(input_range: str) -> Any:
     return InputFormat(range=InputRange(input_range))
 
 
-def _read_attack(value: str | Mapping[str, Any] | Attack) -> Attack:
+def _read_search(value: str | Mapping[str, Any] | Attack | Search) -> Search:
+    if isinstance(value, Attack):
+        raise UserError(f"{value.name} is defined for budgets under a norm; name a search, such as 'adaptive'")
+    try:
+        return read_search("adaptive" if value == "auto" else value)
+    except ValidationError as error:
+        raise UserError(f"the search is not valid:\n{explain(error, Search, ('attack',))}") from None
+
+
+def _read_attack(value: str | Mapping[str, Any] | Attack | Search) -> Attack:
+    if isinstance(value, Search):
+        raise UserError(f"{value.name} is a search under threat models beyond a norm, such as 'colour:1'")
     try:
         return read_attack(value)
     except ValidationError as error:

@@ -15,7 +15,7 @@ from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.threat import Pixels
 from dermrobust.components.progress import Progress, Silent
 from dermrobust.pipeline.api.arrays import collected, to_pixels
-from dermrobust.pipeline.api.attacking import threat_model
+from dermrobust.pipeline.api.attacking import norm_and_transforms
 from dermrobust.pipeline.api.evaluation import Evaluation, load_evaluation
 from dermrobust.pipeline.audit_settings import Audit
 from dermrobust.pipeline.config_errors import explain
@@ -41,8 +41,7 @@ def audit(
 ) -> Evaluation:
     """Evaluate a Keras model as the command `dermrobust audit` does: the same attacks, checks, metrics and files.
 
-    Model and images are written below `root`, so that the command and the report can read them, and a second audit
-    does only what changed.
+    Model and images are written below `root`. A second audit does only what changed.
 
     Args:
         model: a Keras model from images [batch, height, width, 3] to class scores.
@@ -51,7 +50,7 @@ def audit(
         labels: true classes, integers [count] or one-hot rows; left out for a data set.
         class_names: classes in the order of the model's outputs.
         attacks: name of a suite ("paper", "standard", "auto"), or attacks by name.
-        threats: budgets, all of one norm; a number is an L-infinity budget in 1/255.
+        threats: budgets of one norm (a number is one of L-infinity in 1/255) and threats beyond it ("colour:1").
         malignant: classes that must not be taken for the others; default: those known of HAM10000's.
         metadata: columns of the labels' table by name, such as "lesion_id", "age", "sex": one value for each image.
         control: an undefended Keras model to compare with.
@@ -66,13 +65,15 @@ def audit(
     """
     from dermrobust.pipeline.audit import run_audit
 
+    budgets, transforms = norm_and_transforms(threats)
     folder = Path(root, "inputs")
     settings = _settings(
         _write_inputs(folder, images, labels, class_names, metadata or {}),
         _write_models(folder, model, control),
         root=str(root),
         attacks=attacks,
-        epsilons=[threat_model(threat) for threat in threats],
+        epsilons=budgets,
+        threats=transforms,
         classes=tuple(class_names),
         malignant=malignant,
         input={"range": input_range},

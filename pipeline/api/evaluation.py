@@ -30,6 +30,8 @@ TABLES = {
     "corruptions": files.CORRUPTIONS,
     "outcomes": files.OUTCOMES,
     "gallery": files.GALLERY,
+    "transformed": files.TRANSFORMED,
+    "transformed_gallery": files.TRANSFORMED_GALLERY,
 }
 """Tables of an evaluation by name."""
 
@@ -68,8 +70,9 @@ class Evaluation:
 
         Args:
             model: name of the model; an audit calls it "model".
-            attack: name of the attack; "none" for clean images, "worst_case" for the worst attack on each image.
-            epsilon: budget in 1/255; 0 for clean images.
+            attack: name of the attack; "none" for clean images, "worst_case" for the worst attack on each image. Under
+                a threat model beyond a norm its family and a search: "colour/adaptive", "colour/worst_case".
+            epsilon: budget in 1/255; 0 for clean images. Beyond a norm the strength.
             metric: name of the metric.
             slice: images that are measured, such as "dx=mel".
         """
@@ -77,6 +80,8 @@ class Evaluation:
 
     def table(self, name: str = "metrics") -> pa.Table:
         """Return an Arrow table: metrics, comparisons, corruptions, outcomes or gallery.
+
+        With threat models beyond a norm also transformed (verification of the stored images) and transformed_gallery.
 
         Raises:
             UserError: there is no such table.

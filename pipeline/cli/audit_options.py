@@ -40,6 +40,8 @@ def audit_settings(options: dict[str, Any]) -> Audit:
     }
     if options["epsilons"]:
         values["epsilons"] = [float(text) if _is_number(text) else text for text in options["epsilons"]]
+    if options["threats"]:
+        values["threats"] = options["threats"]
     values |= _of_zoo(options, values)
     try:
         return Audit.model_validate(values)

@@ -45,6 +45,12 @@ _there = click.Path(path_type=Path, exists=False)
     help='Budget, repeatable; default: "linf:1/255", 2, 4 and 8, or for a model of the zoo those of its card.',
 )
 @click.option(
+    "--threat",
+    "threats",
+    multiple=True,
+    help='Threat model beyond a norm, repeatable: "colour:1", "geometry:0.5", "colour+geometry:1", "patch:0.05".',
+)
+@click.option(
     "--batch-size", type=click.IntRange(1, 4096), default=64, show_default=True, help="Images per gradient step."
 )
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of random starts.")

@@ -26,10 +26,10 @@ def validate(config_path: Path | None, overrides: tuple[str, ...], as_json: bool
     if as_json:
         click.echo(checked.model_dump_json(indent=1))
         return
-    from dermrobust.pipeline.config_checks import uncovered_budgets
+    from dermrobust.pipeline.config_checks import uncovered_budgets, uncovered_threats
 
     click.echo("the config is valid")
-    if budgets := uncovered_budgets(checked.evaluate):
+    if budgets := (*uncovered_budgets(checked.evaluate), *uncovered_threats(checked.evaluate)):
         click.echo(f"note: no threshold of the gate covers {', '.join(map(str, budgets))}: a model may fall there")
 
 

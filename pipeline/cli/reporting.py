@@ -155,7 +155,11 @@ def _table(compared: Compared, metric: str) -> Table:
                 model = place.model
                 table.add_section()
                 table.add_row(escape(model), style="bold")
-            attack = "  " + place.attack + (f" {wording.budget(place.epsilon, norm)}" if place.epsilon else "")
+            attack = (
+                "  "
+                + place.attack
+                + (f" {wording.budget_under(place.attack, place.epsilon, norm)}" if place.epsilon else "")
+            )
             figures = (_figure(pair.first), _figure(pair.second), wording.signed(pair.change))
             table.add_row(
                 *map(escape, (attack, *figures, pair.says.removeprefix("intervals ").removeprefix("only in ")))

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dermrobust.components.evaluation.conditions import family_of
 from dermrobust.components.evaluation.metrics.registry import METRICS
-from dermrobust.components.evaluation.names import CLEAN, CONSTANT
+from dermrobust.components.evaluation.names import CLEAN, CONSTANT, WORST_CASE
 from dermrobust.components.evaluation.reading import metric_rows, read_evaluation
 from dermrobust.components.evaluation.schemas import OVERALL
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from dermrobust.components.evaluation.adaptive import AdaptiveLoss
     from dermrobust.components.evaluation.checks import Check
     from dermrobust.components.evaluation.metrics.metric import Metric
+    from dermrobust.components.evaluation.reading import Evaluation
     from dermrobust.pipeline.config import PipelineConfig
     from dermrobust.pipeline.outcomes import RunResult
 
@@ -38,7 +40,10 @@ def print_summary(result: RunResult) -> None:
     rows = [row for row in metric_rows(evaluation.uri) if row["slice"] == OVERALL and row["metric"] in shown]
     found = read_evaluation(evaluation.uri)
     console = Console()
-    console.print(summary_table(rows))
+    # Conditions beyond a norm have a table of their own: their strengths are no budgets.
+    console.print(summary_table([row for row in rows if family_of(row["attack"] or "") is None]))
+    if found.threats:
+        console.print(threats_table(found))
     if found.adaptive:
         console.print(adaptive_table(found.adaptive))
     console.print(checks_table(found.checks or ()))
@@ -86,6 +91,22 @@ def _columns(metrics: list[Metric]) -> tuple[str, ...]:
     """Return headings: the first metric is shown with its interval."""
     first, *others = (metric.label().lower() for metric in metrics)
     return (f"{first} (95 %)", *(name.replace("accuracy", "acc.") for name in others))
+
+
+def threats_table(evaluation: Evaluation) -> Table:
+    """Return the table of accuracy under threat models beyond a norm: each search, and the worst case."""
+    names = (*evaluation.about.searches, WORST_CASE)
+    table = Table(title="Accuracy under threats beyond a norm", box=box.SIMPLE_HEAD)
+    for name in ("model", "threat"):
+        table.add_column(name, no_wrap=True)
+    for name in (*names, "n"):
+        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
+    for model in evaluation.about.models:
+        for threat in evaluation.threats:
+            found = [evaluation.under(threat, name, model, "accuracy") for name in names]
+            figures = (_number(None if figure is None else figure.value) for figure in found)
+            table.add_row(model, str(threat), *figures, "" if found[-1] is None else str(found[-1].n))
+    return table
 
 
 def adaptive_table(losses: tuple[AdaptiveLoss, ...]) -> Table:

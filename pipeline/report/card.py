@@ -19,7 +19,7 @@ from dermrobust.components.evaluation.schemas import OVERALL
 from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.report.headline import headline
 from dermrobust.pipeline.report.lineage import Lineage, ModelRecord
-from dermrobust.pipeline.report.panels import groups
+from dermrobust.pipeline.report.panels import groups, transforms
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _Line = tuple[str, ...]
@@ -42,6 +42,8 @@ def render_card(evaluation: Evaluation, lineage: Lineage) -> str:
             unitary=_groups(evaluation, verdict.model, crossed=False),
             intersectional=_groups(evaluation, verdict.model, crossed=True),
             classes=_by_class(evaluation, verdict.model),
+            beyond=_beyond_a_norm(evaluation, verdict.model),
+            searches=transforms.searches(evaluation),
             crafted=_sees_adversarial(lineage, verdict.model),
             doubts=[check for check in evaluation.checks or () if check.status != "pass"],
             words=wording,
@@ -102,6 +104,25 @@ def _lines(evaluation: Evaluation, model: str, place: str) -> list[_Line]:
 def _by_class(evaluation: Evaluation, model: str) -> list[_Line]:
     task = evaluation.about.task
     return [_slice_line(evaluation, model, f"{task.class_key}={name}", name) for name in task.class_names]
+
+
+def _beyond_a_norm(evaluation: Evaluation, model: str) -> list[_Line]:
+    """Return for each threat model beyond a norm the accuracy on all images and on those of each class."""
+    task = evaluation.about.task
+    slices = {"all": OVERALL} | {name: f"{task.class_key}={name}" for name in task.class_names}
+    return [
+        (
+            str(threat),
+            label,
+            figure(evaluation.figure(model, CLEAN, 0.0, "accuracy", where)),
+            *(
+                figure(evaluation.under(threat, name, model, "accuracy", where))
+                for name in transforms.searches(evaluation)
+            ),
+        )
+        for threat in evaluation.threats
+        for label, where in slices.items()
+    ]
 
 
 def _groups(evaluation: Evaluation, model: str, crossed: bool) -> list[_Line]:

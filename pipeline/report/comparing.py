@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from dermrobust.components.evaluation.description import Description
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.rows import Figure, Place
 from dermrobust.components.evaluation.schemas import OVERALL
@@ -87,7 +88,9 @@ def _pairs(first: Side, second: Side, where: str) -> Iterator[Pair]:
     places = [place for side in (first, second) for place in side.evaluation.figures if place.slice == where]
     models = dict.fromkeys(model for side in (first, second) for model in side.evaluation.about.models)
     order = {name: index for index, name in enumerate(models)}
-    conditions = dict.fromkeys(name for side in (first, second) for name in side.evaluation.conditions)
+    conditions = dict.fromkeys(
+        name for side in (first, second) for name in (*side.evaluation.conditions, *side.evaluation.searched)
+    )
     attacks = {name: index for index, name in enumerate(conditions)}
 
     def rank(place: Place) -> tuple[Any, ...]:
@@ -110,11 +113,20 @@ def _differences(first: Side, second: Side) -> Iterator[str]:
         yield "The images of one run are not known."
     if one.norm != other.norm:
         yield f"Budgets are measured in different norms: {one.norm} and {other.norm}."
+    yield from _threat_differences(one, other)
     yield from _attack_differences(first.lineage, second.lineage)
     if first.lineage.seed != second.lineage.seed:
         yield f"The seeds of the attacks differ: {first.lineage.seed} and {second.lineage.seed}."
     if one.images != other.images:
         yield f"The number of test images differs: {wording.count(one.images)} and {wording.count(other.images)}."
+
+
+def _threat_differences(one: Description, other: Description) -> Iterator[str]:
+    if one.threats != other.threats:
+        listed = [", ".join(about.threats) or "none" for about in (one, other)]
+        yield f"The threat models beyond a norm differ: {listed[0]}; and {listed[1]}."
+    elif one.searches != other.searches:
+        yield "The searches under threat models beyond a norm differ."
 
 
 def _attack_differences(first: Lineage, second: Lineage) -> Iterator[str]:

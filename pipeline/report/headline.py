@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from dermrobust.attacks.transforms.threat import TransformThreat
 from dermrobust.components.evaluation.checks import Check
 from dermrobust.components.evaluation.metrics.registry import METRICS
 from dermrobust.components.evaluation.names import CLEAN, CONSTANT, WORST_CASE
@@ -92,6 +93,10 @@ def _uncovered(evaluation: Evaluation, model: str) -> str:
         robust = evaluation.figure(model, WORST_CASE, epsilon, "accuracy")
         there = "" if robust is None else f", where it classifies {robust.value:.0%} of the images correctly"
         sentences += f" No threshold covers ε {wording.budget(epsilon, evaluation.about.norm)}{there}."
+    for text in evaluation.blessing.uncovered_threats if evaluation.blessing else ():
+        robust = evaluation.under(TransformThreat.parse(text), WORST_CASE, model, "accuracy")
+        there = "" if robust is None else f", where it classifies {robust.value:.0%} of the images correctly"
+        sentences += f" No threshold covers {text}{there}."
     return sentences
 
 

@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dermrobust.components.evaluation.conditions import family_of, search_of
 from dermrobust.components.evaluation.metrics.registry import METRICS
 from dermrobust.components.evaluation.names import CLEAN, WORST_CASE
 from dermrobust.components.evaluation.rows import Figure
@@ -43,7 +44,9 @@ def metrics_for(place: str, measured: Container[str]) -> list[str]:
 
 
 def condition(name: str) -> str:
-    """Return the name of an attack as a reader knows it."""
+    """Return the name of an attack as a reader knows it; under a threat model beyond a norm with its family."""
+    if (family := family_of(name)) is not None:
+        return f"{family.capitalize()}, {condition(search_of(name)).lower()}"
     return {CLEAN: "Clean", WORST_CASE: "Worst case"}.get(name, name)
 
 
@@ -76,6 +79,11 @@ def budget(epsilon: float, norm: str | None) -> str:
     return f"L2 {epsilon / 255:.3g}" if norm == "l2" else f"{epsilon:g}/255"
 
 
+def budget_under(attack: str, epsilon: float, norm: str | None) -> str:
+    """Return a budget under the norm, or the strength of a threat model beyond it."""
+    return budget(epsilon, norm) if family_of(attack) is None else f"strength {epsilon:g}"
+
+
 def probability(value: float | None) -> str:
     """Return a p-value."""
     if value is None:
@@ -85,6 +93,8 @@ def probability(value: float | None) -> str:
 
 def under(attack: str, epsilon: float, norm: str | None) -> str:
     """Return under which attack something was measured: "pgd, ε 4/255"."""
+    if family_of(attack) is not None:
+        return f"{condition(attack)}, {budget_under(attack, epsilon, norm)}"
     return "clean" if attack == CLEAN else f"{condition(attack)}, ε {budget(epsilon, norm)}"
 
 

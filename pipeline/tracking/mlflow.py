@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dermrobust.attacks.errors import UserError
 from dermrobust.components import storage
 from dermrobust.components.artifacts import ArtifactStore, ArtifactType
+from dermrobust.components.evaluation.conditions import family_of, search_of
 from dermrobust.components.evaluation.names import CLEAN
 from dermrobust.components.integrity import check
 from dermrobust.pipeline.config import PipelineConfig
@@ -165,10 +166,12 @@ def metric_key(place: Place, norm: str) -> str:
     """Return the name of a figure in MLflow: attack, budget in 1/255, slice and metric.
 
     The balanced accuracy of all images in the worst case at 4/255 is worst_case/linf:4/overall/balanced_accuracy, the
-    recall of melanoma on clean images clean/dx:mel/accuracy. No name is the beginning of another, since a store of
-    files makes folders of them.
+    recall of melanoma on clean images clean/dx:mel/accuracy. Beyond a norm the family and its strength stand in the
+    place of norm and budget: worst_case/colour:0.5/overall/accuracy. No name is the beginning of another, since a
+    store of files makes folders of them.
     """
-    attack: Sequence[str] = ("clean",) if place.attack == CLEAN else (place.attack, f"{norm}:{place.epsilon:g}")
+    under = f"{family_of(place.attack) or norm}:{place.epsilon:g}"
+    attack: Sequence[str] = ("clean",) if place.attack == CLEAN else (search_of(place.attack), under)
     where = place.slice.replace("=", ":", 1)
     return "/".join(_NOT_IN_KEYS.sub("_", part) for part in (*attack, where, place.metric))
 

@@ -12,6 +12,7 @@ from dermrobust.attacks.errors import UserError
 from dermrobust.components.artifacts import ArtifactType
 from dermrobust.components.audit.component import AdoptDataParams, AdoptModelParams
 from dermrobust.components.evaluation.params import EvaluateParams, PredictParams
+from dermrobust.components.evaluation.transform_params import TransformParams
 from dermrobust.models.foreign.spec import InputFormat
 from dermrobust.pipeline.audit import audit_graph
 from dermrobust.pipeline.audit_settings import Audit
@@ -52,6 +53,18 @@ def test_a_model_is_adopted_attacked_and_evaluated(given: dict[str, Any]) -> Non
     assert isinstance(evaluate, EvaluateParams)
     assert (data.preprocessing.image_size, data.task.class_names) == (SIZE, ("bcc", "mel", "nv"))
     assert evaluate.models == ("model",)
+
+
+def test_threats_beyond_a_norm_are_searched_where_they_are_named(given: dict[str, Any]) -> None:
+    plain, beyond = graph(given), graph(given, threats=("colour:1", "patch:0.05"), seed=7)
+    assert set(beyond) - set(plain) == {"transform[model]"}
+    params = beyond["transform[model]"].params
+    assert isinstance(params, TransformParams)
+    assert [str(threat) for threat in params.threats] == ["colour:1", "patch:0.05"]
+    assert params.seed == 7
+    assert {"dermrobust.attacks.transforms.colour", "dermrobust.attacks.transforms.adaptive"} <= params.plugins()
+    assert [output.node for output in beyond["evaluate"].inputs["transformed"]] == ["transform[model]"]
+    assert plain["evaluate"].inputs["transformed"] == ()
 
 
 def test_images_are_of_the_size_that_a_model_declares_or_that_is_given(given: dict[str, Any], tmp_path: Path) -> None:

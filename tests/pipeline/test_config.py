@@ -18,7 +18,7 @@ from dermrobust.attacks.errors import UserError
 from dermrobust.components.ingest.component import IngestParams
 from dermrobust.pipeline.cli.main import main
 from dermrobust.pipeline.config import PipelineConfig
-from dermrobust.pipeline.config_checks import uncovered_budgets
+from dermrobust.pipeline.config_checks import uncovered_budgets, uncovered_threats
 from dermrobust.pipeline.config_files import load_config
 from dermrobust.pipeline.graph import build_graph
 
@@ -464,6 +464,41 @@ def test_a_gate_that_asks_nothing_under_attack_is_refused(tmp_path: Path, thresh
     evaluate["gate"] = {"candidate": "pgd", "thresholds": [*thresholds, suggested]}
     config = load(tmp_path, {"evaluate": evaluate})
     assert [str(budget) for budget in uncovered_budgets(config.evaluate)] == ["linf:1/255"]
+
+
+def test_a_threshold_asks_for_something_beyond_a_norm(tmp_path: Path) -> None:
+    def checked(
+        epsilon: str, attack: str = "worst_case", threats: tuple[str, ...] = ("colour:1", "geometry:0.5")
+    ) -> Any:
+        thresholds = [
+            {"metric": "accuracy", "attack": "pgd", "epsilon": 1, "min": 0.1},
+            {"metric": "accuracy", "class": "mel", "attack": attack, "epsilon": epsilon, "min": 0.5},
+        ]
+        gate = {"candidate": "pgd", "thresholds": thresholds}
+        evaluate = {"attacks": {"pgd": "pgd"}, "epsilons": [1], "threats": threats, "gate": gate}
+        return load(tmp_path, {"evaluate": evaluate}).evaluate
+
+    evaluate = checked("colour:1")
+    asked = evaluate.gate.thresholds[1]
+    assert (asked.attack, asked.epsilon) == ("colour/worst_case", 1.0)
+    assert str(asked) == "accuracy under worst_case at colour:1 (class=mel)"
+    assert type(asked).model_validate(asked.model_dump()) == asked
+    # Strength 1 of colour is no budget of 1/255.
+    assert uncovered_budgets(evaluate) == ()
+    assert [str(threat) for threat in uncovered_threats(evaluate)] == ["geometry:0.5"]
+    assert len(uncovered_threats(checked("colour:1", "random"))) == 2
+    for wrong, message in (
+        (("colour:0.5",), r"thresholds.1.epsilon: colour:0.5 is not in evaluate.threats; these are: colour:1, geo"),
+        (("colour:1", "pgd"), r"thresholds.1.attack: 'colour/pgd' is not searched; these are: worst_case, adaptive"),
+        (("colour:1", "none"), r'epsilon "colour:1" needs an attack'),
+        (("colour:1", "geometry/random"), r'attack "geometry/random" is none under "colour:1"'),
+        (("colour:1", "worst_case", ("colour:1", "colour:1")), r"'colour:1' stands in the list twice"),
+        (("colour:2", "worst_case", ("colour:2",)), r"colour:2: the strength must be 0.0001 to 1"),
+    ):
+        with pytest.raises(UserError, match=message):
+            checked(*wrong)
+    with pytest.raises(UserError, match="epsilons: 'colour:1' is a threat model beyond a norm; name it in threats"):
+        load(tmp_path, {"evaluate": {"epsilons": [1, "colour:1"]}})
 
 
 def test_validation_names_budgets_that_no_threshold_covers(tmp_path: Path) -> None:

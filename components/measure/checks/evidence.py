@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +12,8 @@ import pyarrow as pa
 from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.kinds import Kind, named
 from dermrobust.attacks.threat import ThreatModel
+from dermrobust.attacks.transforms.search import Search
+from dermrobust.attacks.transforms.threat import TransformThreat
 from dermrobust.components.artifacts import Manifest
 from dermrobust.components.evaluation.adaptive import AdaptiveLoss
 from dermrobust.components.evaluation.leakage import Leakage
@@ -37,6 +39,9 @@ class Evidence:
         leakage: leakage between the splits.
         losses: accuracy that adaptive attacks remove of robustness to transferred examples.
         group_noun: noun for a group of the split, such as lesion.
+        threats: threat models beyond a norm.
+        searches: searches under them by name.
+        transformed: verification of the stored transformed images; see `schemas.STORED_SCHEMA`.
     """
 
     models: Sequence[str]
@@ -52,6 +57,9 @@ class Evidence:
     leakage: Leakage
     losses: Sequence[AdaptiveLoss]
     group_noun: str = "image"
+    threats: Sequence[TransformThreat] = ()
+    searches: Mapping[str, Search] = field(default_factory=dict)
+    transformed: Sequence[Mapping[str, Any]] = ()
 
     @property
     def budgets(self) -> list[float]:

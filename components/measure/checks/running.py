@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dermrobust.components.evaluation.checks import Checks
-from dermrobust.components.measure.checks import bookkeeping, network, strength
+from dermrobust.components.measure.checks import bookkeeping, network, strength, transforms
 from dermrobust.components.measure.checks.check import SelfCheck
 from dermrobust.components.measure.checks.evidence import Evidence
 
@@ -22,6 +22,9 @@ CHECKS = (
     SelfCheck("worst_case", "Worst case of each image", bookkeeping.worst_case_is_per_example),
     SelfCheck("control", "The undefended control breaks", judge_all=strength.control_breaks),
     SelfCheck("adaptive", "Robust to more than transfer", strength.adaptive_robustness),
+    SelfCheck("transformed", "Transformed images render again", transforms.images_render_again),
+    SelfCheck("search", "Adaptive search beats its controls", transforms.adaptive_beats_controls),
+    SelfCheck("strength", "Robustness falls with the strength", transforms.falls_with_strength),
     SelfCheck("leakage", "No leakage into the test split", judge_all=bookkeeping.splits_do_not_leak),
     SelfCheck("clean", "Clean beside robust", judge_all=bookkeeping.clean_beside_robust),
 )

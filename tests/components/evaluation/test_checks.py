@@ -9,6 +9,8 @@ import pytest
 from dermrobust.attacks.kinds import Kind
 from dermrobust.attacks.selection import read_attack
 from dermrobust.attacks.threat import ThreatModel
+from dermrobust.attacks.transforms.selection import read_search
+from dermrobust.attacks.transforms.threat import TransformThreat
 from dermrobust.components.artifacts import ArtifactType, Manifest
 from dermrobust.components.evaluation.adaptive import AdaptiveLoss
 from dermrobust.components.evaluation.checks import Check
@@ -192,3 +194,34 @@ def test_a_defence_that_only_resists_transfer_fails(losses: Any, status: str | N
     assert [(check.name, check.model, check.status) for check in found] == (
         [("adaptive", "b", status)] if status else []
     )
+
+
+def beyond(
+    adaptive: float = 0.4, random: float = 0.5, half: float = 0.5, images: int = IMAGES, outside: int = 0
+) -> dict[str, str]:
+    """What does not pass with colour in two strengths, searched twice: accuracies, and what is stored."""
+    threats = (TransformThreat("colour", 0.5), TransformThreat("colour", 1.0))
+    names = ("adaptive", "random")
+    found = {("colour/worst_case", 0.5): half, ("colour/worst_case", 1.0): min(adaptive, random)}
+    found |= {("colour/adaptive", 1.0): adaptive, ("colour/random", 1.0): random}
+    row = {"model": "a", "images": images, "outside": 0, "farthest": 0.0}
+    stored = [
+        {**row, "attack": f"colour/{name}", "epsilon": threat.strength, "shard": 0}
+        for threat in threats
+        for name in names
+    ]
+    stored[0] |= {"outside": outside, "farthest": float(outside)}
+    searches = {name: read_search(name) for name in names}
+    return concerns(threats=threats, searches=searches, transformed=stored, rows=table(ACCURACY | found))
+
+
+def test_threats_beyond_a_norm_are_checked_where_there_are_some() -> None:
+    names = ("transformed", "search", "strength")
+    assert not {check.name for check in run_checks(SOUND).checks} & set(names)
+    assert beyond() == {}
+    assert beyond(random=0.396) == {}
+    assert beyond(random=0.39) == {"search": "warn"}
+    assert beyond(random=0.3) == {"search": "fail"}
+    assert beyond(half=0.35) == {"strength": "fail"}
+    assert beyond(outside=1) == {"transformed": "fail"}
+    assert beyond(images=IMAGES - 1) == {"transformed": "fail"}

@@ -143,6 +143,35 @@ def test_worst_case_is_the_smallest_margin_of_each_image_and_model(labels: Any, 
             assert (worst.argmax(axis=-1) == labels).mean() <= right.mean(axis=1).min()
 
 
+def test_threat_models_are_never_mixed() -> None:
+    """Strength 4 of colour is another threat than 4/255: neither worst case takes anything from the other."""
+    right, wrong = [0.8, 0.1, 0.1], [0.1, 0.8, 0.1]
+    names = {"fgsm": "colour/adaptive", "pgd": "pgd", CLEAN: CLEAN}
+    # Under pgd at 4/255 the first image is wrong, under colour all but the first.
+    found = {
+        (CLEAN, 0.0): [right] * IMAGES,
+        ("fgsm", 4.0): [right, *[wrong] * (IMAGES - 1)],
+        ("pgd", 4.0): [wrong, *[right] * (IMAGES - 1)],
+        ("pgd", 8.0): [right] * IMAGES,
+    }
+    table = table_of([0] * IMAGES, [found[condition] for condition in CONDITIONS])
+    renamed = pa.array([names[name] for name in table["attack"].to_pylist()])
+    shard = joining.join_models({"a": table.set_column(table.column_names.index("attack"), "attack", renamed)}, TASK)
+    broke = pa.table({"image_id": ["ISIC_5"], "epsilon": pa.array([4.0], pa.float32()), "probabilities": [wrong]})
+
+    worst = joining.with_worst_case(shard, {"a": broke})
+
+    def broken(attack: str, epsilon: float) -> list[int]:
+        return np.flatnonzero(selected(worst, "a", attack, epsilon)[1].argmax(axis=1)).tolist()
+
+    assert broken(WORST_CASE, 4) == [0, 5]  # probes attack under the norm
+    assert broken(WORST_CASE, 8) == []
+    assert broken("colour/worst_case", 4) == [1, 2, 3, 4, 5]
+    conditions = {*CONDITIONS, (WORST_CASE, 4.0), (WORST_CASE, 8.0), ("colour/worst_case", 4.0)}
+    seen = zip(worst.rows["attack"].to_pylist(), worst.rows["epsilon"].to_pylist(), strict=True)
+    assert set(seen) == {(names.get(attack, attack), epsilon) for attack, epsilon in conditions}
+
+
 def test_worst_case_counts_only_images_that_were_attacked() -> None:
     table = table_of(np.zeros(IMAGES), np.full((len(CONDITIONS), IMAGES, CLASSES), 0.5))
     spared = (table["image_id"].to_numpy() == "ISIC_2") & (table["epsilon"].to_numpy() == 8)

@@ -17,8 +17,9 @@ from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.artifacts import Artifact, ArtifactType
 from dermrobust.components.augment.component import AUGMENT, AugmentParams
 from dermrobust.components.craft.component import CRAFT, CraftParams
-from dermrobust.components.evaluation.params import EvaluateParams, PredictParams, ProbeParams
+from dermrobust.components.evaluation.params import PredictParams, ProbeParams
 from dermrobust.components.evaluation.thresholds import Gate
+from dermrobust.components.evaluation.transform_params import MeasureParams, TransformParams
 from dermrobust.components.examples import encode_pixels
 from dermrobust.components.gate.component import GATE, GateParams
 from dermrobust.components.ingest.component import INGEST, IngestParams
@@ -30,6 +31,7 @@ from dermrobust.components.predict.component import PREDICT
 from dermrobust.components.preprocess.component import PREPROCESS, PreprocessParams
 from dermrobust.components.probe.component import PROBE
 from dermrobust.components.train.component import TRAIN, TrainParams
+from dermrobust.components.transform.component import TRANSFORM
 from dermrobust.models.classifier import save_network
 from tests.components.conftest import IMAGE_SIZE, Outputs, Workshop
 
@@ -41,6 +43,10 @@ ATTACKS: dict[str, Any] = {
     "transfer": read_attack({"attack": "transfer", "source": "control"}),
 }
 EPSILONS = (ThreatModel(4), ThreatModel(16))
+SEARCHES = {
+    "adaptive": {"search": "adaptive", "screened": 4, "restarts": 1, "steps": 4},
+    "random": {"search": "random", "draws": 3},
+}
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -104,7 +110,7 @@ def evaluated(
         )
         probed = workshop.make(PROBE, probe, place, **inputs, surrogates=(), transferred=(), predictions=made)
         probes.append(probed["probes"])
-    measure = EvaluateParams(
+    measure = MeasureParams(
         **shared,
         models=tuple(models),
         control=next(iter(models)),
@@ -270,7 +276,7 @@ def test_a_corruption_is_scored_at_every_severity(evaluation: Artifact) -> None:
 def test_an_image_that_was_changed_in_storage_fails_its_check(
     workshop: Workshop, images: Artifact, undefended: Artifact
 ) -> None:
-    attacks = {"attacks": {"fgsm": ATTACKS["fgsm"]}, "epsilons": (ThreatModel(4),)}
+    attacks = {"attacks": {"fgsm": ATTACKS["fgsm"]}, "epsilons": (ThreatModel(1),)}
     model_inputs: dict[str, Any] = {"examples": images, "model": undefended, "surrogates": ()}
     params = PredictParams(**attacks)
     tampered = workshop.make(PREDICT, params, "tampered", **model_inputs)["predictions"]
@@ -283,12 +289,32 @@ def test_an_image_that_was_changed_in_storage_fails_its_check(
                 writer.write(line)
     probe = ProbeParams(**attacks, images=8, queries=0, spsa_images=0, corruption_images=8)
     probes = workshop.make(PROBE, probe, "tampered", **model_inputs, predictions=tampered)["probes"]
-    evaluate = EvaluateParams(**attacks, models=("only",))
+    beyond = {"threats": ("colour:1",), "searches": SEARCHES}
+    transforms = TransformParams(**beyond, batch_size=32)
+    transformed = workshop.make(TRANSFORM, transforms, "tampered transforms", examples=images, model=undefended)
+    forge(Path(transformed["predictions"].uri))
+    evaluate = MeasureParams(**attacks, **beyond, models=("only",))
     leakage = workshop.make(LEAKAGE, LeakageParams(), "tampered", examples=images)["leakage"]
     inputs: dict[str, Any] = {"examples": images, "predictions": tampered, "probes": probes, "leakage": leakage}
+    inputs["transformed"] = transformed["predictions"]
     made = workshop.make(EVALUATE, evaluate, "tampered", **inputs)["evaluation"]
     assert statuses(made, "only")["stored"] == "fail"
+    assert statuses(made, "only")["transformed"] == "fail"
     assert statuses(made, None)["control"] == "warn"
+    # One level of one value of one image.
+    verified = pq.read_table(made.path("transformed.parquet")).to_pylist()
+    assert {row["attack"] for row in verified} == {"colour/adaptive", "colour/random"}
+    assert sum(row["outside"] for row in verified) == 1
+    assert max(row["farthest"] for row in verified) == 1
+    figures = {
+        (row["attack"], row["norm"], row["epsilon"]): row["value"]
+        for row in pq.read_table(made.path("metrics.parquet")).to_pylist()
+        if (row["model"], row["slice"], row["metric"]) == ("only", "dx=nv", "accuracy")
+    }
+    # Under the norm and under colour at the same number of 1/255 and of strength, each with its own worst case.
+    worst = figures["colour/worst_case", "colour", 1.0]
+    assert worst == min(figures["none", None, 0.0], *(figures[row["attack"], "colour", 1.0] for row in verified))
+    assert figures["worst_case", "linf", 1.0] > worst
 
 
 def test_test_images_of_one_class_cannot_be_evaluated(
@@ -297,7 +323,7 @@ def test_test_images_of_one_class_cannot_be_evaluated(
     spec = images.read_json("examples.json")
     spec["class_counts"]["test"] = [0, 0, 0, 0, 0, sum(spec["class_counts"]["test"]), 0]
     one = workshop.publish(ArtifactType.EXAMPLES, "one class", {"examples.json": json.dumps(spec).encode()})
-    params = EvaluateParams(attacks=ATTACKS, epsilons=EPSILONS, models=())
+    params = MeasureParams(attacks=ATTACKS, epsilons=EPSILONS, models=())
     with pytest.raises(UserError, match=r"test images are of 1 class.*Add images of other classes"):
         workshop.make(EVALUATE, params, "one class", examples=one, predictions=(), probes=())
 
@@ -311,6 +337,20 @@ def test_what_is_unknown_of_every_image_is_left_out_and_said(evaluation: Artifac
     assert not groups & unknown
     assert about["images"] == max(row["n"] for row in rows)
     assert 1 < about["groups"] <= about["images"]
+
+
+def forge(folder: Path) -> None:
+    """Change one value of the first transformed image by one level."""
+    path = sorted(folder.rglob("*adaptive/*.tfrecord"))[0]
+    first, *others = tf.data.TFRecordDataset([str(path)]).as_numpy_iterator()
+    example = tf.train.Example.FromString(first)
+    image = example.features.feature["image/encoded"].bytes_list
+    pixels = tf.io.decode_png(image.value[0]).numpy()
+    pixels[0, 0, 0] ^= 1
+    image.value[:] = [encode_pixels(pixels)]
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in (example.SerializeToString(), *others):
+            writer.write(record)
 
 
 def brightened(record: bytes) -> bytes:
