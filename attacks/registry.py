@@ -20,7 +20,11 @@ ATTACKS = Registry(
         "apgd_dlr": "dermrobust.attacks.apgd:APGDDLR",
         "apgd_t": "dermrobust.attacks.apgd:APGDTargeted",
         "square": "dermrobust.attacks.square:Square",
+        "fab": "dermrobust.attacks.fab:FAB",
+        "fab_t": "dermrobust.attacks.fab:FABTargeted",
         "auto": "dermrobust.attacks.auto:Auto",
+        "auto_standard": "dermrobust.attacks.autoattack:AutoStandard",
+        "auto_plus": "dermrobust.attacks.autoattack:AutoPlus",
         "ensemble": "dermrobust.attacks.ensemble:Ensemble",
         "universal": "dermrobust.attacks.universal:Universal",
         "noise": "dermrobust.attacks.noise:Noise",
@@ -38,5 +42,7 @@ SUITES: Mapping[str, Mapping[str, Any]] = {
         "mim": {"attack": "mim", "steps": 20},
     },
     "auto": {"auto": "auto"},
+    "auto-standard": {"auto_standard": "auto_standard"},
+    "auto-plus": {"auto_plus": "auto_plus"},
 }
 """Attacks, as a config writes them, by the name that they have in results; by the name of their suite."""

@@ -36,7 +36,9 @@ _there = click.Path(path_type=Path, exists=False)
 @click.option("--control", help="Undefended model to compare with, as for --model.")
 @zoo_option
 @click.option(
-    "--suite", help="Attacks: paper, standard or auto; default: auto, or for a model of the zoo those of its card."
+    "--suite",
+    help="Attacks: paper, standard, auto, auto-standard or auto-plus; default: auto, or for a model of the "
+    "zoo those of its card.",
 )
 @click.option(
     "--epsilon",
