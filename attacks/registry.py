@@ -25,6 +25,7 @@ ATTACKS = Registry(
         "auto": "dermrobust.attacks.auto:Auto",
         "auto_standard": "dermrobust.attacks.autoattack:AutoStandard",
         "auto_plus": "dermrobust.attacks.autoattack:AutoPlus",
+        "minimal": "dermrobust.attacks.minimal:Minimal",
         "ensemble": "dermrobust.attacks.ensemble:Ensemble",
         "universal": "dermrobust.attacks.universal:Universal",
         "noise": "dermrobust.attacks.noise:Noise",
@@ -44,5 +45,6 @@ SUITES: Mapping[str, Mapping[str, Any]] = {
     "auto": {"auto": "auto"},
     "auto-standard": {"auto_standard": "auto_standard"},
     "auto-plus": {"auto_plus": "auto_plus"},
+    "minimal": {"minimal": "minimal"},
 }
 """Attacks, as a config writes them, by the name that they have in results; by the name of their suite."""

@@ -26,7 +26,7 @@ from dermrobust.components.evaluation.predictions import prediction_uris
 from dermrobust.components.evaluation.probes import CORRUPTED, HEALTH, PROBES, probe_uris
 from dermrobust.components.evaluation.tables import WriteTable, read_tables, write_table
 from dermrobust.components.examples import ExamplesSpec, Split, shard_uris
-from dermrobust.components.measure import comparisons, constant, stored
+from dermrobust.components.measure import comparisons, constant, radii, stored
 from dermrobust.components.measure.checks.evidence import Evidence
 from dermrobust.components.measure.checks.running import run_checks
 from dermrobust.components.measure.corrupted import corruptions_table
@@ -106,6 +106,10 @@ class _Work:
             run_tfma(batches, config, folder)
             found = batches | "Outcomes" >> beam.ParDo(comparisons.OutcomesOfBatch(params.models))
             found | "Keep outcomes" >> WriteTable(self.uri(files.OUTCOMES), outcomes, outcomes.names)
+            largest = max(canonical_epsilon(threat.epsilon) for threat in params.epsilons)
+            nearest = batches | "Radii" >> beam.ParDo(radii.RadiiOfBatch(params.models, largest))
+            by_model = schemas.radii_schema(params.models)
+            nearest | "Keep radii" >> WriteTable(self.uri(files.RADII), by_model, by_model.names)
             tested = batches | "Test images" >> beam.FlatMap(constant.clean_images, images.names)
             tested | "Keep images" >> WriteTable(self.uri(files.IMAGES), images, images.names)
             elements = [(model, index) for model in params.models for index in range(len(self._shards[model]))]

@@ -30,6 +30,7 @@ TABLES = {
     "corruptions": files.CORRUPTIONS,
     "outcomes": files.OUTCOMES,
     "gallery": files.GALLERY,
+    "radii": files.RADII,
 }
 """Tables of an evaluation by name."""
 
@@ -76,7 +77,7 @@ class Evaluation:
         return self._found.evaluation.figure(model, attack, epsilon, metric, slice)
 
     def table(self, name: str = "metrics") -> pa.Table:
-        """Return an Arrow table: metrics, comparisons, corruptions, outcomes or gallery.
+        """Return an Arrow table: metrics, comparisons, corruptions, outcomes, gallery or radii.
 
         Raises:
             UserError: there is no such table.

@@ -37,7 +37,7 @@ _there = click.Path(path_type=Path, exists=False)
 @zoo_option
 @click.option(
     "--suite",
-    help="Attacks: paper, standard, auto, auto-standard or auto-plus; default: auto, or for a model of the "
+    help="Attacks: paper, standard, auto, auto-standard, auto-plus or minimal; default: auto, or for a model of the "
     "zoo those of its card.",
 )
 @click.option(

@@ -20,6 +20,7 @@ from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.report.headline import headline
 from dermrobust.pipeline.report.lineage import Lineage, ModelRecord
 from dermrobust.pipeline.report.panels import groups
+from dermrobust.pipeline.report.panels.radii import median_rows, minimizing
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _Line = tuple[str, ...]
@@ -42,6 +43,7 @@ def render_card(evaluation: Evaluation, lineage: Lineage) -> str:
             unitary=_groups(evaluation, verdict.model, crossed=False),
             intersectional=_groups(evaluation, verdict.model, crossed=True),
             classes=_by_class(evaluation, verdict.model),
+            radii=_radii(evaluation, verdict.model),
             crafted=_sees_adversarial(lineage, verdict.model),
             doubts=[check for check in evaluation.checks or () if check.status != "pass"],
             words=wording,
@@ -102,6 +104,16 @@ def _lines(evaluation: Evaluation, model: str, place: str) -> list[_Line]:
 def _by_class(evaluation: Evaluation, model: str) -> list[_Line]:
     task = evaluation.about.task
     return [_slice_line(evaluation, model, f"{task.class_key}={name}", name) for name in task.class_names]
+
+
+def _radii(evaluation: Evaluation, model: str) -> list[_Line]:
+    """Return the median robust radii of all images and of each class, under each attack that found some."""
+    place = evaluation.about.models.index(model)
+    return [
+        (name, attack, cells[place])
+        for attack in minimizing(evaluation)
+        for name, cells in median_rows(evaluation, attack)
+    ]
 
 
 def _groups(evaluation: Evaluation, model: str, crossed: bool) -> list[_Line]:

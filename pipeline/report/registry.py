@@ -13,6 +13,7 @@ PANELS = Registry(
         "attacks": f"{_HERE}.attacks:PANEL",
         "classes": f"{_HERE}.classes:PANEL",
         "curve": f"{_HERE}.curve:PANEL",
+        "radii": f"{_HERE}.radii:PANEL",
         "flips": f"{_HERE}.flips:PANEL",
         "groups": f"{_HERE}.groups:PANEL",
         "clinical": f"{_HERE}.clinical:PANEL",

@@ -18,6 +18,7 @@ from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.cleverhans.spsa import SPSA
 from dermrobust.attacks.ensemble import Ensemble
 from dermrobust.attacks.fab import FAB, FABTargeted
+from dermrobust.attacks.minimal import Minimal
 from dermrobust.attacks.noise import Noise
 from dermrobust.attacks.square import Square
 from dermrobust.attacks.threat import Norm, ThreatModel
@@ -61,6 +62,7 @@ TABLE = {
     "auto": Entry(Auto(steps=5, targets=2, queries=20)),
     "auto_standard": Entry(AutoStandard(steps=3, queries=10)),
     "auto_plus": Entry(AutoPlus(steps=2, queries=10), images=8),
+    "minimal": Entry(Minimal(steps=3, targets=1, confirmed_by=APGDCE(steps=4))),
     "ensemble": Entry(Ensemble(members=(Noise(), FGSM(), BIM(steps=3)))),
     "universal": Entry(Universal(passes=3), breaks=0.25, alone=False, leads=0.3),
     "noise": Entry(Noise(draws=2), breaks=0),

@@ -123,7 +123,7 @@ def command(given: dict[str, Any], root: Path, *options: str) -> Result:
         (("--epsilon", "4", "--epsilon", "linf:4/255"), "stands in the list twice"),
         (
             ("--suite", "nonsuch"),
-            "no suite 'nonsuch'; there are: paper, standard, auto, auto-standard, auto-plus",
+            "no suite 'nonsuch'; there are: paper, standard, auto, auto-standard, auto-plus, minimal",
         ),
         (("--suite", "auto", "--epsilon", "l2:0.001"), "less than one level"),
         (("--mean", "a,b,c"), "--mean a,b,c: expected one number, or three"),
