@@ -15,6 +15,7 @@ from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.auto import Auto
 from dermrobust.attacks.fab import towards_likely
 from dermrobust.attacks.kinds import Kind
+from dermrobust.attacks.minimizing import Minimizing
 from dermrobust.attacks.problem import Problem
 from dermrobust.attacks.restarts import Try
 from dermrobust.attacks.selection import AnyAttack
@@ -24,7 +25,7 @@ _SMALLEST = 1e-3
 """Fraction of the budget below which no smaller L2 radius is looked for."""
 
 
-class Minimal(Attack):
+class Minimal(Minimizing):
     """The nearest misclassified image of each image, within the budget.
 
     FAB (Croce & Hein 2020, arXiv 1907.02044) finds an upper bound of the distance. Then `confirmed_by` attacks each
@@ -70,7 +71,8 @@ class Minimal(Attack):
 
         Where there is none within the budget, the image is as `confirmed_by` left it at the whole budget.
         """
-        problem = dataclasses.replace(problem, stop_at_success=True)
+        # The exact model throughout: whether an image has a radius must not depend on an approximation.
+        problem = dataclasses.replace(problem.exactly(), stop_at_success=True)
         search = _Search(problem)
         for rank in range(min(self.targets, search.class_count - 1)):
             search.attempt(problem.threat, search.open, _fab(self.steps, rank))

@@ -22,6 +22,7 @@ ATTACKS = Registry(
         "square": "dermrobust.attacks.square:Square",
         "fab": "dermrobust.attacks.fab:FAB",
         "fab_t": "dermrobust.attacks.fab:FABTargeted",
+        "hop_skip_jump": "dermrobust.attacks.hop_skip_jump:HopSkipJump",
         "auto": "dermrobust.attacks.auto:Auto",
         "auto_standard": "dermrobust.attacks.autoattack:AutoStandard",
         "auto_plus": "dermrobust.attacks.autoattack:AutoPlus",
@@ -46,5 +47,6 @@ SUITES: Mapping[str, Mapping[str, Any]] = {
     "auto-standard": {"auto_standard": "auto_standard"},
     "auto-plus": {"auto_plus": "auto_plus"},
     "minimal": {"minimal": "minimal"},
+    "black-box": {"square": "square", "hop_skip_jump": "hop_skip_jump"},
 }
 """Attacks, as a config writes them, by the name that they have in results; by the name of their suite."""

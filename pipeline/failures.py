@@ -24,6 +24,8 @@ def failure(config: PipelineConfig, run: str, node: str, error: Exception) -> No
     if (reason := _no_place_to_write(error)) is not None:
         message = f"{node}: {reason}. Make room and run the same command again; finished work is kept"
         return NodeResult(node, FAILED, message=message, exit_code=EXIT_USER_ERROR)
+    if (told := _told_through_tensorflow(error)) is not None:
+        return NodeResult(node, FAILED, message=f"{node}: {told}", exit_code=EXIT_USER_ERROR)
     return NodeResult(node, FAILED, message=_crash(config, run, node, error), exit_code=EXIT_CODES[FAILED])
 
 
@@ -34,6 +36,15 @@ def _no_place_to_write(error: Exception) -> str | None:
     """
     reasons = (os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS))
     return next((reason for reason in reasons if reason in str(error)), None)
+
+
+def _told_through_tensorflow(error: Exception) -> str | None:
+    """Return the message of a `UserError` that a function called by TensorFlow raised; None for other errors.
+
+    TensorFlow raises an error of its own in its place, which begins with the name and the message.
+    """
+    found = re.search(r"(?:^|\s)UserError: (.+)", str(error))
+    return found[1].strip() if found else None
 
 
 def _crash(config: PipelineConfig, run: str, node: str, error: Exception) -> str:

@@ -19,7 +19,7 @@ import pyarrow as pa
 from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.engine import fit_universal, record_seeds, to_images
 from dermrobust.attacks.logits import logits_of
-from dermrobust.attacks.minimal import Minimal
+from dermrobust.attacks.minimizing import Minimizing
 from dermrobust.attacks.problem import Labels
 from dermrobust.attacks.threat import Pixels, ThreatModel
 from dermrobust.attacks.universal import FixedPerturbation, Universal
@@ -60,9 +60,11 @@ def run(context: Context) -> None:
     shards = shard_uris(examples, spec, Split.TEST)
     output = context.outputs["predictions"]
     crafting = [
-        Crafting(name, attack, threat, params.batch_size, params.seed, model.fingerprint, params.stop_at_success)
+        Crafting(name, attack, threat, params.batch_size, params.seed, model.fingerprint, stop)
         for name, attack in params.attacks.items()
         for threat in _attacked_at(attack, params.epsilons)
+        # Whoever looks for the nearest misclassified image does not stop at the first.
+        for stop in (params.stop_at_success and not isinstance(attack, Minimizing),)
     ]
     predictor = Predictor(
         attacked=Attacked.of(context, params),
@@ -145,7 +147,7 @@ class Predictor:
 
     def _budgets(self, crafting: Crafting) -> list[Crafting]:
         """Return the crafting at each of the budgets that its images are results for."""
-        if not isinstance(crafting.attack, Minimal):
+        if not isinstance(crafting.attack, Minimizing):
             return [crafting]
         return [dataclasses.replace(crafting, threat=threat) for threat in self.threats]
 
@@ -188,12 +190,12 @@ class Predictor:
 
 def _attacked_at(attack: Attack, threats: Sequence[ThreatModel]) -> Sequence[ThreatModel]:
     """Return the budgets at which an attack runs: only the largest, if it finds the smallest perturbations in it."""
-    return [max(threats, key=lambda threat: threat.epsilon)] if isinstance(attack, Minimal) else threats
+    return [max(threats, key=lambda threat: threat.epsilon)] if isinstance(attack, Minimizing) else threats
 
 
 def _radii(crafting: Crafting | None, pixels: Pixels, batch: Batch, predicted: Labels) -> list[float | None]:
     """Return the radius of each image in 1/255, at most the budget; None under attacks that do not minimize it."""
-    if crafting is None or not isinstance(crafting.attack, Minimal):
+    if crafting is None or not isinstance(crafting.attack, Minimizing):
         return [None] * len(pixels)
     # The distance of levels is in 1/255, whatever the range of the images.
     distance = crafting.threat.distance(pixels.astype(np.float32), batch.pixels.astype(np.float32))

@@ -18,6 +18,7 @@ from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.cleverhans.spsa import SPSA
 from dermrobust.attacks.ensemble import Ensemble
 from dermrobust.attacks.fab import FAB, FABTargeted
+from dermrobust.attacks.hop_skip_jump import HopSkipJump
 from dermrobust.attacks.minimal import Minimal
 from dermrobust.attacks.noise import Noise
 from dermrobust.attacks.square import Square
@@ -59,6 +60,7 @@ TABLE = {
     "square": Entry(Square(queries=200), breaks=0.3, leads=0.1),
     "fab": Entry(FAB(steps=5)),
     "fab_t": Entry(FABTargeted(steps=5, targets=2)),
+    "hop_skip_jump": Entry(HopSkipJump(queries=1200, initial_samples=50), breaks=0.3, images=8),
     "auto": Entry(Auto(steps=5, targets=2, queries=20)),
     "auto_standard": Entry(AutoStandard(steps=3, queries=10)),
     "auto_plus": Entry(AutoPlus(steps=2, queries=10), images=8),

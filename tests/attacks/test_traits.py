@@ -37,6 +37,7 @@ TRAITS = {
     "square": (Kind.BLACK_BOX, (Norm.LINF,), False, False),
     "fab": (Kind.ITERATIVE, BOTH, True, True),
     "fab_t": (Kind.ITERATIVE, BOTH, True, True),
+    "hop_skip_jump": (Kind.BLACK_BOX, BOTH, False, False),
     "auto": (Kind.ITERATIVE, BOTH, True, True),
     "auto_standard": (Kind.ITERATIVE, (Norm.LINF,), True, True),
     "auto_plus": (Kind.ITERATIVE, (Norm.LINF,), True, True),

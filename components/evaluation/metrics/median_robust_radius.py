@@ -31,7 +31,7 @@ METRIC = Metric(
     name="median_robust_radius",
     formula=Estimate(median_radius, at_risk=_known, scores=lambda rows: rows.radius[:, None]),
     title="Median robust radius",
-    meaning="median distance of the nearest misclassified image that attack `minimal` finds, where a pixel is 0 to 1; "
-    "0 for images misclassified when clean, the budget where none is found",
+    meaning="median distance of the nearest misclassified image that `minimal` or `hop_skip_jump` finds, where a pixel "
+    "is 0 to 1; 0 for images misclassified when clean, the budget where none is found",
     needs_attack=True,
 )
