@@ -23,8 +23,8 @@ _MOST_SHORTENINGS = 15
 _MOST_SAMPLES = 10_000
 _CANDIDATES = 40
 """Images that are tried as starts."""
-_VALUES_AT_ONCE = 1 << 25
-"""Values of all random changes that are held at once: 128 MB."""
+_VALUES_AT_ONCE = 1 << 24
+"""Values of all random changes that are held at once: 64 MB, three times."""
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]

@@ -72,7 +72,7 @@ _there = click.Path(path_type=Path, exists=False)
     type=click.Choice(["logits", "probabilities"]),
     help="Kind of the model's outputs; default: detected.",
 )
-@click.option("--signature", help="Signature of the SavedModel.")
+@click.option("--signature", help="Signature of the SavedModel or of the served model.")
 @click.option(
     "--trust-model",
     is_flag=True,
