@@ -20,7 +20,13 @@ ATTACKS = Registry(
         "apgd_dlr": "dermrobust.attacks.apgd:APGDDLR",
         "apgd_t": "dermrobust.attacks.apgd:APGDTargeted",
         "square": "dermrobust.attacks.square:Square",
+        "fab": "dermrobust.attacks.fab:FAB",
+        "fab_t": "dermrobust.attacks.fab:FABTargeted",
+        "hop_skip_jump": "dermrobust.attacks.hop_skip_jump:HopSkipJump",
         "auto": "dermrobust.attacks.auto:Auto",
+        "auto_standard": "dermrobust.attacks.autoattack:AutoStandard",
+        "auto_plus": "dermrobust.attacks.autoattack:AutoPlus",
+        "minimal": "dermrobust.attacks.minimal:Minimal",
         "ensemble": "dermrobust.attacks.ensemble:Ensemble",
         "universal": "dermrobust.attacks.universal:Universal",
         "noise": "dermrobust.attacks.noise:Noise",
@@ -38,5 +44,9 @@ SUITES: Mapping[str, Mapping[str, Any]] = {
         "mim": {"attack": "mim", "steps": 20},
     },
     "auto": {"auto": "auto"},
+    "auto-standard": {"auto_standard": "auto_standard"},
+    "auto-plus": {"auto_plus": "auto_plus"},
+    "minimal": {"minimal": "minimal"},
+    "black-box": {"square": "square", "hop_skip_jump": "hop_skip_jump"},
 }
 """Attacks, as a config writes them, by the name that they have in results; by the name of their suite."""

@@ -17,9 +17,10 @@ from dermrobust.components import storage
 from dermrobust.components.artifacts import Artifact
 from dermrobust.components.component import Context
 from dermrobust.components.evaluation.params import PredictParams
-from dermrobust.components.foreign_files import FOREIGN, SAVED_MODEL
+from dermrobust.components.foreign_files import FOREIGN, ONNX, SAVED_MODEL
 from dermrobust.components.model_files import NETWORK, load_classifier, load_target, loaded_once
 from dermrobust.models.devices import prepare_devices
+from dermrobust.models.foreign.black_box import black_box_target
 from dermrobust.models.foreign.saved_models import saved_model_target
 from dermrobust.models.foreign.spec import ForeignSpec, OutputKind
 
@@ -28,7 +29,7 @@ def classifier_of(model: Artifact) -> Target:
     """Return the target that scores images: the exact model, loaded once per process and content."""
     if _is_network(model.uri, model.digest):
         return load_classifier(model.uri, model.digest)
-    return _saved_model(model.uri, model.digest)
+    return _adopted(model.uri, model.digest)
 
 
 def has_only_probabilities(model: Artifact) -> bool:
@@ -38,11 +39,16 @@ def has_only_probabilities(model: Artifact) -> bool:
     return _foreign(model.uri).outputs is OutputKind.PROBABILITIES
 
 
+def is_black_box(model: Artifact) -> bool:
+    """Return whether only the answers of a model are available, so that no attack sees its gradients."""
+    return storage.exists(model.path(FOREIGN)) and _foreign(model.uri).endpoint is not None
+
+
 def target_of(model: Artifact, precision: Precision) -> Target:
     """Return the target of attacks on a model; a SavedModel computes in the precision that it was saved in."""
     if _is_network(model.uri, model.digest):
         return load_target(model.uri, model.digest, precision)
-    return _saved_model(model.uri, model.digest)
+    return _adopted(model.uri, model.digest)
 
 
 @functools.lru_cache(maxsize=16)
@@ -56,15 +62,18 @@ def _foreign(uri: str) -> ForeignSpec:
 
 
 @functools.lru_cache(maxsize=8)
-def _saved_model(uri: str, digest: str) -> Target:
-    """Return the SavedModel of a model artifact; loaded once per process and content, which `digest` stands for."""
+def _adopted(uri: str, digest: str) -> Target:
+    """Return an adopted model other than a network; loaded once per process and content, which `digest` stands for."""
     prepare_devices()
     target: Target = loaded_once(("saved_model", digest), lambda: _load_saved_model(uri))
     return target
 
 
 def _load_saved_model(uri: str) -> Target:
-    return saved_model_target(Path(storage.local_folder(storage.join(uri, SAVED_MODEL))), _foreign(uri))
+    spec = _foreign(uri)
+    if spec.endpoint is not None:
+        return black_box_target(spec, storage.read_bytes(storage.join(uri, ONNX)) if spec.format == "onnx" else None)
+    return saved_model_target(Path(storage.local_folder(storage.join(uri, SAVED_MODEL))), spec)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.kinds import Kind
 from dermrobust.components.audit.component import ADOPT_DATA, ADOPT_MODEL, AdoptDataParams, AdoptModelParams
 from dermrobust.components.audit.labels import read_labels
 from dermrobust.components.evaluation.params import PredictParams, ProbeParams
@@ -13,6 +14,7 @@ from dermrobust.components.evaluation.thresholds import Gate
 from dermrobust.components.evaluation.transform_params import MeasureParams, TransformParams
 from dermrobust.components.progress import Progress
 from dermrobust.models.foreign.declared import declared_input, declared_size
+from dermrobust.models.foreign.spec import is_black_box
 from dermrobust.models.image_size import LARGEST, SMALLEST, Size, height_and_width, image_size_title
 from dermrobust.models.preprocessing import Preprocessing
 from dermrobust.models.tasks.ham10000 import TASK, lesion_task
@@ -54,9 +56,9 @@ def audit_graph(audit: Audit) -> list[Node]:
         UserError: a file does not exist, the labels cannot be read, or the size of the images is not known.
     """
     for path in audit.models().values():
-        if not path.exists():
+        if isinstance(path, Path) and not path.exists():
             raise UserError(f"there is no model '{path}'")
-    if audit.signature is not None and not audit.model.is_dir():
+    if audit.signature is not None and isinstance(audit.model, Path) and not audit.model.is_dir():
         raise UserError(f"'{audit.model}' is a Keras file, which has no signatures; --signature is for SavedModels")
     classes = audit.classes or read_labels(audit.labels).class_names
     if unknown := sorted(set(audit.malignant or ()) - set(classes)):
@@ -77,12 +79,16 @@ def audit_graph(audit: Audit) -> list[Node]:
             model=str(path),
             input=audit.input,
             outputs=audit.outputs,
-            signature=audit.signature if path.is_dir() else None,
-            trusted=audit.trust_model and path.is_dir(),
+            signature=audit.signature if _has_signatures(path) else None,
+            trusted=audit.trust_model and isinstance(path, Path) and path.is_dir(),
             stated=tuple(key for key, value in stated.items() if value is not None),
         )
         nodes.append(Node(ADOPTED.format(name), "adopt", ADOPT_MODEL, params, {"examples": (examples,)}))
     return [*nodes, *_evaluation(audit, examples)]
+
+
+def _has_signatures(location: Path | str) -> bool:
+    return isinstance(location, str) or location.is_dir()
 
 
 def _evaluation(audit: Audit, examples: Output) -> list[Node]:
@@ -101,7 +107,9 @@ def _evaluation(audit: Audit, examples: Output) -> list[Node]:
     def probed(name: str) -> ProbeParams:
         # The audited model is also tried on images that are crafted on the undefended one.
         control = (CONTROL,) if CONTROL in names and name != CONTROL else ()
-        return ProbeParams(**shared, transferred=control, corruptions=TASK.corruptions)
+        # SPSA asks a model tens of thousands of times about each image, which a served one should be spared.
+        spsa = {"spsa_images": 0} if is_black_box(audit.models()[name]) else {}
+        return ProbeParams(**shared, **spsa, transferred=control, corruptions=TASK.corruptions)
 
     beyond = {"threats": audit.threats, "searches": audit.searches}
     settings = {name: shared[name] for name in ("batch_size", "seed", "slices")}
@@ -129,7 +137,18 @@ def _evaluation(audit: Audit, examples: Output) -> list[Node]:
 
 def _check_attacks(audit: Audit, class_count: int) -> None:
     """Refuse attacks that cannot be run on this model; see `audit_graph`."""
+    blind = [str(location) for location in audit.models().values() if is_black_box(location)]
+    if blind and audit.threats and any(search.kind is Kind.ITERATIVE for search in audit.searches.values()):
+        raise UserError(
+            f"threat '{audit.threats[0]}' is searched through gradients, but of '{blind[0]}' only the answers are "
+            "available; leave the threat models beyond a norm out"
+        )
     for name, attack in audit.attacks.items():
+        if blind and attack.needs_gradients:
+            raise UserError(
+                f"attack '{name}' needs gradients, but of '{blind[0]}' only the answers are available; choose attacks "
+                "that need none: --suite black-box"
+            )
         if attack.sources:
             raise UserError(f"attack '{name}' transfers from another model, which an audit does not have")
         attack.check_classes(class_count)
@@ -144,18 +163,23 @@ def _preprocessing(audit: Audit) -> Preprocessing:
     )
 
 
-def _declared_size(path: Path, signature: str | None, trusted: bool) -> Size:
+def _declared_size(path: Path | str, signature: str | None, trusted: bool) -> Size:
     """Return the image size that a model declares.
 
     Raises:
         UserError: The model cannot be read, declares no size, or takes no color images.
     """
-    if path.is_dir():
+    if is_black_box(path):
+        from dermrobust.models.foreign.black_box import read_endpoint
+
+        # The number of classes plays no part here.
+        size = read_endpoint(path, signature, classes=1).image_size
+    elif Path(path).is_dir():
         from dermrobust.models.foreign.saved_models import read_signature
 
-        size = read_signature(path, signature, trusted=trusted).image_size
+        size = read_signature(Path(path), signature, trusted=trusted).image_size
     else:
-        size = _keras_size(path)
+        size = _keras_size(Path(path))
     if size is None:
         raise UserError(f"'{path}' takes images of any size; give one: --input-size 224")
     if not all(SMALLEST <= side <= LARGEST for side in height_and_width(size)):

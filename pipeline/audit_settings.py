@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from dermrobust.attacks.selection import NamedAttacks, read_suite
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.evaluation.params import Threats
 from dermrobust.components.evaluation.transform_params import TransformSettings
-from dermrobust.models.foreign.spec import InputFormat, OutputKind
+from dermrobust.models.foreign.spec import InputFormat, OutputKind, is_url
 from dermrobust.models.image_size import ImageSize
 from dermrobust.models.preprocessing import Preprocessing
 from dermrobust.models.task import ClassName
@@ -21,6 +21,14 @@ MODEL, CONTROL = "model", "control"
 """Names of the audited model, and of an undefended one to compare with."""
 
 
+def _location(value: Any) -> Any:
+    return Path(value) if isinstance(value, str) and not is_url(value) else value
+
+
+Location = Annotated[Path | str, BeforeValidator(_location)]
+"""Path of a model, or as text the address of a served one."""
+
+
 def _auto() -> dict[str, Any]:
     return read_suite("auto")
 
@@ -28,10 +36,12 @@ def _auto() -> dict[str, Any]:
 class Audit(TransformSettings):
     """Settings of an audit; properties of the model that are not given are detected."""
 
-    model: Path = Field(description="A .keras file, or the folder of a SavedModel.")
+    model: Location = Field(
+        description="A .keras or .onnx file, the folder of a SavedModel, or the address of a served model."
+    )
     data: Path = Field(description="Folder of images.")
     labels: Path = Field(description="Table of the labels of the images.")
-    control: Path | None = Field(None, description="Undefended model to compare with.")
+    control: Location | None = Field(None, description="Undefended model to compare with.")
     root: Root = Field(
         "output/audit", min_length=1, validate_default=True, description="Folder of artifacts and ledger."
     )
@@ -62,6 +72,6 @@ class Audit(TransformSettings):
             raise ValueError("two classes have the same name (case does not count)")
         return self
 
-    def models(self) -> dict[str, Path]:
-        """Return the paths of the models by their names."""
+    def models(self) -> dict[str, Path | str]:
+        """Return the paths or addresses of the models by their names."""
         return {MODEL: self.model, **({} if self.control is None else {CONTROL: self.control})}

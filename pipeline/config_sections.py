@@ -69,7 +69,9 @@ class AugmentConfig(AttackSettings):
     """Adversarial examples crafted on the baseline, and the models that are trained on them."""
 
     attacks: NamedAttacks = Field(
-        default_factory=_default_attacks, description="Attacks by name, or the name of a suite: paper, standard, auto."
+        default_factory=_default_attacks,
+        description="Attacks by name, or the name of a suite: paper, standard, auto, auto-standard, "
+        "auto-plus, minimal, black-box.",
     )
     epsilon: StorableThreat = Field(
         ThreatModel(4), description='Budget: 4 (L-infinity, in 1/255), "linf:4/255" or "l2:0.5".'

@@ -38,6 +38,8 @@ def failure(config: PipelineConfig, run: str, node: str, error: Exception) -> No
     """
     if (refusal := system_refusal(error)) is not None:
         return NodeResult(node, FAILED, message=f"{node}: {refusal}", exit_code=EXIT_USER_ERROR)
+    if (told := _told_through_tensorflow(error)) is not None:
+        return NodeResult(node, FAILED, message=f"{node}: {told}", exit_code=EXIT_USER_ERROR)
     return NodeResult(node, FAILED, message=_crash(config, run, node, error), exit_code=EXIT_CODES[FAILED])
 
 
@@ -54,6 +56,15 @@ def system_refusal(error: BaseException) -> str | None:
             where = f": {place[1]}" if place and advice is _ACCESS else ""
             return f"{reason}{where}. {advice} and run the same command again; finished work is kept"
     return None
+
+
+def _told_through_tensorflow(error: Exception) -> str | None:
+    """Return the message of a `UserError` that a function called by TensorFlow raised; None for other errors.
+
+    TensorFlow raises an error of its own in its place, which begins with the name and the message.
+    """
+    found = re.search(r"(?:^|\s)UserError: (.+)", str(error))
+    return found[1].strip() if found else None
 
 
 def _crash(config: PipelineConfig, run: str, node: str, error: Exception) -> str:

@@ -27,7 +27,8 @@ class AdoptModelParams(Params):
     """Which model; what is not given is found out."""
 
     model: str = Field(
-        description="A .keras file, or the folder of a SavedModel.", json_schema_extra=NOT_IN_FINGERPRINT
+        description="A .keras or .onnx file, the folder of a SavedModel, or the address of a served model.",
+        json_schema_extra=NOT_IN_FINGERPRINT,
     )
     input: InputFormat | None = Field(None, description="How it takes images; null: found out on labelled images.")
     outputs: OutputKind | None = Field(None, description="What it returns; null: found out.")

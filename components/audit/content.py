@@ -10,6 +10,8 @@ from dermrobust.attacks.errors import UserError
 from dermrobust.components.audit.component import AdoptDataParams, AdoptModelParams
 from dermrobust.components.audit.matching import image_files
 from dermrobust.components.component import Params
+from dermrobust.models.foreign.rest import read_rest
+from dermrobust.models.foreign.spec import is_url
 
 
 def data_digest(params: Params) -> str:
@@ -24,12 +26,16 @@ def data_digest(params: Params) -> str:
 
 
 def model_digest(params: Params) -> str:
-    """Return a digest of the model's files.
+    """Return a digest of the model's files, or of what a server declares about a model.
 
     Raises:
         UserError: they are not there.
     """
     assert isinstance(params, AdoptModelParams)
+    if is_url(params.model):
+        # A server does not show its weights. Its version changes with them, as TensorFlow Serving counts it.
+        endpoint = read_rest(params.model, params.signature, classes=1)
+        return hashlib.sha256(endpoint.model_dump_json().encode()).hexdigest()
     path = Path(params.model)
     if path.is_dir():
         return _digest((item.relative_to(path).as_posix(), item) for item in sorted(path.rglob("*")) if item.is_file())

@@ -21,21 +21,24 @@ from dermrobust.components.artifacts import Artifact
 from dermrobust.components.audit.component import AdoptModelParams
 from dermrobust.components.component import Context
 from dermrobust.components.examples import ExamplesSpec, Split, first_records, read_shard, shard_uris
-from dermrobust.components.foreign_files import ADOPTION, FOREIGN, SAVED_MODEL
+from dermrobust.components.foreign_files import ADOPTION, FOREIGN, ONNX, SAVED_MODEL
 from dermrobust.components.model_files import NETWORK, SPEC, ModelSpec
 from dermrobust.models.balanced_accuracy import balanced_accuracy
 from dermrobust.models.classifier import save_network
 from dermrobust.models.foreign import networks, saved_models
+from dermrobust.models.foreign.black_box import UPPER_BOUND, answers_of, as_function, read_endpoint
 from dermrobust.models.foreign.detection import doubt, find_input
 from dermrobust.models.foreign.outputs import MASKS_GRADIENTS, as_logits, check_differentiable, class_count, kind_of
 from dermrobust.models.foreign.spec import (
     CANDIDATES,
     Adoption,
+    Endpoint,
     Finding,
     ForeignSpec,
     InputFormat,
     OutputKind,
     Signature,
+    is_black_box,
 )
 from dermrobust.models.image_size import Size, image_size_title
 
@@ -60,6 +63,7 @@ class Opened:
         signature: of a SavedModel.
         trusted: operations that are accepted because the user trusts the model.
         store: writes the model below a folder, given what was found.
+        endpoint: input and output of a black box; None: the model can be differentiated.
     """
 
     outputs: Callable[[Any], Any]
@@ -69,6 +73,7 @@ class Opened:
     signature: Signature | None
     trusted: tuple[str, ...]
     store: Callable[[str, InputFormat, OutputKind], None]
+    endpoint: Endpoint | None = None
 
 
 def run(context: Context) -> None:
@@ -83,7 +88,10 @@ def run(context: Context) -> None:
     spec = ExamplesSpec.read(examples)
     size = spec.preprocessing.image_size
     with tempfile.TemporaryDirectory() as folder:
-        opened = _open(Path(params.model), params, size, Path(folder))
+        if is_black_box(params.model):
+            opened = _open_black_box(params, size, len(spec.class_names))
+        else:
+            opened = _open(Path(params.model), params, size, Path(folder))
         foreign, adoption = _examined(opened, params, examples, spec)
         opened.store(context.outputs["model"], foreign.input, foreign.outputs)
     model = ModelSpec(class_names=spec.class_names, preprocessing=spec.preprocessing)
@@ -132,6 +140,22 @@ def _open_saved_model(path: Path, params: AdoptModelParams, image_size: Size, fo
     )
 
 
+def _open_black_box(params: AdoptModelParams, image_size: Size, classes: int) -> Opened:
+    endpoint = read_endpoint(params.model, params.signature, classes)
+    if endpoint.image_size not in (None, image_size):
+        raise UserError(
+            f"the model takes images of {image_size_title(endpoint.image_size)}, not of {image_size_title(image_size)}"
+        )
+    content = Path(params.model).read_bytes() if endpoint.url is None else None
+
+    def store(output: str, image_format: InputFormat, kind: OutputKind) -> None:
+        if content is not None:
+            storage.write_bytes(storage.join(output, ONNX), content)
+
+    outputs = as_function(answers_of(endpoint, content), endpoint.outputs)
+    return Opened(outputs, None, "", None, None, (), store, endpoint)
+
+
 def _examined(
     opened: Opened, params: AdoptModelParams, examples: Artifact, spec: ExamplesSpec
 ) -> tuple[ForeignSpec, Adoption]:
@@ -141,7 +165,8 @@ def _examined(
     sample = first_records(shard_uris(examples, spec, Split.TEST), count, spec.task)
     images, labels = to_images(sample.pixels), sample.labels
     forward = tf.function(opened.outputs, reduce_retracing=True)
-    check_differentiable(opened.outputs, images[:2])
+    if opened.endpoint is None:
+        check_differentiable(opened.outputs, images[:2])
     unscaled = _forward(forward, images, CANDIDATES[0])
     _check_outputs(unscaled, spec.class_names)
     outputs = _outputs_finding(opened, params, unscaled)
@@ -151,7 +176,10 @@ def _examined(
         return np.asarray(as_logits(tf.constant(_forward(forward, some, image_format)), kind))
 
     notes = []
-    if params.input is None:
+    if opened.endpoint is not None and opened.endpoint.files:
+        image_format = InputFormat()
+        found = Finding(name="input", value="image files", how="detected", why="declared by the model")
+    elif params.input is None:
         tried = [logits(images[:_FEWEST_IMAGES], candidate) for candidate in CANDIDATES]
         if not any(np.isfinite(scores).all() for scores in tried):
             raise UserError(_not_finite(sample.columns["image/id"], tried[0], "any input that was tried"))
@@ -162,7 +190,9 @@ def _examined(
             notes.append(remark)
     if opened.trusted:
         notes.append(f"the model was trusted: it uses {', '.join(opened.trusted)}, which can touch files or run code")
-    if kind is OutputKind.PROBABILITIES:
+    if opened.endpoint is not None:
+        notes.append(UPPER_BOUND)
+    elif kind is OutputKind.PROBABILITIES:
         notes.append(MASKS_GRADIENTS)
     accuracy = _accuracy(logits, image_format, examples, spec)
     if accuracy < _BARELY / classes:
@@ -171,14 +201,21 @@ def _examined(
             f"are the model's outputs really {', '.join(spec.class_names)}, in this order? See --classes"
         )
     foreign = ForeignSpec(
-        format="keras" if opened.signature is None else "saved_model",
+        format=_format(opened),
         image_size=preprocessing.image_size,
         input=image_format,
         outputs=kind,
         signature=opened.signature,
+        endpoint=opened.endpoint,
     )
     findings = (*_stated(params, spec), found, outputs, *_signature_finding(opened.signature, params))
     return foreign, Adoption(findings=findings, notes=tuple(notes), balanced_accuracy=accuracy)
+
+
+def _format(opened: Opened) -> Literal["keras", "saved_model", "onnx", "rest"]:
+    if opened.endpoint is not None:
+        return "onnx" if opened.endpoint.url is None else "rest"
+    return "keras" if opened.signature is None else "saved_model"
 
 
 def _stated(params: AdoptModelParams, spec: ExamplesSpec) -> tuple[Finding, Finding]:

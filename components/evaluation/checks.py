@@ -6,6 +6,8 @@ import enum
 
 from dermrobust.components.evaluation.content import Content
 
+ACCESS = "access"
+"""Name of the check that fails for a black box, of which only the answers were available."""
 Shown = float | int | str | None
 
 

@@ -26,7 +26,10 @@ _SCORED = [
     ("epsilon", pa.float32()),
     ("probabilities", pa.list_(pa.float32())),
     ("predicted", pa.int64()),
+    ("radius", pa.float32()),
 ]
+"""`radius` is null except under attacks that minimize the perturbation. There it is the distance of the misclassified
+image in 1/255, or the budget where none was found."""
 
 
 def predictions_schema(task: Task, slices: Sequence[str] = ()) -> pa.Schema:

@@ -32,6 +32,7 @@ HEALTH_SCHEMA = pa.schema(
         ("reordered", pa.float32()),
         ("like_probabilities", pa.bool_()),
         ("from_probabilities", pa.bool_()),
+        ("black_box", pa.bool_()),
     ]
 )
 

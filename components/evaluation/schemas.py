@@ -59,6 +59,21 @@ def outcomes_schema(models: Sequence[str]) -> pa.Schema:
     return pa.schema([*place, *((right(model), pa.bool_()) for model in models)])
 
 
+def radii_schema(models: Sequence[str]) -> pa.Schema:
+    """Return the columns of radii: a row for each image under each attack that minimizes the perturbation.
+
+    `epsilon` is the largest budget. A model's radius is in 1/255, 0 for an image that it misclassifies when clean, and
+    null where no misclassified image was found within the budget.
+    """
+    place = [("attack", pa.string()), ("epsilon", pa.float64()), (CLUSTER, pa.int64()), ("label", pa.int64())]
+    return pa.schema([*place, *((radius(model), pa.float32()) for model in models)])
+
+
+def radius(model: str) -> str:
+    """Return the name of the column with a model's robust radius."""
+    return f"radius/{model}"
+
+
 def images_schema(task: Task) -> pa.Schema:
     """Return the columns of the test images: label, group and slice features of each."""
     return pa.schema([("label", pa.int64()), (CLUSTER, pa.int64()), *((name, pa.string()) for name in task.slices)])

@@ -84,4 +84,5 @@ def _rows(images: pa.Table, task: Task, label: int) -> Rows:
     labels = images["label"].to_numpy()
     # Certain of its answer, as scikit-learn's DummyClassifier is with the strategy "most_frequent".
     scores = np.tile(np.eye(len(task.class_names), dtype=np.float32)[label], (len(labels), 1))
-    return Rows(labels, scores, np.full(len(labels), -1), images[CLUSTER].to_numpy().view(np.uint64))
+    clusters = images[CLUSTER].to_numpy().view(np.uint64)
+    return Rows(labels, scores, np.full(len(labels), -1), clusters, np.full(len(labels), np.nan, np.float32))

@@ -41,4 +41,5 @@ def _rows(part: pa.Table, task: Task) -> Rows:
     labels = part["label"].to_numpy()
     # Only the predicted class is stored: as scores, 1 for it and 0 for the others.
     scores = np.eye(len(task.class_names), dtype=np.float32)[part["predicted"].to_numpy()]
-    return Rows(labels, scores, np.full(len(labels), -1), clusters(part, task).view(np.uint64))
+    groups = clusters(part, task).view(np.uint64)
+    return Rows(labels, scores, np.full(len(labels), -1), groups, np.full(len(labels), np.nan, np.float32))

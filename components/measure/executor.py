@@ -26,7 +26,7 @@ from dermrobust.components.evaluation.probes import CORRUPTED, HEALTH, PROBES, p
 from dermrobust.components.evaluation.tables import WriteTable, read_tables, write_table
 from dermrobust.components.evaluation.transform_params import MeasureParams
 from dermrobust.components.examples import ExamplesSpec, Split, shard_uris
-from dermrobust.components.measure import comparisons, constant, stored, stored_transforms
+from dermrobust.components.measure import comparisons, constant, radii, stored, stored_transforms
 from dermrobust.components.measure.checks.evidence import Evidence
 from dermrobust.components.measure.checks.running import run_checks
 from dermrobust.components.measure.corrupted import corruptions_table
@@ -110,6 +110,10 @@ class _Work:
             run_tfma(batches, config, folder)
             found = batches | "Outcomes" >> beam.ParDo(comparisons.OutcomesOfBatch(params.models))
             found | "Keep outcomes" >> WriteTable(self.uri(files.OUTCOMES), outcomes, outcomes.names)
+            largest = max(canonical_epsilon(threat.epsilon) for threat in params.epsilons)
+            nearest = batches | "Radii" >> beam.ParDo(radii.RadiiOfBatch(params.models, largest))
+            by_model = schemas.radii_schema(params.models)
+            nearest | "Keep radii" >> WriteTable(self.uri(files.RADII), by_model, by_model.names)
             tested = batches | "Test images" >> beam.FlatMap(constant.clean_images, images.names)
             tested | "Keep images" >> WriteTable(self.uri(files.IMAGES), images, images.names)
             read = beam.ParDo(stored.ReadStored(self._reader()))

@@ -29,12 +29,12 @@ def figures_of(rows: Rows, metrics: Iterable[Metric], problem: Problem) -> dict[
             found[metric.name] = _rate(metric.formula, rows, problem, n)
         else:
             ones = weighted.once(len(rows.labels))
-            value = float(metric.formula.value(rows.labels, rows.scores, ones, problem)[0])
+            value = float(metric.formula.value(rows.labels, metric.formula.scores_of(rows), ones, problem)[0])
             found[metric.name] = Figure(value, n)
             if not math.isnan(value):
                 estimates[metric.name] = (metric.formula, value)
     # All metrics see the same bootstrap samples: the weights are what costs.
-    functions = {name: _weighted(formula, problem) for name, (formula, _) in estimates.items()}
+    functions = {name: _weighted(formula, rows, problem) for name, (formula, _) in estimates.items()}
     for name, samples in resampled(functions, rows.labels, rows.scores, rows.clusters).items():
         formula, value = estimates[name]
         lower, upper = percentile_interval(samples, value)
@@ -44,8 +44,9 @@ def figures_of(rows: Rows, metrics: Iterable[Metric], problem: Problem) -> dict[
     return found
 
 
-def _weighted(formula: Estimate, problem: Problem) -> Weighted:
-    return lambda labels, scores, weights: formula.value(labels, scores, weights, problem)
+def _weighted(formula: Estimate, rows: Rows, problem: Problem) -> Weighted:
+    own = formula.scores_of(rows)
+    return lambda labels, scores, weights: formula.value(labels, own, weights, problem)
 
 
 def _rate(formula: Rate, rows: Rows, problem: Problem, n: int) -> Figure:

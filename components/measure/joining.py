@@ -45,6 +45,11 @@ def clean_feature(model: str) -> str:
     return f"clean_predicted/{model}"
 
 
+def radius_feature(model: str) -> str:
+    """Return the name of the column with the radius of each image in 1/255; NaN where it was not looked for."""
+    return f"radius/{model}"
+
+
 @dataclass(frozen=True)
 class JoinedShard:
     """Rows of one shard with the predictions of every model.
@@ -52,16 +57,22 @@ class JoinedShard:
     Attributes:
         rows: table [row] of `attack`, `epsilon` (units of 1/255), `image_id`, the group, `label` and the slices.
         probabilities: for each model float32 [row, class_count].
+        radii: for each model float32 [row], NaN under attacks that do not minimize the perturbation.
     """
 
     rows: pa.Table
     probabilities: Mapping[str, Floats]
+    radii: Mapping[str, Floats]
 
     def take(self, indices: Integers | Mapping[str, Integers]) -> "JoinedShard":
         """Return the rows at `indices`; with a mapping each model's probabilities come from its own rows [row]."""
         by_model = indices if isinstance(indices, Mapping) else dict.fromkeys(self.probabilities, indices)
         rows = self.rows.take(pa.array(next(iter(by_model.values()))))
-        return JoinedShard(rows, {model: self.probabilities[model][by_model[model]] for model in self.probabilities})
+        return JoinedShard(
+            rows,
+            {model: values[by_model[model]] for model, values in self.probabilities.items()},
+            {model: values[by_model[model]] for model, values in self.radii.items()},
+        )
 
 
 def join_models(tables: Mapping[str, pa.Table], task: Task) -> JoinedShard:
@@ -87,7 +98,7 @@ def join_models(tables: Mapping[str, pa.Table], task: Task) -> JoinedShard:
         shapes = {model: array.shape[1] for model, array in probabilities.items()}
         raise ValueError(f"evaluate: the models differ in their number of classes: {shapes}")
     _check_labels(rows, probabilities[first].shape[1])
-    return JoinedShard(rows, probabilities)
+    return JoinedShard(rows, probabilities, {model: _radii(table) for model, table in ordered.items()})
 
 
 def with_worst_case(shard: JoinedShard, probes: Mapping[str, pa.Table] | None = None) -> JoinedShard:
@@ -117,10 +128,14 @@ def with_worst_case(shard: JoinedShard, probes: Mapping[str, pa.Table] | None = 
         # Probes attack under the norm.
         for model, found in (probes or {}).items() if family is None else ():
             _replace_where_worse(part, model, found, budget)
-        parts.append(JoinedShard(_relabelled(part.rows, worst_case_of(family), budget), part.probabilities))
+        # The worst prediction need not be that of the nearest misclassified image.
+        unknown = {model: np.full(len(values), np.nan, np.float32) for model, values in part.radii.items()}
+        rows = _relabelled(part.rows, worst_case_of(family), budget)
+        parts.append(JoinedShard(rows, part.probabilities, unknown))
     return JoinedShard(
         pa.concat_tables([part.rows for part in parts]),
         {model: np.concatenate([part.probabilities[model] for part in parts]) for model in shard.probabilities},
+        {model: np.concatenate([part.radii[model] for part in parts]) for model in shard.radii},
     )
 
 
@@ -158,6 +173,7 @@ def wide_batches(shard: JoinedShard, task: Task, max_rows: int = MAX_BATCH_ROWS)
         clean = np.where(attacked, probabilities.argmax(axis=1)[clean_row[image]], -1)
         columns[predictions_feature(model)] = _as_lists(pa.array(probabilities.ravel()), probabilities.shape[1])
         columns[clean_feature(model)] = _as_lists(pa.array(clean))
+        columns[radius_feature(model)] = _as_lists(pa.array(shard.radii[model]))
     yield from pa.table(columns).to_batches(max_chunksize=max_rows)
 
 
@@ -205,7 +221,7 @@ class JoinShards(beam.DoFn):
 
     def process(self, index: int) -> Iterable[pa.RecordBatch]:
         """Yield the rows of shard `index`."""
-        columns = [*_columns(self._task), "probabilities"]
+        columns = [*_columns(self._task), "probabilities", "radius"]
         tables = {model: read_columns(uris[index], columns) for model, uris in self._shards.items()}
         for model, uris in self._transformed.items():
             tables[model] = pa.concat_tables([tables[model], read_columns(uris[index], columns)])
@@ -237,6 +253,11 @@ def _probabilities(model: str, table: pa.Table) -> Floats:
         image = table["image_id"][int(np.argmin(finite))]
         raise ValueError(f"evaluate: model '{model}' gives probabilities that are not finite (image '{image}')")
     return values
+
+
+def _radii(table: pa.Table) -> Floats:
+    """Return the radius of each row, float32 [row]; NaN where it is null."""
+    return np.asarray(pc.fill_null(table["radius"], np.nan).to_numpy(), dtype=np.float32)
 
 
 def _check_labels(rows: pa.Table, class_count: int) -> None:

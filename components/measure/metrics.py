@@ -18,7 +18,7 @@ from dermrobust.components.evaluation.metrics.metric import Problem, Rows
 from dermrobust.components.evaluation.metrics.registry import METRICS
 from dermrobust.components.evaluation.schemas import CLUSTER
 from dermrobust.components.measure.figures import figures_of
-from dermrobust.components.measure.joining import clean_feature
+from dermrobust.components.measure.joining import clean_feature, radius_feature
 
 EXAMPLE_COUNT = "example_count"
 
@@ -57,7 +57,9 @@ def _computations(
     return [
         metric_types.MetricComputation(
             keys=list(_keys(model).values()),
-            preprocessors=[metric_types.FeaturePreprocessor(feature_keys=[CLUSTER, clean_feature(model)])],
+            preprocessors=[
+                metric_types.FeaturePreprocessor(feature_keys=[CLUSTER, clean_feature(model), radius_feature(model)])
+            ],
             combiner=_RobustnessCombiner(model, problem),
         )
         for model in model_names
@@ -71,7 +73,7 @@ def _keys(model: str) -> dict[str, metric_types.MetricKey]:
 
 
 class _RobustnessCombiner(beam.CombineFn):
-    """Collects rows (they are few in a slice of a test split: 4 bytes a class, and 12) and computes at the end."""
+    """Collects rows (they are few in a slice of a test split: 4 bytes a class, and 16) and computes at the end."""
 
     def __init__(self, model: str, problem: Problem) -> None:
         self._model = model
@@ -95,6 +97,7 @@ class _RobustnessCombiner(beam.CombineFn):
                 scores=scores,
                 clean=np.asarray(features[clean_feature(self._model)], dtype=np.int16).reshape(-1),
                 clusters=np.asarray(features[CLUSTER]).reshape(-1).astype(np.int64).view(np.uint64),
+                radius=np.asarray(features[radius_feature(self._model)], dtype=np.float32).reshape(-1),
             )
         )
         return accumulator

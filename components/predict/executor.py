@@ -1,4 +1,7 @@
-"""Executor of predict: units of work are (shard, attack, budget), and (shard, clean images)."""
+"""Executor of predict: units of work are (shard, attack, budget), and (shard, clean images).
+
+One unit of an attack that minimizes the perturbation is for all budgets.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.engine import fit_universal, record_seeds, to_images
 from dermrobust.attacks.logits import logits_of
-from dermrobust.attacks.threat import Pixels
+from dermrobust.attacks.minimizing import Minimizing
+from dermrobust.attacks.problem import Labels
+from dermrobust.attacks.threat import Pixels, ThreatModel
 from dermrobust.attacks.universal import FixedPerturbation, Universal
 from dermrobust.components import storage
 from dermrobust.components.adversarial_shard import Crafting, write_records
@@ -54,13 +60,16 @@ def run(context: Context) -> None:
     shards = shard_uris(examples, spec, Split.TEST)
     output = context.outputs["predictions"]
     crafting = [
-        Crafting(name, attack, threat, params.batch_size, params.seed, model.fingerprint, params.stop_at_success)
+        Crafting(name, attack, threat, params.batch_size, params.seed, model.fingerprint, stop)
         for name, attack in params.attacks.items()
-        for threat in params.epsilons
+        for threat in _attacked_at(attack, params.epsilons)
+        # Whoever looks for the nearest misclassified image does not stop at the first.
+        for stop in (params.stop_at_success and not isinstance(attack, Minimizing),)
     ]
     predictor = Predictor(
         attacked=Attacked.of(context, params),
         crafting=tuple(crafting),
+        threats=params.epsilons,
         transferred=dict(zip(params.transferred, context.inputs.get("transferred", ()), strict=True)),
         output=output,
         task=spec.task,
@@ -91,6 +100,7 @@ class Predictor:
     Attributes:
         attacked: the model and its surrogates.
         crafting: attacks and budgets, in the order of the results.
+        threats: all budgets.
         transferred: adversarial examples that were crafted on another model, by the name of the attack.
         output: URI of the artifact.
         task: the classification problem.
@@ -99,6 +109,7 @@ class Predictor:
 
     attacked: Attacked
     crafting: tuple[Crafting, ...]
+    threats: tuple[ThreatModel, ...]
     transferred: Mapping[str, Artifact]
     output: str
     task: Task
@@ -113,18 +124,32 @@ class Predictor:
         """
         crafting = None if unit.place == 0 else found.get(unit.place - 1, self.crafting[unit.place - 1])
         rows: list[dict[str, Any]] = []
-        records: list[bytes] = []
+        crafted = [] if crafting is None else self._budgets(crafting)
+        records: list[list[bytes]] = [[] for _ in crafted]
         for batch in read_shard(unit.source, self.task):
-            pixels = batch.pixels
-            if crafting is not None:
-                pixels = self._adversarial(unit, crafting, batch)
-                records += crafting.records(batch, pixels)
-            rows += self._rows(batch, pixels, crafting)
-        if crafting is not None:
-            # Before the table, which marks the unit as finished.
-            name = adversarial_name(crafting.name, crafting.threat, unit.shard, unit.shards)
-            write_records(storage.join(self.output, name), records)
+            if crafting is None:
+                rows += self._rows(batch, batch.pixels, None)
+                continue
+            adversarial = self._adversarial(unit, crafting, batch)
+            for stored, one in zip(records, crafted, strict=True):
+                pixels = adversarial
+                if one.threat != crafting.threat:
+                    # What is farther than this budget is not within the attacker's reach: the image stays as it is.
+                    inside = one.threat.contains(adversarial, batch.pixels)
+                    pixels = np.where(inside[:, None, None, None], adversarial, batch.pixels)
+                stored += one.records(batch, pixels)
+                rows += self._rows(batch, pixels, one)
+        # Before the table, which marks the unit as finished.
+        for stored, one in zip(records, crafted, strict=True):
+            name = adversarial_name(one.name, one.threat, unit.shard, unit.shards)
+            write_records(storage.join(self.output, name), stored)
         return predictions_table(rows, self.task, self.slices)
+
+    def _budgets(self, crafting: Crafting) -> list[Crafting]:
+        """Return the crafting at each of the budgets that its images are results for."""
+        if not isinstance(crafting.attack, Minimizing):
+            return [crafting]
+        return [dataclasses.replace(crafting, threat=threat) for threat in self.threats]
 
     def _adversarial(self, unit: Unit, crafting: Crafting, batch: Batch) -> Pixels:
         artifact = self.transferred.get(crafting.name)
@@ -146,6 +171,7 @@ class Predictor:
         attacked = self.attacked
         logits = logits_of(classifier_of(attacked.model), to_images(pixels), attacked.batch_size)
         derived = derived_features(self.slices, batch.pixels)
+        radii = _radii(crafting, pixels, batch, logits.argmax(axis=1))
         return [
             {
                 **batch.record(index),
@@ -156,9 +182,24 @@ class Predictor:
                 "epsilon": 0.0 if crafting is None else crafting.threat.epsilon,
                 "probabilities": scores.tolist(),
                 "predicted": int(scores.argmax()),
+                "radius": radii[index],
             }
             for index, scores in enumerate(probabilities_of(logits))
         ]
+
+
+def _attacked_at(attack: Attack, threats: Sequence[ThreatModel]) -> Sequence[ThreatModel]:
+    """Return the budgets at which an attack runs: only the largest, if it finds the smallest perturbations in it."""
+    return [max(threats, key=lambda threat: threat.epsilon)] if isinstance(attack, Minimizing) else threats
+
+
+def _radii(crafting: Crafting | None, pixels: Pixels, batch: Batch, predicted: Labels) -> list[float | None]:
+    """Return the radius of each image in 1/255, at most the budget; None under attacks that do not minimize it."""
+    if crafting is None or not isinstance(crafting.attack, Minimizing):
+        return [None] * len(pixels)
+    # The distance of levels is in 1/255, whatever the range of the images.
+    distance = crafting.threat.distance(pixels.astype(np.float32), batch.pixels.astype(np.float32))
+    return [float(value) for value in np.where(predicted != batch.labels, distance, crafting.threat.epsilon)]
 
 
 class FindPerturbation(beam.DoFn):

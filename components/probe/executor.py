@@ -16,7 +16,13 @@ from dermrobust.attacks.logits import logits_of
 from dermrobust.attacks.target import Target
 from dermrobust.attacks.threat import Pixels
 from dermrobust.components.artifacts import Artifact
-from dermrobust.components.attack_targets import Attacked, classifier_of, has_only_probabilities, probabilities_of
+from dermrobust.components.attack_targets import (
+    Attacked,
+    classifier_of,
+    has_only_probabilities,
+    is_black_box,
+    probabilities_of,
+)
 from dermrobust.components.component import Context
 from dermrobust.components.corruptions.natural import SEVERITIES, corrupt
 from dermrobust.components.evaluation.params import ProbeParams
@@ -138,7 +144,7 @@ class Prober:
         part = batch.first(share_of(params.images, unit.shards))
         found = examine(classifier_of(model), to_images(part.pixels), part.labels, params.batch_size)
         columns = {field.name: getattr(found, field.name).tolist() for field in dataclasses.fields(found)}
-        whole = {"from_probabilities": has_only_probabilities(model)}
+        whole = {"from_probabilities": has_only_probabilities(model), "black_box": is_black_box(model)}
         return [
             {"image_id": name, **whole, **{field: values[place] for field, values in columns.items()}}
             for place, name in enumerate(part.columns[IMAGE_ID])

@@ -57,6 +57,8 @@ def planned_probes(params: ProbeParams, model: str, values: int, shards: int) ->
     """
     share = share_of(params.images, shards)
     white_box = tuple(named(params.attacks, *WHITE_BOX))
+    # A black box is evaluated without white-box attacks; then what withstood all attacks is tried.
+    against = white_box or tuple(params.attacks)
 
     def crafting(name: str, attack: Attack, threat: ThreatModel) -> Crafting:
         return Crafting(name, attack, threat, params.batch_size, params.seed, model, stop_at_success=True)
@@ -66,22 +68,22 @@ def planned_probes(params: ProbeParams, model: str, values: int, shards: int) ->
             stronger = attack.stronger()
             # An attack has converged if neither more steps nor another random start break any further image.
             if attack.kind is Kind.ITERATIVE and stronger is not None:
-                yield Probe(MORE_STEPS, crafting(name, stronger, threat), white_box, share)
+                yield Probe(MORE_STEPS, crafting(name, stronger, threat), against, share)
                 again = dataclasses.replace(crafting(name, attack, threat), seed=params.seed + 1)
-                yield Probe(MORE_RESTARTS, again, white_box, share)
+                yield Probe(MORE_RESTARTS, again, against, share)
         # Attacks without gradients that break more images than gradient attacks show that gradients are masked
         # (Athalye et al. 2018, arXiv 1802.00420).
         others: dict[str, Attack] = {"noise": Noise(draws=params.noise_draws)}
         if threat.norm is Norm.LINF and params.queries:
             others["square"] = Square(queries=params.queries)
         for name, attack in others.items():
-            yield Probe(str(attack.kind), crafting(name, attack, threat), white_box, share)
+            yield Probe(str(attack.kind), crafting(name, attack, threat), against, share)
         for source in params.transferred:
             name, attack = transfer_probe(source)
-            yield Probe(str(Kind.TRANSFER), crafting(name, attack, threat), white_box, share, source)
+            yield Probe(str(Kind.TRANSFER), crafting(name, attack, threat), against, share, source)
         if threat.norm is Norm.LINF and params.spsa_images:
             spsa = crafting("spsa", SPSA(steps=20, samples=64), threat)
-            yield Probe(str(Kind.BLACK_BOX), spsa, white_box, share_of(params.spsa_images, shards))
+            yield Probe(str(Kind.BLACK_BOX), spsa, against, share_of(params.spsa_images, shards))
     # A model without gradients is evaluated only with attacks that need none.
     large: Attack = PGD(steps=20) if white_box else Square(queries=max(1, params.queries))
     budget = large_budget(params.epsilons[0].norm, values)

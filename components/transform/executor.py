@@ -100,6 +100,7 @@ class Transformer:
                 "epsilon": threat.strength,
                 "probabilities": scores.tolist(),
                 "predicted": int(scores.argmax()),
+                "radius": None,
             }
             for index, scores in enumerate(probabilities_of(logits))
         ]

@@ -125,6 +125,48 @@ class Signature(BaseModel):
     class_count: int | None
 
 
+class Endpoint(BaseModel):
+    """Input and output of a model of which only the answers are available.
+
+    Attributes:
+        input: Name of its only input.
+        output: Name of the output that is used.
+        outputs: Number of scores, or of classes where it returns class indices.
+        image_size: Size of the input in pixels; None where any size is taken.
+        url: Address of a served model, such as http://127.0.0.1:8501/v1/models/NAME; None: an ONNX file.
+        version: Version of a served model.
+        signature: Signature of a served model.
+        labels_only: Whether it returns class indices, not scores.
+        files: Whether it takes image files.
+        batch: Batch size of an ONNX file; None where it is free.
+        channels_first: Whether an ONNX file takes [batch, 3, height, width].
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input: str
+    output: str
+    outputs: int
+    image_size: Size | None
+    url: str | None = None
+    version: str | None = None
+    signature: str | None = None
+    labels_only: bool = False
+    files: bool = False
+    batch: int | None = None
+    channels_first: bool = False
+
+
+def is_url(location: Any) -> bool:
+    """Return whether a model's location is an address, not a file."""
+    return str(location).startswith(("http://", "https://"))
+
+
+def is_black_box(location: Any) -> bool:
+    """Return whether only the answers of the model at a location are available: an address, or an ONNX file."""
+    return is_url(location) or str(location).endswith(".onnx")
+
+
 class ForeignSpec(BaseModel):
     """Description of an adopted model, stored as `foreign.json` beside it.
 
@@ -134,15 +176,17 @@ class ForeignSpec(BaseModel):
         input: Format of the input, made from images in [0, 1].
         outputs: Kind of the outputs from which logits are computed; PROBABILITIES where no logits are accessible.
         signature: Signature of a SavedModel.
+        endpoint: Input and output of a black box.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal["keras", "saved_model"]
+    format: Literal["keras", "saved_model", "onnx", "rest"]
     image_size: Size
     input: InputFormat
     outputs: OutputKind
     signature: Signature | None = None
+    endpoint: Endpoint | None = None
 
 
 class Adoption(BaseModel):

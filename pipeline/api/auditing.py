@@ -49,7 +49,7 @@ def audit(
             size; or a `tf.data.Dataset` of (image, label) pairs.
         labels: true classes, integers [count] or one-hot rows; left out for a data set.
         class_names: classes in the order of the model's outputs.
-        attacks: name of a suite ("paper", "standard", "auto"), or attacks by name.
+        attacks: name of a suite ("paper", "standard", "auto", "minimal"), or attacks by name.
         threats: budgets of one norm (a number is one of L-infinity in 1/255) and threats beyond it ("colour:1").
         malignant: classes that must not be taken for the others; default: those known of HAM10000's.
         metadata: columns of the labels' table by name, such as "lesion_id", "age", "sex": one value for each image.

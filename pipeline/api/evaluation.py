@@ -11,6 +11,7 @@ from dermrobust.components.evaluation import files
 from dermrobust.components.evaluation.blessing import Blessing
 from dermrobust.components.evaluation.checks import Check
 from dermrobust.components.evaluation.description import Description
+from dermrobust.components.evaluation.radii import robust_accuracy
 from dermrobust.components.evaluation.rows import Figure
 from dermrobust.components.evaluation.schemas import OVERALL
 from dermrobust.pipeline.config import PipelineConfig
@@ -32,6 +33,7 @@ TABLES = {
     "gallery": files.GALLERY,
     "transformed": files.TRANSFORMED,
     "transformed_gallery": files.TRANSFORMED_GALLERY,
+    "radii": files.RADII,
 }
 """Tables of an evaluation by name."""
 
@@ -78,8 +80,33 @@ class Evaluation:
         """
         return self._found.evaluation.figure(model, attack, epsilon, metric, slice)
 
+    def robust_accuracy(
+        self, model: str, epsilon: float, *, attack: str = "minimal", class_name: str | None = None
+    ) -> Figure:
+        """Return the accuracy at any budget up to the largest of the evaluation, from the radius of each image.
+
+        No attack runs. The evaluation needs an attack that minimizes the perturbation: `minimal` or `hop_skip_jump`.
+
+        Args:
+            model: name of the model; an audit calls it "model".
+            epsilon: budget in 1/255; 0 for clean images.
+            attack: name of the attack.
+            class_name: only images of this class, such as "mel"; None: all.
+
+        Raises:
+            UserError: there are no such radii, or the budget is larger than those of the evaluation.
+        """
+        names = self.about.task.class_names
+        if model not in self.about.models or (class_name is not None and class_name not in names):
+            raise UserError(f"there is no model '{model}' or class '{class_name}' in this evaluation")
+        label = None if class_name is None else names.index(class_name)
+        try:
+            return robust_accuracy(self.table("radii"), model, epsilon, attack=attack, label=label)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
     def table(self, name: str = "metrics") -> pa.Table:
-        """Return an Arrow table: metrics, comparisons, corruptions, outcomes or gallery.
+        """Return an Arrow table: metrics, comparisons, corruptions, outcomes, gallery or radii.
 
         With threat models beyond a norm also transformed (verification of the stored images) and transformed_gallery.
 

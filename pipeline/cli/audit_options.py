@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.threat import Norm, ThreatModel
-from dermrobust.models.foreign.spec import InputFormat, OutputKind
+from dermrobust.models.foreign.spec import InputFormat, OutputKind, is_black_box
 from dermrobust.pipeline.audit_settings import Audit
 from dermrobust.pipeline.config_errors import explain
 from dermrobust.pipeline.config_files import load_beam
@@ -32,7 +32,7 @@ def audit_settings(options: dict[str, Any]) -> Audit:
         **{name: options[name] for name in ("model", "data", "labels", "control", "root", "batch_size", "seed")},
         **{name: options[name] for name in ("limit", "outputs", "signature", "trust_model")},
         "beam": load_beam(options["config_path"], options["overrides"]),
-        "attacks": options["suite"] or "auto",
+        "attacks": options["suite"] or ("black-box" if is_black_box(options["model"]) else "auto"),
         "classes": _classes(options["classes"]),
         "malignant": _words(options["malignant"]),
         "image_size": _image_size(options["input_size"]),

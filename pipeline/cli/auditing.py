@@ -24,7 +24,10 @@ _there = click.Path(path_type=Path, exists=False)
 
 @click.command(short_help="Evaluate your own classifier on your own images.")
 @click.option(
-    "--model", required=True, help='A .keras file, the folder of a SavedModel, or a model of the zoo: "zoo:NAME".'
+    "--model",
+    required=True,
+    help='A .keras file, the folder of a SavedModel, or a model of the zoo: "zoo:NAME". As black boxes: an .onnx file, '
+    "or the address of a served model: http://HOST:PORT/v1/models/NAME.",
 )
 @click.option("--data", required=True, type=_there, help="Folder of images.")
 @click.option(
@@ -36,7 +39,9 @@ _there = click.Path(path_type=Path, exists=False)
 @click.option("--control", help="Undefended model to compare with, as for --model.")
 @zoo_option
 @click.option(
-    "--suite", help="Attacks: paper, standard or auto; default: auto, or for a model of the zoo those of its card."
+    "--suite",
+    help="Attacks: paper, standard, auto, auto-standard, auto-plus, minimal or black-box; default: auto, for "
+    "black boxes black-box, for a model of the zoo those of its card.",
 )
 @click.option(
     "--epsilon",
@@ -73,7 +78,7 @@ _there = click.Path(path_type=Path, exists=False)
     type=click.Choice(["logits", "probabilities"]),
     help="Kind of the model's outputs; default: detected.",
 )
-@click.option("--signature", help="Signature of the SavedModel.")
+@click.option("--signature", help="Signature of the SavedModel or of the served model.")
 @click.option(
     "--trust-model",
     is_flag=True,
@@ -128,7 +133,7 @@ def _reproduction(settings: Audit, result: RunResult, options: dict[str, Any]) -
     from dermrobust.pipeline.zoo.reproducing import reproduction
     from dermrobust.pipeline.zoo.split_digest import audited_digest
 
-    card = read_card(settings.model.parent)
+    card = read_card(Path(settings.model).parent)
     return reproduction(card, read_evaluation(evaluation.uri), MODEL, audited_digest(settings))
 
 

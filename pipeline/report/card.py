@@ -20,6 +20,7 @@ from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.report.headline import headline
 from dermrobust.pipeline.report.lineage import Lineage, ModelRecord
 from dermrobust.pipeline.report.panels import groups, transforms
+from dermrobust.pipeline.report.panels.radii import median_rows, minimizing
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _Line = tuple[str, ...]
@@ -44,6 +45,7 @@ def render_card(evaluation: Evaluation, lineage: Lineage) -> str:
             classes=_by_class(evaluation, verdict.model),
             beyond=_beyond_a_norm(evaluation, verdict.model),
             searches=transforms.searches(evaluation),
+            radii=_radii(evaluation, verdict.model),
             crafted=_sees_adversarial(lineage, verdict.model),
             doubts=[check for check in evaluation.checks or () if check.status != "pass"],
             words=wording,
@@ -122,6 +124,16 @@ def _beyond_a_norm(evaluation: Evaluation, model: str) -> list[_Line]:
         )
         for threat in evaluation.threats
         for label, where in slices.items()
+    ]
+
+
+def _radii(evaluation: Evaluation, model: str) -> list[_Line]:
+    """Return the median robust radii of all images and of each class, under each attack that found some."""
+    place = evaluation.about.models.index(model)
+    return [
+        (name, attack, cells[place])
+        for attack in minimizing(evaluation)
+        for name, cells in median_rows(evaluation, attack)
     ]
 
 

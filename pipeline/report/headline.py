@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dermrobust.attacks.transforms.threat import TransformThreat
-from dermrobust.components.evaluation.checks import Check
+from dermrobust.components.evaluation.checks import ACCESS, Check
 from dermrobust.components.evaluation.metrics.registry import METRICS
 from dermrobust.components.evaluation.names import CLEAN, CONSTANT, WORST_CASE
 from dermrobust.components.evaluation.reading import Evaluation
@@ -54,12 +54,16 @@ def headline(evaluation: Evaluation) -> Headline:
     model = evaluation.candidate
     failing = tuple(c for c in evaluation.checks or () if c.status == "fail" and c.model in (None, model))
     state, title, sentence = _verdict(evaluation, model)
+    black_box = any(check.name == ACCESS for check in failing)
+    if black_box:
+        sentence = f"Black box: every robust accuracy here is an upper bound, found without gradients. {sentence}"
     return Headline(
         state,
         title,
         sentence,
         model,
-        _holds(evaluation, model),
+        # An upper bound says up to where a model might hold, not up to where it does.
+        "" if black_box else _holds(evaluation, model),
         _below_constant(evaluation, model),
         tuple(_findings(evaluation)),
         _key_figures(evaluation, model),

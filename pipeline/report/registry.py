@@ -14,6 +14,7 @@ PANELS = Registry(
         "classes": f"{_HERE}.classes:PANEL",
         "curve": f"{_HERE}.curve:PANEL",
         "transforms": f"{_HERE}.transforms:PANEL",
+        "radii": f"{_HERE}.radii:PANEL",
         "flips": f"{_HERE}.flips:PANEL",
         "groups": f"{_HERE}.groups:PANEL",
         "clinical": f"{_HERE}.clinical:PANEL",

@@ -85,7 +85,8 @@ def _settings(root: str, run: str) -> Audit:
 
 def _check_audited(card: Card, settings: Audit) -> None:
     """Refuse an audit of another model, of other images, or of images that were prepared otherwise."""
-    if not settings.model.is_file() or file_digest(settings.model) != card.files[MODEL]:
+    model = Path(settings.model)
+    if not model.is_file() or file_digest(model) != card.files[MODEL]:
         raise UserError(f"'{settings.model}' is not the network of {card.full_name}")
     if settings.preprocessing != card.preprocessing:
         raise UserError(f"the audit has not prepared the images as the card of {card.full_name} says")

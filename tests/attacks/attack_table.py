@@ -9,6 +9,7 @@ import pytest
 from dermrobust.attacks.apgd import APGDCE, APGDDLR, APGDTargeted
 from dermrobust.attacks.attack import Attack, TargetedAttack
 from dermrobust.attacks.auto import Auto
+from dermrobust.attacks.autoattack import AutoPlus, AutoStandard
 from dermrobust.attacks.cleverhans.bim import BIM
 from dermrobust.attacks.cleverhans.carlini_wagner import CarliniWagnerL2
 from dermrobust.attacks.cleverhans.fgsm import FGSM
@@ -16,6 +17,9 @@ from dermrobust.attacks.cleverhans.mim import MIM
 from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.cleverhans.spsa import SPSA
 from dermrobust.attacks.ensemble import Ensemble
+from dermrobust.attacks.fab import FAB, FABTargeted
+from dermrobust.attacks.hop_skip_jump import HopSkipJump
+from dermrobust.attacks.minimal import Minimal
 from dermrobust.attacks.noise import Noise
 from dermrobust.attacks.square import Square
 from dermrobust.attacks.threat import Norm, ThreatModel
@@ -54,7 +58,13 @@ TABLE = {
     "apgd_dlr": Entry(APGDDLR(steps=10)),
     "apgd_t": Entry(APGDTargeted(steps=8, targets=2)),
     "square": Entry(Square(queries=200), breaks=0.3, leads=0.1),
+    "fab": Entry(FAB(steps=5)),
+    "fab_t": Entry(FABTargeted(steps=5, targets=2)),
+    "hop_skip_jump": Entry(HopSkipJump(queries=1200, initial_samples=50), breaks=0.3, images=8),
     "auto": Entry(Auto(steps=5, targets=2, queries=20)),
+    "auto_standard": Entry(AutoStandard(steps=3, queries=10)),
+    "auto_plus": Entry(AutoPlus(steps=2, queries=10), images=8),
+    "minimal": Entry(Minimal(steps=3, targets=1, confirmed_by=APGDCE(steps=4))),
     "ensemble": Entry(Ensemble(members=(Noise(), FGSM(), BIM(steps=3)))),
     "universal": Entry(Universal(passes=3), breaks=0.25, alone=False, leads=0.3),
     "noise": Entry(Noise(draws=2), breaks=0),

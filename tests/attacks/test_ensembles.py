@@ -180,7 +180,7 @@ def test_a_suite_is_read_by_its_name(suite: str) -> None:
 
 
 def test_the_suites_hold_what_they_say() -> None:
-    assert set(SUITES) == {"paper", "standard", "auto"}
+    assert set(SUITES) == {"paper", "standard", "auto", "auto-standard", "auto-plus", "minimal", "black-box"}
     assert read_suite("paper") == {"fgsm": FGSM(), "pgd": PGD(steps=20)}
     assert list(read_suite("standard")) == ["noise", "fgsm", "pgd", "mim"]
     assert read_suite("standard")["mim"] == MIM(steps=20)
@@ -188,7 +188,7 @@ def test_the_suites_hold_what_they_say() -> None:
 
 
 def test_an_unknown_suite_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(ValidationError, match="no suite 'all'; there are: paper, standard, auto"):
+    with pytest.raises(ValidationError, match="no suite 'all'; there are: paper, standard, auto, auto-standard"):
         named.validate_python("all")
     with pytest.raises(ValueError, match="no suite 'all'"):
         read_suite("all")

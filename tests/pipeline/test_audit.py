@@ -134,8 +134,12 @@ def command(given: dict[str, Any], root: Path, *options: str) -> Result:
         (("--epsilon", "nonsense"), "'nonsense' is no threat model"),
         (("--epsilon", "linf:4/255", "--epsilon", "l2:0.5"), "one evaluation has one norm"),
         (("--epsilon", "4", "--epsilon", "linf:4/255"), "stands in the list twice"),
-        (("--suite", "nonsuch"), "there is no suite 'nonsuch'; there are: paper, standard, auto"),
+        (
+            ("--suite", "nonsuch"),
+            "no suite 'nonsuch'; there are: paper, standard, auto, auto-standard, auto-plus, minimal, black-box",
+        ),
         (("--suite", "auto", "--epsilon", "l2:0.001"), "less than one level"),
+        (("--model", "http://127.0.0.1:9/v1/models/skin"), "no usable answer from http://127.0.0.1:9/v1/models/skin"),
         (("--mean", "a,b,c"), "--mean a,b,c: expected one number, or three"),
         (("--mean", "0.5"), "mean and standard deviation belong together"),
         (("--classes", "mel,MEL,nv"), "two classes have the same name"),

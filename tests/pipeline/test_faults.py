@@ -110,6 +110,17 @@ def test_a_full_disk_is_told_and_the_run_can_go_on(error: Callable[[], None], co
     assert command("run").exit_code == 0
 
 
+def test_a_mistake_that_tensorflow_passes_on_is_one_message(command: Command) -> None:
+    """A function that TensorFlow calls, such as one that asks a served model, cannot raise through it."""
+
+    def passed_on() -> None:
+        raise RuntimeError("Graph execution error:\n\nUserError: http://host/skin:predict answers 400: no\nTraceback")
+
+    trouble["train[one]"] = passed_on
+
+    refused(command("run"), "train[one]: http://host/skin:predict answers 400: no")
+
+
 def test_a_full_disk_that_the_ledger_is_on_does_not_hide_the_reason(
     command: Command, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -48,12 +48,15 @@ class Rows:
         scores: probabilities float32 [row, class_count].
         clean: class predicted on the clean image [row], -1 on rows that are clean themselves.
         clusters: uint64 [row], the same for all images of a group, such as those of one lesion.
+        radius: distance of the nearest misclassified image in 1/255, at most the budget, float32 [row]; NaN where it
+            was not looked for.
     """
 
     labels: npt.NDArray[Any]
     scores: Scores
     clean: npt.NDArray[Any]
     clusters: Clusters
+    radius: npt.NDArray[np.float32]
 
     @property
     def predicted(self) -> npt.NDArray[np.intp]:
@@ -80,11 +83,17 @@ class Estimate:
         value: from labels, scores, weights and the problem to float64 [sample]; NaN where it is undefined.
         at_risk: rows that n counts, bool [row]; None: all.
         analytic: a second interval from labels and scores; the wider end on each side counts.
+        scores: what `value` gets as scores; None: the probabilities.
     """
 
     value: Callable[[Labels, Scores, Weights, Problem], Values]
     at_risk: Callable[[Rows, Problem], Flags] | None = None
     analytic: Callable[[Labels, Scores], Interval] | None = None
+    scores: Callable[[Rows], Scores] | None = None
+
+    def scores_of(self, rows: Rows) -> Scores:
+        """Return what `value` gets as scores."""
+        return rows.scores if self.scores is None else self.scores(rows)
 
 
 @dataclass(frozen=True)

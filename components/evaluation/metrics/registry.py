@@ -13,6 +13,7 @@ METRICS = Registry(
         "balanced_accuracy": f"{_HERE}.balanced_accuracy:METRIC",
         "macro_auc": f"{_HERE}.macro_auc:METRIC",
         "attack_success_rate": f"{_HERE}.attack_success_rate:METRIC",
+        "median_robust_radius": f"{_HERE}.median_robust_radius:METRIC",
         "critical_sensitivity": f"{_HERE}.critical_sensitivity:METRIC",
         "missed_malignant": f"{_HERE}.missed_malignant:METRIC",
         "malignant_to_benign": f"{_HERE}.malignancy_flips:MISSED",

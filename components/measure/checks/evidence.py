@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from dermrobust.attacks.attack import Attack
@@ -70,6 +71,10 @@ class Evidence:
     def chance(self) -> float:
         """Accuracy of guessing."""
         return 1 / len(self.class_names)
+
+    def black_box(self, model: str) -> bool:
+        """Return whether only the answers of a model were available."""
+        return bool(np.any(self.health[model]["black_box"].to_numpy(zero_copy_only=False)))
 
     def accuracy(self, model: str, attack: str, epsilon: float) -> float | None:
         """Return accuracy over all images."""

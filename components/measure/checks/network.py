@@ -13,8 +13,21 @@ ROUNDING, RANDOM = 1e-4, 1e-3
 """Share of the logits' spread by which the order of sums changes them, and by which only chance does."""
 
 
+def attacks_see_gradients(evidence: Evidence, model: str) -> Finding | None:
+    """Check that a model is no black box: without its gradients, attacks bound its robustness from above only."""
+    if not evidence.black_box(model):
+        return None
+    sentence = (
+        "The model was audited as a black box: attacks saw its answers, not its gradients. Robust accuracy is an upper "
+        "bound; an attacker who has the model may break more. Audit the model itself to claim robustness."
+    )
+    return Status.FAIL, sentence, {}
+
+
 def gradients_exist(evidence: Evidence, model: str) -> Finding | None:
     """Check that hardly any image has a gradient that is zero or not finite."""
+    if evidence.black_box(model):
+        return None
     gradient = evidence.health[model]["gradient"].to_numpy()
     if not len(gradient):
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dermrobust.components.evaluation.checks import Checks
+from dermrobust.components.evaluation.checks import ACCESS, Checks
 from dermrobust.components.measure.checks import bookkeeping, network, strength, transforms
 from dermrobust.components.measure.checks.check import SelfCheck
 from dermrobust.components.measure.checks.evidence import Evidence
@@ -16,6 +16,7 @@ CHECKS = (
     SelfCheck("large_budget", "A large budget breaks it", strength.broken_by_a_large_budget),
     SelfCheck("black_box", "Black-box attacks are not stronger", strength.white_box_beats_black_box),
     SelfCheck("noise", "Random noise is weakest", strength.noise_is_weakest),
+    SelfCheck(ACCESS, "Access to the model", network.attacks_see_gradients),
     SelfCheck("gradients", "Gradients exist", network.gradients_exist),
     SelfCheck("logits", "Logits, not probabilities", network.outputs_are_logits),
     SelfCheck("deterministic", "Deterministic forward pass", network.forward_pass_is_deterministic),

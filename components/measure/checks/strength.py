@@ -90,6 +90,8 @@ def broken_by_a_large_budget(evidence: Evidence, model: str) -> Finding | None:
 
 def white_box_beats_black_box(evidence: Evidence, model: str) -> Finding | None:
     """Check that black-box and transfer attacks break no more than white-box ones; otherwise gradients are masked."""
+    if evidence.black_box(model):
+        return None
     found = list(evidence.tried(model, Kind.BLACK_BOX, Kind.TRANSFER))
     if not found and not named(evidence.attacks, Kind.BLACK_BOX, Kind.TRANSFER):
         return None

@@ -45,6 +45,7 @@ def predictions(skill: Mapping[str, float], images: int = 60) -> dict[str, pa.Ta
                 "attack": [attack] * images,
                 "epsilon": pa.array([epsilon] * images, pa.float32()),
                 "probabilities": pa.array(probabilities.astype(np.float32).tolist(), pa.list_(pa.float32())),
+                "radius": pa.nulls(images, pa.float32()),
             }
             parts.append(pa.table(part))
         tables[model] = pa.concat_tables(parts)

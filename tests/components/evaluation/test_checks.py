@@ -50,7 +50,7 @@ def probed(probe: str, fell: int, stood: int = 100, attack: str = "pgd", epsilon
 def health(**first: Any) -> pa.Table:
     """What a sound network returns for 100 images; `first` is said of the first of them."""
     sound = {"gradient": 0.1, "repeated": 0.0, "reordered": 1e-6}
-    flags = {"like_probabilities": False, "from_probabilities": False}
+    flags = {"like_probabilities": False, "from_probabilities": False, "black_box": False}
     rows = [{"image_id": str(index), **sound, **flags} for index in range(100)]
     rows[0] |= first
     return pa.Table.from_pylist(rows, schema=HEALTH_SCHEMA)
@@ -153,6 +153,7 @@ def test_sound_evidence_passes_every_check() -> None:
         ({"health": {"a": health(reordered=5e-4)}}, {"deterministic": "warn"}),
         ({"health": {"a": health(repeated=0.1)}}, {"deterministic": "fail"}),
         ({"health": {"a": health(from_probabilities=True)}}, {"logits": "warn"}),
+        ({"health": {"a": health(black_box=True, gradient=0.0)}}, {"access": "fail"}),
         ({"leakage": copies(1)}, {"leakage": "warn"}),
         ({"leakage": copies(2)}, {"leakage": "fail"}),
         ({"leakage": copies(2, Split.VALIDATION)}, {"leakage": "warn"}),

@@ -21,7 +21,7 @@ from dermrobust.models.preprocessing import Preprocessing
 from tests.components.evaluation.conftest import CLASS_NAMES, TASK, predictions, write_shards
 
 NV = CLASS_NAMES.index("nv")
-UNDEFINED = {"attack_success_rate", "malignant_to_benign", "benign_to_malignant"}
+UNDEFINED = {"attack_success_rate", "malignant_to_benign", "benign_to_malignant", "median_robust_radius"}
 """Metrics of what an attack changes."""
 
 

@@ -39,6 +39,7 @@ def table_of(labels: Any, probabilities: Any) -> pa.Table:
             "probabilities": pa.array(
                 np.asarray(probabilities, dtype=np.float32).reshape(-1, CLASSES).tolist(), pa.list_(pa.float32())
             ),
+            "radius": pa.nulls(len(CONDITIONS) * len(names), pa.float32()),
         }
     )
 

@@ -21,11 +21,12 @@ from dermrobust.components.evaluation.metrics.balanced_accuracy import balanced_
 from dermrobust.components.evaluation.metrics.critical_sensitivity import sensitivity as sensitivity_at
 from dermrobust.components.evaluation.metrics.ece import calibration_error
 from dermrobust.components.evaluation.metrics.macro_auc import macro_auc
+from dermrobust.components.evaluation.metrics.median_robust_radius import median_radius
 from dermrobust.components.evaluation.metrics.metric import Problem
 from dermrobust.components.evaluation.metrics.registry import METRICS
 from dermrobust.components.evaluation.schemas import CLUSTER
 from dermrobust.components.measure import metrics
-from dermrobust.components.measure.joining import clean_feature
+from dermrobust.components.measure.joining import clean_feature, radius_feature
 
 CLASSES = 4
 MALIGNANT, MELANOMA = [1, 2], 1
@@ -48,7 +49,11 @@ def element(labels: Any, scores: Any, clean: Any) -> metric_types.StandardMetric
     return metric_types.StandardMetricInputs(
         labels={"vanilla": labels},
         predictions={"vanilla": scores},
-        features={clean_feature("vanilla"): clean, CLUSTER: np.arange(len(labels))},
+        features={
+            clean_feature("vanilla"): clean,
+            radius_feature("vanilla"): np.where(clean < 0, np.nan, 16 * scores[:, 0]),
+            CLUSTER: np.arange(len(labels)),
+        },
     )
 
 
@@ -215,6 +220,20 @@ def test_every_interval_holds_its_estimate(data: tuple[Any, Any, Any]) -> None:
             assert all(map(math.isnan, bounds))
         else:
             assert 0 <= bounds[0] <= found[name] <= bounds[1] <= 1
+
+
+@settings(max_examples=100)
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.0, 4.0, 8.0, math.nan]), min_size=1, max_size=9), st.data())
+def test_the_median_radius_is_a_measured_one_and_counts_rows_by_weight(radii: list[float], draw: st.DataObject) -> None:
+    times = draw.draw(arrays(np.int64, len(radii), elements=st.integers(0, 3)))
+    found = median_radius(
+        np.zeros(len(radii), np.int64), np.asarray(radii, np.float32)[:, None], times.astype(np.float32)[:, None]
+    )[0]
+    counted = [radius for radius, count in zip(radii, times, strict=True) for _ in range(count) if radius == radius]
+    if counted:
+        assert found == pytest.approx(np.percentile(counted, 50, method="inverted_cdf") / 255)
+    else:
+        assert math.isnan(found)
 
 
 def test_the_wrong_number_of_classes_is_refused() -> None:

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from dermrobust.attacks.cleverhans.fgsm import FGSM
 from dermrobust.attacks.cleverhans.pgd import PGD
+from dermrobust.attacks.minimal import Minimal
 from dermrobust.attacks.selection import AnyAttack, read_attack
 from dermrobust.attacks.threat import Norm, ThreatModel
 from dermrobust.components import storage
@@ -231,3 +232,30 @@ def test_a_euclidean_budget_holds_for_what_is_stored(
     ]
     assert 50 < max(lengths) <= 60
     assert {row["norm"] for row in table_of(predictions).to_pylist()} == {None, "l2"}
+
+
+def test_an_attack_that_minimizes_runs_once_and_its_images_count_at_every_budget_that_reaches_them(
+    workshop: Workshop, examples: Artifact, model: Artifact, clean: dict[Split, Records]
+) -> None:
+    attack = Minimal(steps=5, targets=1, confirmed_by=PGD(steps=5))
+    budgets = (2.0, 16.0, 5.0)
+    params = PredictParams(attacks={"nearest": attack}, epsilons=tuple(map(ThreatModel, budgets)), batch_size=16)
+
+    found = predicted(workshop, params, "nearest", examples, model)
+
+    table = pa.concat_tables([pq.read_table(uri) for uri in prediction_uris(found)])
+    images = stored_images(found, clean)
+    rows = {(row["image_id"], row["epsilon"]): row for row in table.to_pylist()}
+    assert len(images) == len(rows) == len(clean[Split.TEST]) * 4
+    for image in {name for name, _ in rows}:
+        assert rows[image, 0.0]["radius"] is None
+        radius, falls = rows[image, 16.0]["radius"], rows[image, 16.0]["predicted"] != rows[image, 16.0]["label"]
+        for epsilon in budgets:
+            row, shift = (
+                rows[image, epsilon],
+                images[image, "nearest", epsilon] - images[image, "none", 0.0].astype(int),
+            )
+            wrong = row["predicted"] != row["label"]
+            assert wrong == (falls and radius <= epsilon)
+            assert row["radius"] == (np.abs(shift).max() if wrong else epsilon)
+    assert any(row["radius"] < 16 for row in table.to_pylist() if row["epsilon"] == 16.0)

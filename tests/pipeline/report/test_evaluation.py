@@ -13,6 +13,8 @@ import pytest
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.evaluation.reading import Evaluation, read_evaluation
 from dermrobust.components.evaluation.rows import Place
+from dermrobust.components.evaluation.thresholds import Gate
+from dermrobust.components.gate.judging import bless
 from dermrobust.pipeline.report.card import render_card
 from dermrobust.pipeline.report.headline import headline
 from dermrobust.pipeline.report.html import render_page
@@ -203,3 +205,27 @@ def test_a_new_panel_is_one_registered_object(
     page = render_page(evaluation, lineage)
     assert '<a href="#number">Number of Lesions</a>' in page
     assert "<p>1494 of them</p>" in page
+
+
+def test_a_black_box_is_named_first_and_no_gate_passes_it(tmp_path: Path, lineage: Lineage) -> None:
+    write_evaluation(tmp_path)
+    title = "Access to the model"
+    access = {"name": "access", "title": title, "model": "trades", "status": "fail", "sentence": "S.", "figures": {}}
+    sound = [row for row in check_rows() if row["status"] == "pass"]
+    (tmp_path / "checks.json").write_text(json.dumps({"checks": [*sound, access]}))
+    evaluation = read_evaluation(str(tmp_path))
+
+    asked = {"checks": "ignored", "thresholds": [{"metric": "accuracy", "attack": "pgd", "epsilon": 1, "min": 0.01}]}
+    for settings in (asked, {"checks": "no_failure"}):
+        refused = bless(Gate.model_validate({"candidate": "trades", **settings}), evaluation)
+        assert not refused.blessed and refused.checks == (f"{title}: fail. S.",)
+    assert bless(Gate.model_validate({"candidate": "vanilla", **asked}), evaluation).blessed
+
+    (tmp_path / "blessing.json").write_text(refused.model_dump_json())
+    found = headline(read_evaluation(str(tmp_path), str(tmp_path)))
+    assert found.state == "refused" and found.holds == ""
+    assert found.sentence.startswith(
+        "Black box: every robust accuracy here is an upper bound, found without gradients."
+    )
+    page = render_page(read_evaluation(str(tmp_path), str(tmp_path)), lineage)
+    assert page.index("Black box: every robust accuracy") < page.index('<section id="attacks"')

@@ -1,0 +1,163 @@
+"""Models behind TensorFlow Serving's REST interface."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.threat import PIXEL_LEVELS, Images
+from dermrobust.models.foreign.spec import Endpoint
+from dermrobust.models.image_size import size_of
+
+_DEFAULT = "serving_default"
+_SECONDS = 60.0
+_TRIES = 6
+_BYTES = 8_000_000
+"""About how large a request may become; servers limit it."""
+_MOST = 32
+"""Images in a request."""
+_DIGITS = 10
+"""Characters of a number in JSON."""
+_FLOAT, _INTEGER, _TEXT = "DT_FLOAT", "DT_INT64", "DT_STRING"
+_SCORES = ("logits", "scores", "probabilities", "predictions", "output_0", "outputs")
+"""Outputs that are preferred, in this order."""
+
+
+def read_rest(url: str, signature: str | None, classes: int | None) -> Endpoint:
+    """Return input and output of a served model, from its metadata; see `black_box.read_endpoint`.
+
+    A signature that takes float images is preferred to one that takes image files: nothing is decoded on the way.
+
+    Raises:
+        UserError: there is no answer, or no signature takes images and returns classes.
+    """
+    url = url.rstrip("/")
+    version, declared = _metadata(url)
+    if signature is not None and signature not in declared:
+        raise UserError(f"{url} has no signature '{signature}'; it has {', '.join(declared)}")
+    names = [signature] if signature is not None else sorted(declared, key=lambda name: (name != _DEFAULT, name))
+    read = [_read(url, version, name, declared[name], classes) for name in names]
+    found = [each for each in read if isinstance(each, Endpoint)]
+    if not found:
+        problems = "; ".join(str(each) for each in read) or "it has none"
+        raise UserError(f"{url} has no signature that takes images and returns classes: {problems}")
+    return min(found, key=lambda each: each.files)
+
+
+def rest_answers(endpoint: Endpoint) -> Callable[[Images], npt.NDArray[np.float32]]:
+    """Return the function that asks a served model about images in its own range; files are made of those in [0, 1]."""
+
+    def answers(images: Images) -> npt.NDArray[np.float32]:
+        size = _MOST if endpoint.files else max(1, min(_MOST, _BYTES // (_DIGITS * images[0].size)))
+        return np.concatenate([_asked(endpoint, images[start : start + size]) for start in range(0, len(images), size)])
+
+    return answers
+
+
+def _metadata(url: str) -> tuple[str, Mapping[str, Any]]:
+    """Return version and signatures of a served model."""
+    found = _json(f"{url}/metadata", None)
+    try:
+        return str(found["model_spec"]["version"]), found["metadata"]["signature_def"]["signature_def"]
+    except (KeyError, TypeError):
+        raise UserError(f"{url}/metadata is not what TensorFlow Serving answers: no signatures") from None
+
+
+def _read(url: str, version: str, name: str, signature: Mapping[str, Any], classes: int | None) -> Endpoint | str:
+    """Return a signature that classifies images, or the reason why it is none."""
+    inputs, outputs = signature.get("inputs", {}), signature.get("outputs", {})
+    if len(inputs) != 1:
+        return f"'{name}' has {len(inputs)} inputs"
+    ((given, tensor),) = inputs.items()
+    shape, files = _shape(tensor), tensor["dtype"] == _TEXT
+    if not (files and shape in ([None], None)) and not (tensor["dtype"] == _FLOAT and shape and len(shape) == 4):
+        return f"'{name}' takes {tensor['dtype']} {shape}"
+    scores = {
+        key: sides for key, each in outputs.items() if each["dtype"] == _FLOAT and len(sides := _shape(each) or []) == 2
+    }
+    indices = [key for key, each in outputs.items() if each["dtype"] == _INTEGER and len(_shape(each) or []) == 1]
+    output = min(scores, key=lambda key: (key not in _SCORES, key), default=None)
+    count = (scores[output][1] if output else None) or classes
+    if (output is None and not indices) or count is None:
+        return f"'{name}' returns {', '.join(outputs) or 'nothing'}: neither scores nor class indices of a known number"
+    size = None if files or shape is None or None in shape[1:3] else size_of(*(int(side or 0) for side in shape[1:3]))
+    return Endpoint(
+        url=url,
+        version=version,
+        signature=name,
+        input=given,
+        output=output or indices[0],
+        outputs=int(count),
+        labels_only=output is None,
+        files=files,
+        image_size=size,
+    )
+
+
+def _shape(tensor: Mapping[str, Any]) -> list[int | None] | None:
+    described = tensor.get("tensor_shape", {})
+    if described.get("unknown_rank"):
+        return None
+    sides = [int(side["size"]) for side in described.get("dim", ())]
+    return [None if side < 0 else side for side in sides]
+
+
+def _asked(endpoint: Endpoint, images: Images) -> npt.NDArray[np.float32]:
+    instances = [{"b64": _png(image)} for image in images] if endpoint.files else images.tolist()
+    body = {"signature_name": endpoint.signature, "instances": instances}
+    found = _json(f"{endpoint.url}:predict", json.dumps(body).encode())
+    try:
+        rows = found["predictions"]
+        # TensorFlow Serving leaves the name out where there is one output.
+        values = np.asarray([row[endpoint.output] if isinstance(row, Mapping) else row for row in rows])
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{endpoint.url}:predict does not answer with '{endpoint.output}' for each image") from None
+    if len(values) != len(images):
+        raise UserError(f"{endpoint.url}:predict answered {len(values)} predictions for {len(images)} images")
+    if endpoint.labels_only:
+        return np.eye(endpoint.outputs, dtype=np.float32)[values.astype(np.int64)]
+    return np.asarray(values, np.float32)
+
+
+def _png(image: npt.NDArray[np.float32]) -> str:
+    """Return an image in [0, 1] as a PNG file in base64."""
+    content = io.BytesIO()
+    Image.fromarray(np.clip(np.rint(image * PIXEL_LEVELS), 0, PIXEL_LEVELS).astype(np.uint8)).save(content, "PNG")
+    return base64.b64encode(content.getvalue()).decode()
+
+
+def _json(url: str, body: bytes | None) -> Any:
+    """Return the JSON of an answer; a server that is busy is asked again."""
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    for number in range(_TRIES):
+        try:
+            with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
+                return json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            if error.code not in (429, 503) or number == _TRIES - 1:
+                raise UserError(f"{url} answers {error.code}: {_reason(error)}") from None
+        except (OSError, ValueError) as error:
+            # Timeouts and refused connections are OSErrors; a wrong URL or an answer that is no JSON a ValueError.
+            if isinstance(error, ValueError) or number == _TRIES - 1 or body is None:
+                raise UserError(f"no usable answer from {url}: {error}") from None
+        time.sleep(0.2 * 2**number)
+    raise AssertionError("the last try returns or raises")
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    text = error.read(500).decode(errors="replace")
+    try:
+        return str(json.loads(text)["error"])
+    except (ValueError, KeyError, TypeError):
+        return text or str(error.reason)
