@@ -91,21 +91,15 @@ def test_its_runs_and_metrics_are_shown_like_any_others(first: Result, root: Pat
     assert "adopt[model]" in {node["node"] for node in runs[-1]["nodes"]}
 
 
-def test_a_control_stands_beside_it(first: Result, audit: Command, root: Path) -> None:
-    result = audit("model.keras", "--control", str(root / "control.keras"), "--limit", "40")
-
-    assert result.exit_code == 0, result.output
-    assert "control: input 0..1 (detected" in result.stdout
-
-
-def test_a_saved_model_is_audited(first: Result, audit: Command, root: Path) -> None:
+def test_a_saved_model_is_audited_beside_a_control(first: Result, audit: Command, root: Path) -> None:
     exported(root / "exported", taking(BYTES))
 
-    result = audit("exported", "--limit", "40")
+    result = audit("exported", "--control", str(root / "control.keras"), "--limit", "40")
 
     assert result.exit_code == 0, result.output
     assert "model: signature serving_default (detected" in result.stdout
     assert "model: note: the outputs are probabilities" in result.stdout
+    assert "control: input 0..1 (detected" in result.stdout
 
 
 def test_a_saved_model_that_may_write_files_must_be_trusted(first: Result, audit: Command, root: Path) -> None:
