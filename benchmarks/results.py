@@ -90,9 +90,9 @@ def main() -> None:
     checks = read_evaluation(latest_evaluation(config).uri).checks or ()
     print(f"\n{sum(check.status == 'pass' for check in checks)} of {len(checks)} self-checks pass:\n")
     print("\n".join(objections(checks)))
-    strongest = max(epsilon for _, epsilon in _conditions(rows))
+    measured = _conditions(rows)
     for attack, epsilon in (("none", 0.0), ("worst_case", 1.0), ("worst_case", 4.0)):
-        if epsilon <= strongest:
+        if (attack, epsilon) in measured:
             print(f"\nRecall by lesion class, {attack}" + (f" at {epsilon:g}/255" if epsilon else "") + ":\n")
             print("\n".join(by_class(rows, attack, epsilon)))
 
