@@ -90,6 +90,8 @@ setup(
         "onnx": ["tf2onnx>=1.17", "onnx>=1.19", "onnxruntime>=1.24"],
         # The server of exported models.
         "serve": ["starlette>=0.50", "uvicorn>=0.40"],
+        # The runner on Apache Spark, which needs Java 17 or newer.
+        "spark": ["pyspark>=4.1,<4.2"],
         "dev": [
             "starlette>=0.50",
             "uvicorn>=0.40",

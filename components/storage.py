@@ -48,6 +48,11 @@ def is_local(uri: str) -> bool:
     return "://" not in uri
 
 
+def absolute(uri: str) -> str:
+    """Return a URI that means the same in every process of this machine, whatever its working folder."""
+    return str(Path(uri).absolute()) if is_local(uri) else uri
+
+
 def join(uri: str, *parts: str) -> str:
     """Return a URI with parts appended."""
     return posixpath.join(uri, *parts)

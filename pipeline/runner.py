@@ -18,6 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from dermrobust.attacks.errors import UserError
+from dermrobust.components import storage
 from dermrobust.components.artifacts import ArtifactStore
 from dermrobust.components.component import Refused
 from dermrobust.components.export.publish import publish
@@ -89,7 +90,8 @@ def run_graph(
     session = Session(
         run=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
         config=config,
-        store=ArtifactStore(config.root),
+        # Workers have working folders of their own.
+        store=ArtifactStore(storage.absolute(config.root)),
         ledger=Ledger(ledger_path(config)),
         progress=progress,
         selected=selected,

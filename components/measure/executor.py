@@ -30,7 +30,7 @@ from dermrobust.components.measure.checks.evidence import Evidence
 from dermrobust.components.measure.checks.running import run_checks
 from dermrobust.components.measure.corrupted import corruptions_table
 from dermrobust.components.measure.table import metrics_table, unknown_groups
-from dermrobust.components.measure.tfma_run import build_eval_config, joined_batches, order_eval_config, run_tfma
+from dermrobust.components.measure.tfma_run import build_eval_config, joined_batches, order_results, run_tfma
 
 
 def run(context: Context) -> None:
@@ -121,7 +121,7 @@ class _Work:
                 | "Worst flips" >> beam.FlatMap(lambda found, count: stored.worst(found[1], count), params.gallery)
             )
             worst | "Keep flips" >> WriteTable(self.uri(files.GALLERY), schemas.FLIPS_SCHEMA, stored.WORST_FIRST)
-        order_eval_config(self.uri(files.TFMA))
+        order_results(self.uri(files.TFMA))
 
     def compared(self) -> pa.Table:
         """Return the paired differences from the baseline; without one, an empty table."""
