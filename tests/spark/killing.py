@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-_SECONDS = 600
+_SECONDS = 1800
 
 
 def executors(cluster: Path) -> list[psutil.Process]:
@@ -21,15 +22,18 @@ def executors(cluster: Path) -> list[psutil.Process]:
 
 
 @contextlib.contextmanager
-def one_killed_when(happened: Callable[[], object], cluster: Path) -> Iterator[list[int]]:
+def one_killed_when(happened: Callable[[], Any], cluster: Path) -> Iterator[list[int]]:
     """Kill an executor as soon as something has happened; yields the ids of the killed processes."""
     killed: list[int] = []
     over = threading.Event()
 
     def watch() -> None:
-        until = time.monotonic() + _SECONDS
+        until, seen = time.monotonic() + _SECONDS, None
         while not killed and not over.wait(0.02) and time.monotonic() < until:
-            if happened():
+            # Folders that are looked at may vanish meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                seen = happened()
+            if seen:
                 victim = executors(cluster)[0]
                 victim.kill()
                 killed.append(victim.pid)

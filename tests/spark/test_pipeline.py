@@ -1,4 +1,7 @@
-"""The pipeline on Spark: the same bytes as on the in-process engine, also when a worker is killed."""
+"""Components of the pipeline on Spark: the same bytes as on the in-process engine, although a worker is killed.
+
+`benchmarks/engines.py` compares whole runs, evaluation included, on clusters of several sizes.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from dermrobust.pipeline.cli.main import main
+from dermrobust.components.progress import Silent
+from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.graph import build_graph
+from dermrobust.pipeline.outcomes import RunResult
+from dermrobust.pipeline.runner import run_graph
 from tests.spark.killing import one_killed_when
 
 pytestmark = pytest.mark.slow
@@ -19,34 +25,28 @@ SMALL: dict[str, Any] = {
     "ingest": {"dataset": {"dataset": "synthetic", "count": 120}},
     "preprocess": {"image_size": 16},
     "train": {"network": "tiny", "epochs": 1, "warmup_epochs": 0, "xla": False},
-    "augment": {"models": {"fgsm": ["fgsm"]}, "attacks": {"fgsm": {"attack": "fgsm"}}, "train": {"epochs": 1}},
+    "augment": {"models": {"fgsm": ["fgsm"]}, "attacks": {"fgsm": {"attack": "fgsm"}}},
     "evaluate": {
         "epsilons": [4, 8],
         "attacks": {
             "pgd": {"attack": "pgd", "steps": 2},
             "universal": {"attack": "universal", "passes": 1, "images": 16},
         },
-        "probes": {"images": 8, "queries": 2, "spsa_images": 0, "corruption_images": 8},
         "gate": {
             "candidate": "fgsm",
             "baseline": "vanilla",
-            "thresholds": [{"metric": "accuracy", "min": 0.0}],
-            "checks": "ignored",
+            "thresholds": [{"metric": "accuracy", "attack": "pgd", "epsilon": 4, "min": 0.0}],
         },
     },
 }
+NODES = frozenset({"ingest", "preprocess", "train[vanilla]", "leakage", "augment[fgsm]", "predict[vanilla]"})
+"""Without the probes and the measurement, which take minutes on a cluster of two cores."""
 
 
-def execute(folder: Path, *options: str) -> Result:
-    folder.mkdir(exist_ok=True)
-    config = folder / "config.json"
-    config.write_text(json.dumps(SMALL))
-    arguments = ["run", "--to", "gate", "--config", str(config), "--set", f"root={folder / 'output'}", *options]
-    return CliRunner().invoke(main, arguments)
-
-
-def on_spark(master: str) -> tuple[str, ...]:
-    return "--set", "beam.runner=PySparkRunner", "--set", f'beam.options=["--spark_master={master}"]'
+def execute(root: Path, **beam: Any) -> RunResult:
+    config = PipelineConfig.model_validate({**SMALL, "root": str(root), "beam": beam})
+    nodes = [node for node in build_graph(config) if node.id in NODES]
+    return run_graph(config, nodes, Silent(), settings={}, selected=NODES, force=False)
 
 
 def published(root: Path) -> dict[str, dict[str, str]]:
@@ -60,15 +60,16 @@ def published(root: Path) -> dict[str, dict[str, str]]:
 
 def test_the_same_bytes_although_a_worker_is_killed(cluster: Path, master: str, tmp_path: Path) -> None:
     alone, spark = tmp_path / "alone", tmp_path / "spark"
-    assert execute(alone).exit_code == 0
-    # Trainings run in this process anyway. They are found only if Spark makes the same examples of the same images.
-    shutil.copytree(alone / "output" / "artifacts" / "model", spark / "output" / "artifacts" / "model")
+    assert [node.message for node in execute(alone).nodes if not node.ok] == []
+    # Trainings run in this process anyway. This one is found only if Spark makes the same examples of the same images.
+    shutil.copytree(alone / "artifacts" / "model", spark / "artifacts" / "model")
 
     # A unit of attack work is finished, others are not.
-    staging = spark / "output" / "staging"
-    with one_killed_when(lambda: list(staging.glob("predictions-*/units/*/*/*.parquet")), cluster) as killed:
-        result = execute(spark, *on_spark(master))
+    units = "staging/predictions-*/units/*/*/*.parquet"
+    with one_killed_when(lambda: list(spark.glob(units)), cluster) as killed:
+        result = execute(spark, runner="PySparkRunner", options=[f"--spark_master={master}"])
 
-    assert result.exit_code == 0, result.output
+    assert [node.message for node in result.nodes if not node.ok] == []
+    assert {node.node for node in result.nodes if node.status == "cached"} == {"train[vanilla]"}
     assert killed
-    assert published(spark / "output") == published(alone / "output")
+    assert published(spark) == published(alone)

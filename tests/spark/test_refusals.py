@@ -128,7 +128,7 @@ def test_a_master_that_is_not_there_is_told_at_once() -> None:
 def test_missing_java_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    root = BeamRuntime("PySparkRunner", (f"--spark_master={NOWHERE}",)).pipeline()
+    root = BeamRuntime("PySparkRunner", ("--spark_master=local[1]",)).pipeline()
     root | beam.Create([1])
 
     with pytest.raises(UserError, match="Spark needs Java 17"):

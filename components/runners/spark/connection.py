@@ -114,8 +114,8 @@ def connected(cluster: Cluster) -> Connection:
             return _connections[0]
         if _connections:
             _connections.pop().context.stop()
-        _check_installation()
         _check_master(cluster.master)
+        _check_java()
         _connections.append(Connection(cluster, _start(cluster)))
         return _connections[0]
 
@@ -131,7 +131,7 @@ def _stopped(context: Any) -> bool:
     return context._jsc is None or bool(context._jsc.sc().isStopped())
 
 
-def _check_installation() -> None:
+def _check_java() -> None:
     if shutil.which("java") is None and not Path(os.environ.get("JAVA_HOME", ""), "bin", "java").is_file():
         raise UserError("beam.runner: Spark needs Java 17 or newer: install it, or set JAVA_HOME to its folder")
 

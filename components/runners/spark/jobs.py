@@ -28,7 +28,7 @@ from dermrobust.components.runners.spark.stages import (
     kind_of,
 )
 
-_TASKS_PER_CORE = {SHUFFLE: 4, GROUP: 2}
+_TASKS_PER_CORE = {SHUFFLE: 4, GROUP: 1}
 """Bounds of the tasks after a shuffle. Units of attack work differ, and many tasks keep workers busy to the end."""
 
 
