@@ -27,7 +27,7 @@ SMALL: dict[str, Any] = {
     "train": {"network": "tiny", "epochs": 1, "warmup_epochs": 0, "xla": False},
     "augment": {"models": {"fgsm": ["fgsm"]}, "attacks": {"fgsm": {"attack": "fgsm"}}},
     "evaluate": {
-        "epsilons": [4, 8],
+        "epsilons": [4],
         "attacks": {
             "pgd": {"attack": "pgd", "steps": 2},
             "universal": {"attack": "universal", "passes": 1, "images": 16},
