@@ -12,13 +12,13 @@ export HAM10000_DIR
 # Containers often set this. Without bytecode every process compiles TensorFlow and Beam anew, which takes 10 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test browser lint docs sbom audit-lock benchmarks lock clean
+.PHONY: run test browser spark lint docs sbom audit-lock benchmarks lock clean
 
 run: $(READY)
 	$(BIN)/dermrobust run
 
 # Tests that measure time run alone, before the others share the processor.
-test: $(READY) browser
+test: $(READY) browser spark
 	$(BIN)/python -m pytest -m timing
 	$(BIN)/python -m pytest -m "not timing" --numprocesses $(TEST_PROCESSES) --no-loadscope-reorder
 
@@ -27,6 +27,11 @@ browser:
 	@(command -v chromium && command -v chromedriver) > /dev/null || (apt-get -qq update && \
 		apt-get -qq install --yes --no-install-recommends chromium chromium-driver fonts-dejavu-core > /dev/null) || \
 		echo "Chromium could not be installed; install it and its driver, or the report's tests fail."
+
+# The Spark runner is tested on a cluster of separate processes, which needs Java 17 too.
+spark: $(READY)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --requirement requirements-spark.txt || \
+		echo "PySpark could not be installed; its tests are skipped."
 
 lint: $(READY) $(TYPED)
 	$(BIN)/ruff check .

@@ -94,6 +94,8 @@ setup(
         "s3": ["boto3>=1.40"],
         # The client of MLflow's tracking servers.
         "mlflow": ["mlflow-skinny>=3.11,<4"],
+        # The runner on Apache Spark, which needs Java 17 or newer.
+        "spark": ["pyspark>=4.1,<4.2"],
         "dev": [
             "boto3>=1.40",
             "moto[s3]>=5.1",

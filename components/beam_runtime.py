@@ -20,10 +20,12 @@ class BeamRuntime:
     Attributes:
         runner: name of a runner, of `RUNNERS` or of Beam.
         options: options in the form of Beam's command line, such as "--job_endpoint=localhost:8099".
+        root: folder or URI of the files that workers read and write; None: they share none.
     """
 
     runner: str = "DirectRunner"
     options: tuple[str, ...] = ()
+    root: str | None = None
 
     @property
     def on_this_machine(self) -> bool:
@@ -46,7 +48,7 @@ class BeamRuntime:
             UserError: there is no such runner, or it cannot be imported.
         """
         if self.runner in RUNNERS.entries:
-            return RUNNERS.resolve(self.runner)()
+            return RUNNERS.resolve(self.runner)(self.options, self.root)
         from apache_beam.runners.runner import create_runner
 
         try:

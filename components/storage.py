@@ -65,7 +65,7 @@ def is_local(uri: str) -> bool:
 
 
 def absolute(uri: str) -> str:
-    """Return a local path as an absolute one; other URIs are absolute."""
+    """Return a URI that means the same in every process of this machine, whatever its working folder."""
     return str(Path(uri).absolute()) if is_local(uri) else uri
 
 

@@ -134,7 +134,7 @@ def _execute(session: Session, node: Node, inputs: Inputs, key: str) -> dict[str
     """Do the work of a node and publish its outputs."""
     component, store = node.component, session.store
     staged = {name: store.stage(type_, key, resumable=component.resumable) for name, type_ in component.outputs.items()}
-    work = storage.join(session.config.root, "work", key)
+    work = storage.join(session.store.root, "work", key)
     storage.make_folder(work)
     beam_config = session.config.beam
     context = Context(
@@ -142,7 +142,7 @@ def _execute(session: Session, node: Node, inputs: Inputs, key: str) -> dict[str
         inputs=inputs,
         outputs=staged,
         work_folder=work,
-        beam=BeamRuntime(beam_config.runner, beam_config.options),
+        beam=BeamRuntime(beam_config.runner, beam_config.options, session.store.root),
         progress=_Labelled(session.progress, node.id),
     )
     origin = Provenance(

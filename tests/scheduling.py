@@ -2,7 +2,7 @@
 
 from xdist.scheduler import LoadScopeScheduling
 
-TOGETHER = ("tests/components/export",)
+TOGETHER = ("tests/components/export", "tests/spark")
 """Folders whose files share a fixture that takes longer to build than their tests take."""
 
 

@@ -87,7 +87,8 @@ def raw_folder(params: IngestParams) -> Path:
                 f"ingest: ingest.path is '{params.path}', but the environment variable {name} is not set. Set it to "
                 "the folder of the raw files, or give the folder itself: --set ingest.path=/where/the/files/are"
             )
-    return Path(_VARIABLE.sub(lambda match: os.environ[match[1]], params.path)).expanduser()
+    # Absolute: workers have working folders of their own.
+    return Path(_VARIABLE.sub(lambda match: os.environ[match[1]], params.path)).expanduser().absolute()
 
 
 INGEST = Component(

@@ -31,7 +31,7 @@ from dermrobust.components.measure.checks.evidence import Evidence
 from dermrobust.components.measure.checks.running import run_checks
 from dermrobust.components.measure.corrupted import corruptions_table
 from dermrobust.components.measure.table import metrics_table, unknown_groups
-from dermrobust.components.measure.tfma_run import build_eval_config, joined_batches, order_eval_config, run_tfma
+from dermrobust.components.measure.tfma_run import build_eval_config, joined_batches, order_results, run_tfma
 
 
 def run(context: Context) -> None:
@@ -98,16 +98,21 @@ class _Work:
 
     def measure(self) -> None:
         """Run TFMA; read the outcomes, the test images and the stored adversarial images in the same pipeline."""
-        params, task = self._params, self._task
-        config = build_eval_config(params.models, task, specificity=params.specificity)
-        outcomes, images = schemas.outcomes_schema(params.models), schemas.images_schema(task)
         tfma_uri = self.uri(files.TFMA)
         # TFMA writes through TensorFlow, which knows local disks only: with a root elsewhere, its workers must be here.
         runtime = self._context.beam if storage.is_local(tfma_uri) else BeamRuntime()
+        with storage.local_writing_folder(tfma_uri) as folder:
+            self._run(runtime, folder)
+            order_results(folder)
+
+    def _run(self, runtime: BeamRuntime, tfma_folder: str) -> None:
+        params, task = self._params, self._task
+        config = build_eval_config(params.models, task, specificity=params.specificity)
+        outcomes, images = schemas.outcomes_schema(params.models), schemas.images_schema(task)
         moved = {model: prediction_uris(artifact) for model, artifact in self._transformed.items()}
-        with storage.local_writing_folder(tfma_uri) as folder, runtime.pipeline() as root:
+        with runtime.pipeline() as root:
             batches = joined_batches(root, self._shards, task, self._probed(PROBES), moved)
-            run_tfma(batches, config, folder)
+            run_tfma(batches, config, tfma_folder)
             found = batches | "Outcomes" >> beam.ParDo(comparisons.OutcomesOfBatch(params.models))
             found | "Keep outcomes" >> WriteTable(self.uri(files.OUTCOMES), outcomes, outcomes.names)
             largest = max(canonical_epsilon(threat.epsilon) for threat in params.epsilons)
@@ -121,7 +126,6 @@ class _Work:
             if params.threats:
                 read = beam.ParDo(stored_transforms.ReadTransformed(self._transform_reader()))
                 self._verify(root, "transformed", read, files.TRANSFORMED, files.TRANSFORMED_GALLERY)
-        order_eval_config(tfma_uri)
 
     def _verify(self, root: beam.Pipeline, kind: str, read: beam.ParDo, table: str, gallery: str) -> None:
         """Read the images of every model and shard again; keep the results, and the worst flips of each model."""

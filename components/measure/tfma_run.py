@@ -11,6 +11,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator as tfma_evaluator
 from tensorflow_model_analysis.extractors import (
@@ -29,6 +30,9 @@ from dermrobust.components.evaluation.names import canonical_epsilon
 from dermrobust.components.measure import metrics
 from dermrobust.components.measure.joining import JoinShards, predictions_feature
 from dermrobust.models.task import Task
+
+_KINDS = (tfma.METRICS_KEY, tfma.VALIDATIONS_KEY, tfma.PLOTS_KEY, "attributions")
+"""Kinds of TFMA's results, each in files of its own."""
 
 
 def build_eval_config(models: Sequence[str], task: Task, *, specificity: float = 0.9) -> config_pb2.EvalConfig:
@@ -125,12 +129,26 @@ def run_tfma(batches: beam.PCollection, eval_config: config_pb2.EvalConfig, outp
     )
 
 
-def order_eval_config(output_uri: str) -> None:
-    """Write TFMA's copy of the config with its keys in order: they come from a hash table, in any order.
+def order_results(output_uri: str) -> None:
+    """Write TFMA's results anew, so that they have the same bytes on every engine.
+
+    Records are in as many files as the engine had bundles, and the keys of TFMA's copy of the config come from a hash
+    table; both are in any order.
 
     Args:
         output_uri: folder of TFMA's results, which are complete.
     """
+    files = storage.list_files(output_uri)
+    for kind in _KINDS:
+        # Validations are a single file already.
+        if parts := [storage.join(output_uri, name) for name in files if name.startswith(f"{kind}-")]:
+            records = sorted(tf.data.TFRecordDataset(parts).as_numpy_iterator())
+            for part in parts:
+                storage.remove(part)
+            whole = storage.join(output_uri, f"{kind}-00000-of-00001.tfrecord")
+            with storage.atomic_file(whole) as path, tf.io.TFRecordWriter(path) as writer:
+                for record in records:
+                    writer.write(record)
     name = f"{eval_config_writer.EVAL_CONFIG_FILE}.{eval_config_writer.EVAL_CONFIG_FILE_FORMAT}"
     uri = storage.join(output_uri, name)
     storage.write_json(uri, storage.read_json(uri))
@@ -186,14 +204,13 @@ def _take(values: Any, rows: npt.NDArray[np.intp]) -> Any:
 
 def _writers(eval_config: config_pb2.EvalConfig, output_uri: str) -> list[Any]:
     folder = output_uri.rstrip("/")
-    kinds = (tfma.METRICS_KEY, tfma.VALIDATIONS_KEY, tfma.PLOTS_KEY, "attributions")
     return [
         # `tfma.load_eval_results` takes the names of the models from their locations.
         eval_config_writer.EvalConfigWriter(
             folder, eval_config=eval_config, model_locations={spec.name: spec.name for spec in eval_config.model_specs}
         ),
         metrics_plots_and_validations_writer.MetricsPlotsAndValidationsWriter(
-            output_paths={kind: f"{folder}/{kind}" for kind in kinds},
+            output_paths={kind: f"{folder}/{kind}" for kind in _KINDS},
             eval_config=eval_config,
             output_file_format="tfrecord",
         ),
