@@ -9,6 +9,7 @@ from pydantic import Field
 
 from dermrobust.attacks.apgd import check_targets, class_count
 from dermrobust.attacks.attack import IterativeAttack
+from dermrobust.attacks.minimizing import within_budget
 from dermrobust.attacks.problem import Problem
 from dermrobust.attacks.restarts import Try, worst_of
 from dermrobust.attacks.threat import Images
@@ -76,15 +77,13 @@ def towards_likely(problem: Problem, rank: int) -> Problem:
 
 
 def _try(steps: int, number: int, rank: int | None = None) -> Try:
-    """Return start `number`, towards the class of a rank or the nearest; its result is scaled down to the budget."""
+    """Return start `number`, towards the class of a rank or the nearest; its result is moved into the budget."""
 
     def attempt(problem: Problem) -> Images:
         from dermrobust.attacks.fab_step import fast_adaptive_boundary
 
         part = problem if rank is None else towards_likely(problem, rank)
         found = fast_adaptive_boundary(part.with_seeds(number), steps, random_start=number > 0)
-        distance = problem.threat.distance(found, problem.images)
-        share = np.minimum(1.0, problem.threat.radius / np.maximum(distance, 1e-12)).astype(np.float32)
-        return np.asarray(problem.images + share[:, None, None, None] * (found - problem.images))
+        return within_budget(problem, found)
 
     return attempt

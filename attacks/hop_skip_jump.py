@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
 from dermrobust.attacks.kinds import Kind
-from dermrobust.attacks.minimizing import Minimizing
+from dermrobust.attacks.minimizing import Minimizing, within_budget
 from dermrobust.attacks.problem import Problem
 from dermrobust.attacks.threat import Images
 
@@ -17,14 +16,18 @@ class HopSkipJump(Minimizing):
     """Steps along the decision boundary, towards the clean image (Chen, Jordan & Wainwright 2020, arXiv 1904.02144).
 
     It uses nothing but the predicted class. The direction of a step is estimated from the classes of random changes.
-    Perturbations longer than the budget are scaled down to it and then mostly fail.
+    Perturbations longer than the budget are shortened to it and then mostly fail. An image for which no start is found
+    stays as it is and counts as robust.
     """
 
     kind: ClassVar[Kind] = Kind.BLACK_BOX
 
     attack: Literal["hop_skip_jump"] = "hop_skip_jump"
     queries: int = Field(
-        5000, ge=1, le=1_000_000, description="Largest number of queries of the model for each image, all included."
+        5000,
+        ge=1,
+        le=1_000_000,
+        description="Largest number of queries of the model for each image; checks and scores ask a few more times.",
     )
     initial_samples: int = Field(
         100, ge=2, le=10_000, description="Random changes for the first direction; step t has sqrt(t) times as many."
@@ -43,6 +46,4 @@ class HopSkipJump(Minimizing):
         found, _ = hop_skip_jump(
             problem, self.queries, initial_samples=self.initial_samples, smallest_change=self.smallest_change
         )
-        distance = problem.threat.distance(found, problem.images)
-        share = np.minimum(1.0, problem.threat.radius / np.maximum(distance, 1e-12)).astype(np.float32)
-        return np.asarray(problem.images + share[:, None, None, None] * (found - problem.images))
+        return within_budget(problem, found)

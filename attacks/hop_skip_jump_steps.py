@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,10 @@ published search goes on to a width that such images cannot show."""
 _MOST_SHORTENINGS = 15
 """Halvings of a step that has left the wrong class; then the image stays where it is."""
 _MOST_SAMPLES = 10_000
-_CANDIDATES = 40
-"""Images that are tried as starts."""
+_CANDIDATES = 1000
+"""Images that are tried as starts, as long as an image has queries left."""
+_OFFSETS = 2**32
+"""Number of the stream of offsets, which no step has."""
 _VALUES_AT_ONCE = 1 << 24
 """Values of all random changes that are held at once: 64 MB, three times."""
 
@@ -58,7 +59,7 @@ def hop_skip_jump(
 
 
 class _Search:
-    """Images on their way.
+    """State of the search for each image.
 
     Attributes:
         nearest: nearest misclassified image so far; the clean one until there is one.
@@ -93,11 +94,12 @@ class _Search:
         self.distance[everyone[wrong]] = 0.0
         left = everyone[~wrong]
         found: list[int] = []
-        for candidates in self._candidates():
+        random = {index: generator(self._problem.seeds[index]) for index in left}
+        for number in range(_CANDIDATES):
             left = left[self.used[left] < self._queries - _HALVINGS]
             if not len(left):
                 break
-            tried = np.stack([candidates[index] for index in left])
+            tried = np.stack([self._candidate(random[index], number) for index in left])
             wrong = self._wrong(left, tried)
             self._current[left[wrong]] = tried[wrong]
             found += left[wrong].tolist()
@@ -137,7 +139,8 @@ class _Search:
         norm, bounds = self._problem.threat.norm, self._problem.threat.bounds
         shape = self._problem.images.shape[1:]
         distance = self._distances(chosen, self._current[chosen])
-        # Published sizes: a tenth of the range first, then relative to the distance, smaller with more values.
+        # As published for the first step: a tenth of the range. Later ones fall with the distance, but not below what
+        # 8 bits can show, which is more than the published size.
         if number == 1:
             size = np.full(len(chosen), 0.1 * bounds.width)
         else:
@@ -145,20 +148,25 @@ class _Search:
         # A random direction of length 1 in L2 changes each value by 1 / sqrt(values).
         least = self._smallest * (math.sqrt(self._size) if norm is Norm.L2 else 1.0)
         size = np.maximum(size, least)
-        changes = np.stack([_random(self._problem.seeds[index], number, samples, shape, norm) for index in chosen])
-        changed = np.clip(
-            self._current[chosen][:, None] + size.astype(np.float32)[:, None, None, None, None] * changes,
-            bounds.lower,
-            bounds.upper,
-        )
-        # What clipping has left of each change.
-        changes = (changed - self._current[chosen][:, None]) / size.astype(np.float32)[:, None, None, None, None]
-        wrong = self._wrong(np.repeat(chosen, samples), changed.reshape(-1, *shape)).reshape(len(chosen), samples)
-        signs = np.where(wrong, 1.0, -1.0).astype(np.float32)
-        mean = signs.mean(axis=1, keepdims=True)
+        current, wide = self._current[chosen][:, None], size.astype(np.float32)[:, None, None, None, None]
+        streams = [_stream(self._problem.seeds[index], number) for index in chosen]
+        plain, signed = np.zeros((2, len(chosen), *shape), np.float32)
+        total = np.zeros(len(chosen), np.float32)
+        at_once = max(1, _VALUES_AT_ONCE // (len(chosen) * self._size))
+        for first in range(0, samples, at_once):
+            count = min(at_once, samples - first)
+            changes = np.stack([_random(stream, count, shape, norm) for stream in streams])
+            changed = np.clip(current + wide * changes, bounds.lower, bounds.upper)
+            # What clipping has left of each change.
+            changes = (changed - current) / wide
+            wrong = self._wrong(np.repeat(chosen, count), changed.reshape(-1, *shape)).reshape(len(chosen), count)
+            signs = np.where(wrong, 1.0, -1.0).astype(np.float32)
+            plain += changes.sum(axis=1)
+            signed += np.einsum("is,ishwc->ihwc", signs, changes)
+            total += signs.sum(axis=1)
+        mean = total / np.float32(samples)
         # The mean is a baseline that lowers the variance, as published. Without it where all signs agree.
-        weights = np.where(np.abs(mean) == 1.0, signs, signs - mean)
-        found = np.einsum("is,ishwc->ihwc", weights, changes)
+        found = np.where(_wide(np.abs(mean) == 1.0), signed, signed - _wide(mean) * plain)
         if norm is Norm.LINF:
             return np.sign(found)
         lengths = np.linalg.norm(found.reshape(len(found), -1), axis=1)
@@ -197,22 +205,18 @@ class _Search:
 
     def _offsets(self, index: int) -> Images:
         """Return numbers in [0, 1) for the values of an image, the same in every step."""
-        return np.abs(_random(self._problem.seeds[index], 0, 1, self._problem.images.shape[1:], Norm.LINF)[0])
+        stream = _stream(self._problem.seeds[index], _OFFSETS)
+        return np.abs(_random(stream, 1, self._problem.images.shape[1:], Norm.LINF)[0])
 
-    def _candidates(self) -> Iterator[dict[int, Images]]:
-        """Yield images to start from, by the index of their image: plain colors, noise, and coarse noise.
+    def _candidate(self, random: np.random.Generator, number: int) -> Images:
+        """Return an image to start from: noise, a plain color, or coarse noise, by its number.
 
         The published start is uniform noise. Classifiers put most noise into one class, where images of that very class
         need another start.
         """
         shape, bounds = self._problem.images.shape[1:], self._problem.threat.bounds
-        random = [generator(seed) for seed in self._problem.seeds]
-        for number in range(_CANDIDATES):
-            cells = (shape[0], shape[1]) if number % 4 == 0 else (1, 1) if number % 4 == 1 else (2 + number // 4,) * 2
-            yield {
-                index: (bounds.lower + bounds.width * _coarse(source, cells, shape)).astype(np.float32)
-                for index, source in enumerate(random)
-            }
+        cells = (shape[0], shape[1]) if number % 4 == 0 else (1, 1) if number % 4 == 1 else (2 + number // 4,) * 2
+        return (bounds.lower + bounds.width * _coarse(random, cells, shape)).astype(np.float32)
 
     def _wrong(self, chosen: Indices, images: Images) -> npt.NDArray[np.bool_]:
         """Return which images are misclassified, bool [len(images)], and count a query for each."""
@@ -229,10 +233,14 @@ class _Search:
         return self._problem.threat.distance(images, self._problem.images[chosen])
 
 
-def _random(seed: np.uint64, number: int, samples: int, shape: tuple[int, ...], norm: Norm) -> Images:
-    """Return random changes float32 [samples, *shape]: of length 1 in L2, uniform in [-1, 1] in L-infinity."""
+def _stream(seed: np.uint64, number: int) -> np.random.Generator:
+    """Return the random numbers of a step of an image."""
     # The step's number in the upper half of the key: each step of each image has a stream of its own.
-    random = np.random.Generator(np.random.Philox(key=[int(seed), number]))
+    return np.random.Generator(np.random.Philox(key=[int(seed), number]))
+
+
+def _random(random: np.random.Generator, samples: int, shape: tuple[int, ...], norm: Norm) -> Images:
+    """Return random changes float32 [samples, *shape]: of length 1 in L2, uniform in [-1, 1] in L-infinity."""
     if norm is Norm.LINF:
         return 2 * random.random((samples, *shape), dtype=np.float32) - 1
     drawn = random.standard_normal((samples, *shape), dtype=np.float32)

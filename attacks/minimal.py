@@ -15,7 +15,7 @@ from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.auto import Auto
 from dermrobust.attacks.fab import towards_likely
 from dermrobust.attacks.kinds import Kind
-from dermrobust.attacks.minimizing import Minimizing
+from dermrobust.attacks.minimizing import Minimizing, within_budget
 from dermrobust.attacks.problem import Problem
 from dermrobust.attacks.restarts import Try
 from dermrobust.attacks.selection import AnyAttack
@@ -29,9 +29,10 @@ class Minimal(Minimizing):
     """The nearest misclassified image of each image, within the budget.
 
     FAB (Croce & Hein 2020, arXiv 1907.02044) finds an upper bound of the distance. Then `confirmed_by` attacks each
-    image at smaller and smaller budgets below its bound, until it fails. An image's radius is thus the smallest budget
-    at which that attack, or FAB, succeeds: accuracy over the radius is the whole curve of robust accuracy, from one
-    run. In L-infinity budgets are whole levels, so the radius of a stored image is a multiple of 1/255.
+    image at smaller and smaller budgets below its bound, until it fails. An image's radius is thus the last budget,
+    from the largest down, before that attack fails for the first time: accuracy over the radius is the whole curve of
+    robust accuracy, from one run. In L-infinity budgets are whole levels, so the radius of a stored image is a multiple
+    of 1/255.
     """
 
     kind: ClassVar[Kind] = Kind.ITERATIVE
@@ -134,9 +135,7 @@ def _fab(steps: int, rank: int) -> Try:
         # It must not stop at the first image in the budget, since the nearest one is looked for.
         aimed = dataclasses.replace(towards_likely(problem, rank), stop_at_success=False)
         found = fast_adaptive_boundary(aimed, steps, random_start=False)
-        outside = problem.threat.distance(found, problem.images) > problem.threat.radius
-        found[outside] = problem.images[outside]
-        return found
+        return within_budget(problem, found)
 
     return attempt
 

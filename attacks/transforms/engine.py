@@ -80,7 +80,8 @@ def transform_pixels(
         AttackError: the search left the threat model, or the logits are not finite under it.
     """
     _check(pixels, labels, seeds, threat, batch_size)
-    rounding = rounding_target(target, Bounds())
+    # Gradients of an approximation would do, but a false success of it would end the search of an image.
+    rounding = rounding_target(target.exact or target, Bounds())
     found = np.empty_like(pixels)
     values = np.empty((len(pixels), len(threat.transform.parameters)), np.float32)
     for block in _blocks(pixels, batch_size):

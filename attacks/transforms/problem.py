@@ -77,8 +77,9 @@ class Best:
         self._open: set[int] = set()
 
     def standing(self) -> Indices:
-        """Return the images that the search goes on with: those that stand, or all."""
+        """Return the images that the search goes on with: those that stand as they are stored, or all."""
         if self._problem.stop_at_success:
+            self._confirm({place for place in self._open if self.margins[place] > 0})
             return np.flatnonzero(self.margins <= 0)
         return np.arange(len(self.margins))
 
@@ -96,16 +97,19 @@ class Best:
         self._open.update(chosen.tolist())
 
     def confirm(self) -> None:
-        """Replace margins by those of the images as they are stored, under the exact classifier.
+        """Replace margins by those of the images as they are stored.
 
-        Float32 in the search and float64 in the stored image may round a value differently, and the search may run on
-        an approximation. An image that is no success after all is searched on.
+        Float32 in the search and float64 in the stored image may round a value differently. An image that is no success
+        after all is searched on.
         """
-        if not self._open:
+        self._confirm(set(self._open))
+
+    def _confirm(self, chosen: set[int]) -> None:
+        if not chosen:
             return
-        places = np.asarray(sorted(self._open), np.int64)
+        places = np.asarray(sorted(chosen), np.int64)
         self.margins[places] = self._problem.margins(self.pixels(places), self._problem.labels[places])
-        self._open.clear()
+        self._open -= chosen
 
     def pixels(self, places: Indices) -> Pixels:
         """Return some of the images as they are stored."""

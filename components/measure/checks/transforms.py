@@ -44,11 +44,10 @@ def adaptive_beats_controls(evidence: Evidence, model: str) -> Finding | None:
         if adaptive is None or control is None:
             continue
         gained[f"accuracy under controls minus adaptive, {threat}"] = control - adaptive
-        # What a control breaks and the adaptive search does not; the worst case counts both.
         behind = max(behind, adaptive - control)
     if not gained:
         return None
-    sentence = "The adaptive search breaks at least as many images as random and grid search."
+    sentence = f"Random and grid search take no more than {100 * POINTS:g} points beyond the adaptive search."
     if behind > POINTS:
         sentence = (
             f"Random or grid search takes {100 * behind:.1f} points more than the adaptive search, which is too weak "

@@ -313,7 +313,7 @@ def test_an_image_that_was_changed_in_storage_fails_its_check(
     }
     # Under the norm and under colour at the same number of 1/255 and of strength, each with its own worst case.
     worst = figures["colour/worst_case", "colour", 1.0]
-    assert worst == min(figures["none", None, 0.0], *(figures[row["attack"], "colour", 1.0] for row in verified))
+    assert worst <= min(figures["none", None, 0.0], *(figures[row["attack"], "colour", 1.0] for row in verified))
     assert figures["worst_case", "linf", 1.0] > worst
 
 
