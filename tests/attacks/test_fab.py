@@ -1,5 +1,6 @@
 """FAB finds the nearest misclassified image: known exactly for a linear classifier, bounded on a network."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.fab import FAB, FABTargeted
 from dermrobust.attacks.fab_step import _Plane, fast_adaptive_boundary, projection
 from dermrobust.attacks.logits import logits_of
+from dermrobust.attacks.minimizing import within_budget
 from dermrobust.attacks.problem import Problem
 from dermrobust.attacks.selection import read_suite
 from dermrobust.attacks.threat import Images, Norm, ThreatModel
@@ -156,13 +158,15 @@ def test_it_stops_where_an_error_lies_in_the_budget_and_stays_in_the_budget_else
     assert targeted.sum() <= full.sum()
 
 
-def test_less_than_half_a_level_too_far_is_in_the_budget_of_the_file(few: Victim) -> None:
-    found = nearest(few, ThreatModel(16))
-    levels = np.abs(ThreatModel(255).to_pixels(found, few.pixels).astype(int) - few.pixels).max(axis=(1, 2, 3))
-    budget = int(np.median(levels))
-    full = few.robust(few.attacked_images(FAB(steps=40), ThreatModel(budget), stop_at_success=True))
+def test_less_than_half_a_level_too_far_is_the_same_file_in_the_budget() -> None:
+    clean = np.random.default_rng(2).integers(60, 190, (3, SIDE, SIDE, 3)).astype(np.uint8)
+    levels = np.random.default_rng(3).uniform(-4.45, 4.45, clean.shape)
+    problem = linear_problem(Norm.LINF, 3)
+    problem = dataclasses.replace(problem, images=(clean / 255).astype(np.float32), threat=ThreatModel(4))
 
-    assert not full[(levels <= budget) & ~few.robust(found)].any()
+    moved = within_budget(problem, np.asarray((clean + levels) / 255, np.float32))
+
+    np.testing.assert_array_equal(problem.threat.to_pixels(moved, clean), np.round(clean + levels))
 
 
 def test_the_published_versions_of_autoattack_have_their_members_and_their_limits(few: Victim) -> None:
