@@ -309,7 +309,7 @@ def test_the_config_of_a_model_of_the_zoo_trains_it_again(model: str, last: str,
     assert {node["status"] for node in nodes} == {"cached"}
     made = [node["outputs"]["model"] for node in nodes if node["node"].startswith("train[")]
     assert any(uri.endswith(card.training.fingerprint) for uri in made)
-    assert len(made) == (1 if last == "train" else 4)
+    assert len(made) == (1 if last == "train" else 3)
 
 
 def test_the_split_that_a_model_never_saw_is_written_for_an_audit(add: Command, tmp_path: Path) -> None:

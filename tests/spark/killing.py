@@ -17,8 +17,13 @@ _SECONDS = 1800
 def executors(cluster: Path) -> list[psutil.Process]:
     """The JVMs in which the cluster's workers run tasks; their Python processes end with them."""
     daemons = [psutil.Process(int(path.read_text().split()[0])) for path in cluster.glob("worker-*.pid")]
-    children = (child for daemon in daemons for child in daemon.children())
-    return [child for child in children if "CoarseGrainedExecutorBackend" in " ".join(child.cmdline())]
+    found = []
+    for child in (child for daemon in daemons for child in daemon.children()):
+        # A process that has just ended has no command any more.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "CoarseGrainedExecutorBackend" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 @contextlib.contextmanager
@@ -33,10 +38,10 @@ def one_killed_when(happened: Callable[[], Any], cluster: Path) -> Iterator[list
             # Folders that are looked at may vanish meanwhile.
             with contextlib.suppress(FileNotFoundError):
                 seen = happened()
-            if seen:
-                victim = executors(cluster)[0]
-                victim.kill()
-                killed.append(victim.pid)
+            for victim in executors(cluster)[:1] if seen else ():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    victim.kill()
+                    killed.append(victim.pid)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
