@@ -1,6 +1,7 @@
 """The graph of an audit, and what its command says to mistakes before any work is done."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,23 @@ def test_threats_beyond_a_norm_are_searched_where_they_are_named(given: dict[str
     assert {"dermrobust.attacks.transforms.colour", "dermrobust.attacks.transforms.adaptive"} <= params.plugins()
     assert [output.node for output in beyond["evaluate"].inputs["transformed"]] == ["transform[model]"]
     assert plain["evaluate"].inputs["transformed"] == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {},
+            "attack 'auto' needs gradients, but of 'http://127.0.0.1:9/v1/models/skin' only the answers are available",
+        ),
+        ({"attacks": "black-box", "threats": ("colour:1",)}, "threat 'colour:1' is searched through gradients"),
+    ],
+)
+def test_what_needs_gradients_is_refused_for_a_black_box(
+    given: dict[str, Any], changes: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(UserError, match=re.escape(says)):
+        graph(given, model="http://127.0.0.1:9/v1/models/skin", image_size=SIZE, **changes)
 
 
 def test_images_are_of_the_size_that_a_model_declares_or_that_is_given(given: dict[str, Any], tmp_path: Path) -> None:
