@@ -28,6 +28,9 @@ _PARTIAL = ".partial-"
 _WHOLE = "s3://"
 """Beginning of URIs of the store where a file appears only when it is complete; see `s3.put`."""
 
+UNUSABLE = "Look for the bucket, the credentials, and the packages of the store: pip install 'dermrobust[s3]'"
+"""Advice for an object store that refuses a call."""
+
 
 def _file_systems(uri: str) -> Any:
     """Return Beam's file systems, for a URI."""
@@ -303,10 +306,7 @@ def check_usable(root: str) -> None:
         remove(probe)
     # Beam hands on what the library of each store raises.
     except Exception as error:
-        raise UserError(
-            f"root: '{root}' cannot be written to: {error}. Look for the bucket, the credentials, and the packages of "
-            "the store: pip install 'dermrobust[s3]'"
-        ) from error
+        raise UserError(f"root: '{root}' cannot be written to: {error}. {UNUSABLE}") from error
 
 
 def move(source: str, target: str) -> None:
