@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from tests.corpus.archives import claiming, encrypted
+from tests.corpus.archives import claiming, edited, encrypted
 from tests.corpus.case import Case, bad, good, hostile, written
 
 NAME = "model.keras"
@@ -61,15 +61,6 @@ def packed(
 def later(make: Callable[[], Callable[[Path], Path]]) -> Callable[[Path], Path]:
     """Return a function that calls another one only when the file is needed."""
     return lambda folder: make()(folder)
-
-
-def edited(make: Callable[[Path], Path], edit: Callable[[bytes], bytes]) -> Callable[[Path], Path]:
-    def made(folder: Path) -> Path:
-        path = make(folder)
-        path.write_bytes(edit(path.read_bytes()))
-        return path
-
-    return made
 
 
 def layer(
