@@ -3,8 +3,8 @@
     python -m benchmarks.concurrent [--pairs 20]
 
 Each config runs once alone. Then pairs of runs start at the same moment in a new root, in turn with equal configs and
-with configs of which a part is the same. Counted are runs that fail, artifacts that differ from those of the run alone
-or are missing, and stages that were done twice.
+with configs of which a part is the same. Counted are runs that fail or hang, artifacts that differ from those of the
+run alone or are missing, and stages that were done twice.
 """
 
 from __future__ import annotations
@@ -66,8 +66,14 @@ def _start(folder: str, name: str, root: Path) -> subprocess.Popen[bytes]:
 
 
 def _ended(wrong: Counter[str], processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Wait for runs, and count those that fail."""
-    wrong.update("failed run" for process in processes if process.wait(_TIMEOUT) != 0)
+    """Wait for runs, and count those that fail or hang; what hangs is killed."""
+    for process in processes:
+        try:
+            wrong.update(["failed run"] if process.wait(_TIMEOUT) != 0 else [])
+        except subprocess.TimeoutExpired:
+            wrong["hanging run"] += 1
+            process.kill()
+            process.wait()
 
 
 def _compare(root: Path, expected: Digests, wrong: Counter[str]) -> None:

@@ -106,9 +106,9 @@ def _places(values: Any, place: tuple[str | int, ...] = ()) -> list[tuple[str | 
     return [place, *(found for key, value in inner for found in _places(value, (*place, key)))]
 
 
-def _with_values(changes: list[tuple[int, Any]]) -> bytes:
-    """The default config with other values at some places."""
-    values = json.loads(json.dumps(_config()))
+def _edited(text: str | bytes, changes: list[tuple[int, Any]]) -> bytes:
+    """JSON with other values at some places, which numbers choose."""
+    values = json.loads(text)
     for index, value in changes:
         places = _places(values)[1:]
         *path, last = places[index % len(places)]
@@ -117,6 +117,11 @@ def _with_values(changes: list[tuple[int, Any]]) -> bytes:
             inner = inner[key]
         inner[last] = value
     return json.dumps(values).encode()
+
+
+def _with_values(changes: list[tuple[int, Any]]) -> bytes:
+    """The default config with other values at some places."""
+    return _edited(json.dumps(_config()), changes)
 
 
 def _configs() -> SearchStrategy[bytes]:
@@ -295,15 +300,7 @@ def _packed(members: Mapping[str, bytes]) -> bytes:
 
 def _with_config(changes: list[tuple[int, Any]]) -> bytes:
     """The model with other values at some places of its config."""
-    values = json.loads(_members()["config.json"])
-    for index, value in changes:
-        places = _places(values)[1:]
-        *path, last = places[index % len(places)]
-        inner = values
-        for key in path:
-            inner = inner[key]
-        inner[last] = value
-    return _packed({**_members(), "config.json": json.dumps(values).encode()})
+    return _packed({**_members(), "config.json": _edited(_members()["config.json"], changes)})
 
 
 def _networks() -> SearchStrategy[bytes]:

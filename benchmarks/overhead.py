@@ -9,12 +9,13 @@ of the functions below, each counted where it is not called by another of them.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,20 @@ class Clock:
 
         return timed
 
+    def measured_lock(self, name: str, lock: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a context manager of which taking and releasing are counted, and what is done in between is not."""
+
+        @contextlib.contextmanager
+        def timed(*arguments: Any, **options: Any) -> Iterator[None]:
+            with contextlib.ExitStack() as held:
+                self.measured(name, held.enter_context)(lock(*arguments, **options))
+                try:
+                    yield
+                finally:
+                    self.measured(name, held.close)()
+
+        return timed
+
 
 def main() -> None:
     """Print the table."""
@@ -74,6 +89,8 @@ def main() -> None:
     for name, owner, functions in _MEASURED:
         for function in functions:
             setattr(owner, function, clock.measured(name, getattr(owner, function)))
+    for owner in (execution, runner):
+        setattr(owner, "locked", clock.measured_lock("locks and cleaning", owner.locked))  # noqa: B010
     with tempfile.TemporaryDirectory() as folder:
         config = load_config(options.config, [*options.overrides, f"root={folder}"])
         started = time.perf_counter()

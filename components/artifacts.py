@@ -205,7 +205,9 @@ class ArtifactStore:
             storage.write_bytes(storage.join(staged, MANIFEST), manifest)
             storage.move(staged, uri)
         else:
-            # Object stores rename file by file, so the manifest must follow.
+            # Object stores copy file by file, so the manifest must follow.
             storage.remove(uri)
-            storage.move(staged, uri)
+            storage.copy_objects(staged, uri)
             storage.write_bytes(storage.join(uri, MANIFEST), manifest)
+            # Last: until the artifact is there, a second try needs all staged files.
+            storage.remove(staged)

@@ -56,8 +56,8 @@ _SCALED_MODES = ("RGB", "L")
 """Modes of JPEG files that libjpeg-turbo converts to RGB; those in CMYK are left to Pillow."""
 _SKIPPED = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
 """Warning of libjpeg about bytes that it skips: nothing of the image is missing there."""
-_MOST_SKIPPED = 16
-"""Places with such bytes, and candidates for each of them; a file with more is damaged."""
+_MOST_TRIES = 16
+"""How often a file is decoded again without such bytes; one that needs more is damaged."""
 
 
 @dataclass(frozen=True)
@@ -137,12 +137,10 @@ def _decode_jpeg(content: bytes) -> None:
     Raises:
         ValueError: it cannot be decoded, or a part of it is missing. Pillow and TensorFlow fill that with gray.
     """
-    problem = _jpeg_problem(content)
+    problem, tries = _jpeg_problem(content), iter(range(_MOST_TRIES))
     # The first warning ends decoding, so that nothing is known about what follows skipped bytes. Without them it is.
-    for _ in range(_MOST_SKIPPED):
-        if problem is None or _SKIPPED.search(problem) is None:
-            break
-        content, problem = next(_without_skipped(content, problem), (content, "too many bytes that belong to nothing"))
+    while problem is not None and _SKIPPED.search(problem) is not None:
+        content, problem = _without_skipped(content, problem, tries)
     if problem is not None:
         raise ValueError(problem)
 
@@ -156,19 +154,25 @@ def _jpeg_problem(content: bytes) -> str | None:
     return None
 
 
-def _without_skipped(content: bytes, problem: str) -> Iterator[tuple[bytes, str | None]]:
-    """Yield a file without the bytes that a warning is about, and the problem that is found next.
+def _without_skipped(content: bytes, problem: str, tries: Iterator[int]) -> tuple[bytes, str | None]:
+    """Return a file without the bytes that a warning is about, and the problem that is found next.
 
-    The warning names the marker that follows them, not its place: every such marker of the file is tried.
+    The warning names the marker that follows them, not its place: such markers of the file are tried, each of which
+    takes one of the tries that are left for the file.
     """
     found = _SKIPPED.search(problem)
     assert found is not None
-    count, marker = int(found[1]), bytes((0xFF, int(found[2], 16)))
-    for match in list(re.finditer(re.escape(marker), content))[:_MOST_SKIPPED]:
-        end = len(content[: match.start()].rstrip(b"\xff"))
-        shorter = content[: end - count] + content[end:] if end > count else content
+    count, code = int(found[1]), bytes((int(found[2], 16),))
+    # A marker may begin with several bytes 0xff. Without the look back, a run of them would take quadratic time.
+    marker = re.compile(rb"(?<!\xff)\xff++" + re.escape(code))
+    whole = memoryview(content)
+    for match in marker.finditer(content, count + 1):
+        if next(tries, None) is None:
+            break
+        shorter = b"".join((whole[: match.start() - count], whole[match.start() :]))
         if (after := _jpeg_problem(shorter)) != problem:
-            yield shorter, after
+            return shorter, after
+    return content, "too many bytes that belong to nothing"
 
 
 def read_image_file(path: Path) -> bytes:

@@ -25,8 +25,11 @@ from dermrobust.components import s3
 
 _CHUNK = 1 << 20
 _PARTIAL = ".partial-"
-_WHOLE = ("s3://", "gs://")
-"""Beginnings of URIs of stores where a file appears only when it is complete."""
+_WHOLE = "s3://"
+"""Beginning of URIs of the store where a file appears only when it is complete; see `s3.put`."""
+
+UNUSABLE = "Look for the bucket, the credentials, and the packages of the store: pip install 'dermrobust[s3]'"
+"""Advice for an object store that refuses a call."""
 
 
 def _file_systems(uri: str) -> Any:
@@ -120,7 +123,7 @@ def atomic_file(uri: str) -> Iterator[str]:
     """Yield a temporary path; the file is renamed to `uri` when the context ends without an error.
 
     Interrupted workers leave no incomplete file under the final name, and repeated ones replace the file. Stores where
-    this holds anyway get the file under its final name; what is written there must be complete when it is closed.
+    this holds anyway get the file under its final name.
     """
     make_folder(posixpath.dirname(uri))
     if uri.startswith(_WHOLE):
@@ -167,12 +170,11 @@ def local_writing_folder(uri: str) -> Iterator[str]:
 
 def _put(source: BinaryIO, uri: str) -> None:
     """Write what a file holds to an object store."""
-    start = source.read(_CHUNK)
-    if not start and uri.startswith("s3://"):
-        s3.put_nothing(uri)
+    file_systems = _file_systems(uri)
+    if uri.startswith(_WHOLE):
+        s3.put(source, uri, file_systems._pipeline_options)
         return
-    with _file_systems(uri).create(uri, compression_type="uncompressed") as target:
-        target.write(start)
+    with file_systems.create(uri, compression_type="uncompressed") as target:
         shutil.copyfileobj(source, target, _CHUNK)
 
 
@@ -180,21 +182,30 @@ def local_file(uri: str) -> str:
     """Return the path of a file on the local disk, for readers that know no other.
 
     A file on an object store is copied once per process, and again if its size or its time of change differ.
+
+    Raises:
+        FileNotFoundError: an object store has no such file.
     """
     if is_local(uri):
         return uri
-    (match,) = _file_systems(uri).match([uri])[0].metadata_list
+    matches = _file_systems(uri).match([uri])[0].metadata_list
+    if not matches:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), uri)
+    (match,) = matches
     return _copied(uri, match.size_in_bytes, match.last_updated_in_seconds)
 
 
 def local_folder(uri: str) -> str:
-    """Return the path of a folder on the local disk with all files below a URI; see `local_file`."""
+    """Return the path of a folder on the local disk with all files below a URI; see `local_file`.
+
+    Its name follows from the versions of its files: once they change, the files are in another folder.
+    """
     if is_local(uri):
         return uri
-    folder = _copies() / hashlib.sha256(uri.encode()).hexdigest()[:16]
-    for name in list_files(uri):
+    copies = {name: local_file(join(uri, name)) for name in list_files(uri)}
+    folder = _copies() / hashlib.sha256(repr(sorted(copies.items())).encode()).hexdigest()[:16]
+    for name, copied in copies.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        copied = local_file(join(uri, name))
         with contextlib.suppress(FileExistsError):
             os.link(copied, folder / name)
     return str(folder)
@@ -234,14 +245,29 @@ def make_folder(uri: str) -> None:
 
 
 def list_files(uri: str) -> list[str]:
-    """Return the paths of all files below a URI, relative to it and sorted."""
+    """Return the paths of all files below a URI, relative to it and sorted.
+
+    Raises:
+        UserError: an object store has a file whose name leads out of the URI.
+    """
     root = uri.rstrip("/") + "/"
     if is_local(uri):
         # Path.rglob raises if another run removes a folder meanwhile; os.walk skips it.
         found = (Path(folder, name) for folder, _, names in os.walk(root) for name in names)
         return sorted(path.relative_to(root).as_posix() for path in found)
-    matches = _file_systems(uri).match([f"{root}**"])[0].metadata_list
-    return sorted(match.path[len(root) :] for match in matches)
+    return sorted(_sizes(root))
+
+
+def _sizes(root: str) -> dict[str, int]:
+    """Return the sizes of the files of an object store below a URI that ends in a slash; see `sizes`."""
+    found = {}
+    for match in _file_systems(root).match([f"{root}**"])[0].metadata_list:
+        name = match.path[len(root) :]
+        # A store takes any text for a name; on a local disk such a path would lead out of the folder.
+        if name.startswith("/") or ".." in name.split("/"):
+            raise UserError(f"'{root}' has an object whose name is no path below it: '{match.path}'; delete it")
+        found[name] = int(match.size_in_bytes)
+    return found
 
 
 def folders(uri: str) -> list[str]:
@@ -270,7 +296,7 @@ def remove(uri: str) -> None:
 def check_usable(root: str) -> None:
     """Raise `UserError` if nothing can be written below a root on an object store.
 
-    A local root may be read-only as long as all results are there.
+    For a local root the ledger tells.
     """
     if is_local(root):
         return
@@ -280,17 +306,15 @@ def check_usable(root: str) -> None:
         remove(probe)
     # Beam hands on what the library of each store raises.
     except Exception as error:
-        raise UserError(
-            f"root: '{root}' cannot be written to: {error}. Look for the bucket, the credentials, and the packages of "
-            "the store: pip install 'dermrobust[s3]'"
-        ) from error
+        raise UserError(f"root: '{root}' cannot be written to: {error}. {UNUSABLE}") from error
 
 
 def move(source: str, target: str) -> None:
-    """Rename a folder.
+    """Rename a folder; on an object store its files are copied and, once all copies are there, deleted.
 
     Raises:
         FileExistsError: the target exists; object stores do not check this.
+        OSError: a file cannot be moved. Files whose copy failed are where they were, with all others.
     """
     if is_local(source):
         make_folder(posixpath.dirname(target))
@@ -304,8 +328,27 @@ def move(source: str, target: str) -> None:
                 raise
             _move_to_another_device(source, target)
         return
+    copy_objects(source, target)
+    remove(source)
+
+
+def copy_objects(source: str, target: str) -> None:
+    """Copy the files below a URI of an object store to another one, within the store.
+
+    Not Beam's rename, which deletes what it copied even if a part cannot be copied.
+
+    Raises:
+        OSError: a file cannot be copied.
+    """
     names = list_files(source)
-    _file_systems(source).rename([join(source, name) for name in names], [join(target, name) for name in names])
+    if not names:
+        return
+    results = _file_systems(source).copy([join(source, name) for name in names], [join(target, name) for name in names])
+    # Beam's file system of S3 returns (source, target, error) for each file; others raise.
+    failed = [(place, error) for place, _, error in results or () if error is not None]
+    if failed:
+        place, error = failed[0]
+        raise OSError(f"{len(failed)} of {len(names)} files could not be copied, such as '{place}': {error}")
 
 
 def _move_to_another_device(source: str, target: str) -> None:
@@ -329,7 +372,11 @@ def upload(folder: Path, uri: str) -> None:
 
 
 def sizes(uri: str) -> dict[str, int]:
-    """Return the sizes in bytes of all files below a URI, by their paths relative to it."""
+    """Return the sizes in bytes of all files below a URI, by their paths relative to it.
+
+    Raises:
+        UserError: see `list_files`.
+    """
     root = uri.rstrip("/") + "/"
     if is_local(uri):
         found = {}
@@ -338,8 +385,7 @@ def sizes(uri: str) -> dict[str, int]:
             with contextlib.suppress(FileNotFoundError):
                 found[name] = Path(root, name).stat().st_size
         return found
-    matches = _file_systems(uri).match([f"{root}**"])[0].metadata_list
-    return {match.path[len(root) :]: int(match.size_in_bytes) for match in matches}
+    return _sizes(root)
 
 
 def entry(uri: str, name: str) -> FileEntry:

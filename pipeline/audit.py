@@ -13,7 +13,7 @@ from dermrobust.components.evaluation.params import PredictParams, ProbeParams
 from dermrobust.components.evaluation.thresholds import Gate
 from dermrobust.components.evaluation.transform_params import MeasureParams, TransformParams
 from dermrobust.components.progress import Progress
-from dermrobust.models.foreign.declared import declared_input, declared_size
+from dermrobust.models.foreign.declared import check_regular, declared_input, declared_size
 from dermrobust.models.foreign.spec import is_black_box
 from dermrobust.models.image_size import LARGEST, SMALLEST, Size, height_and_width, image_size_title
 from dermrobust.models.preprocessing import Preprocessing
@@ -58,6 +58,8 @@ def audit_graph(audit: Audit) -> list[Node]:
     for path in audit.models().values():
         if isinstance(path, Path) and not path.exists():
             raise UserError(f"there is no model '{path}'")
+        if isinstance(path, Path) and (is_black_box(path) or not path.is_dir()):
+            check_regular(path)
     if audit.signature is not None and isinstance(audit.model, Path) and not audit.model.is_dir():
         raise UserError(f"'{audit.model}' is a Keras file, which has no signatures; --signature is for SavedModels")
     classes = audit.classes or read_labels(audit.labels).class_names

@@ -8,6 +8,7 @@ import re
 import traceback
 from collections.abc import Mapping
 
+from dermrobust.components.storage import UNUSABLE
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.local_files import crash_log
 from dermrobust.pipeline.outcomes import EXIT_CODES, EXIT_USER_ERROR, FAILED, NodeResult
@@ -56,6 +57,16 @@ def system_refusal(error: BaseException) -> str | None:
             where = f": {place[1]}" if place and advice is _ACCESS else ""
             return f"{reason}{where}. {advice} and run the same command again; finished work is kept"
     return None
+
+
+def store_refusal(error: BaseException) -> str | None:
+    """Return what an object store refused and what to do about it; None for other errors.
+
+    By the module of the error's class: Beam and the store's library are imported where the store is used alone.
+    """
+    if not type(error).__module__.startswith(("apache_beam.io.", "botocore.", "boto3.")):
+        return None
+    return f"the object store cannot be used: {error}. {UNUSABLE}"
 
 
 def _told_through_tensorflow(error: Exception) -> str | None:

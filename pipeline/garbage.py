@@ -75,12 +75,21 @@ def disk_use(config: PipelineConfig) -> DiskUse:
     return DiskUse(kept, tuple(found))
 
 
-def collect(config: PipelineConfig) -> DiskUse:
+def collect(config: PipelineConfig, *, only_user: bool = False) -> DiskUse:
     """Delete the garbage of a root, and return what was deleted; see `disk_use`.
 
+    Args:
+        config: config of the pipeline.
+        only_user: whether all runs in a root on an object store are in the ledger here; local roots have one ledger.
+
     Raises:
-        UserError: a run is at work, so that what it needs is not known yet.
+        UserError: a run is at work, so that what it needs is not known yet, or `only_user` is missing.
     """
+    if not storage.is_local(config.root) and not only_user:
+        raise UserError(
+            f"'{config.root}' is on an object store. Only the runs that were started in this folder are known here: "
+            "results of others would be deleted. If there are no others, say so with --only-user"
+        )
     with _no_run(config):
         found = disk_use(config)
         for item in found.garbage:

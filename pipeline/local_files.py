@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from dermrobust.components import storage
@@ -11,11 +12,14 @@ _BESIDE_REMOTE_ROOT = Path(".dermrobust")
 
 
 def local_root(config: PipelineConfig) -> Path:
-    """Return the folder of local files: the root, or `.dermrobust` here when the root is on an object store.
+    """Return the folder of local files: the root, or a folder in `.dermrobust` here when that is on an object store.
 
-    SQLite and file locks need a local file system.
+    SQLite and file locks need a local file system. Each remote root has a folder of its own, named by a digest of its
+    URI: in a common ledger the runs of one root would look like garbage of another.
     """
-    return Path(config.root) if storage.is_local(config.root) else _BESIDE_REMOTE_ROOT
+    if storage.is_local(config.root):
+        return Path(config.root)
+    return _BESIDE_REMOTE_ROOT / hashlib.sha256(config.root.rstrip("/").encode()).hexdigest()[:12]
 
 
 def ledger_path(config: PipelineConfig) -> Path:

@@ -15,9 +15,13 @@ def publish(exported: Artifact, directory: str) -> str:
     """Copy a SavedModel to `<directory>/<version>/` and return that URI.
 
     The version is one more than the highest in the directory; a model that is already there, undamaged, keeps its
-    version. A server that watches the directory sees a complete version or none: the copy gets a number as its name
-    when it is complete. If two processes publish the same model at once, it may get two versions, unless the caller
-    holds a lock.
+    version. On a local disk a server that watches the directory sees a complete version or none: the copy gets a number
+    as its name when it is complete. If two processes publish the same model at once, it may get two versions, unless
+    the caller holds a lock. On an object store the files of a version appear one by one, and two processes may not
+    publish to a directory at once.
+
+    Raises:
+        OSError: a file cannot be written; no part of the version is left.
     """
     if (published := _published(exported, directory)) is not None:
         return published
@@ -29,6 +33,10 @@ def publish(exported: Artifact, directory: str) -> str:
             try:
                 storage.move(partial, final)
             except Exception:
+                if not storage.is_local(directory):
+                    # What is there is a part of this version: object stores copy file by file.
+                    storage.remove(final)
+                    raise
                 if not storage.list_files(final):
                     raise
             else:

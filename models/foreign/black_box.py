@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from dermrobust.attacks.target import Target
 from dermrobust.attacks.threat import Images
+from dermrobust.models.foreign.declared import check_regular
 from dermrobust.models.foreign.onnx_models import onnx_answers, read_onnx
 from dermrobust.models.foreign.outputs import as_logits
 from dermrobust.models.foreign.rest import read_rest, rest_answers
@@ -39,6 +40,7 @@ def read_endpoint(location: Path | str, signature: str | None, classes: int | No
     """
     if isinstance(location, str) and is_url(location):
         return read_rest(location, signature, classes)
+    check_regular(Path(location))
     return read_onnx(Path(location).read_bytes(), str(location))
 
 

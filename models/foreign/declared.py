@@ -22,6 +22,16 @@ DeclaredShape = tuple[int | None, ...]
 """(batch, height, width, channels); None where any length is taken."""
 
 
+def check_regular(path: Path) -> None:
+    """Refuse what is no regular file: a pipe would be waited for, and a device read, without end.
+
+    Raises:
+        UserError: The message names it.
+    """
+    if not path.is_file():
+        raise UserError(f"'{path}' is no regular file; give a .keras or .onnx file, or the folder of a SavedModel")
+
+
 def check_unpacked_size(path: Path) -> None:
     """Refuse a `.keras` file that unpacks to far more than its size: Keras itself stores weights uncompressed.
 
@@ -63,8 +73,9 @@ def declared_input(path: Path) -> DeclaredShape | None:
     """Return the input shape that a `.keras` file declares; None if it declares none, or is no such file.
 
     Raises:
-        UserError: See `check_unpacked_size`.
+        UserError: See `check_regular` and `check_unpacked_size`.
     """
+    check_regular(path)
     check_unpacked_size(path)
     try:
         with zipfile.ZipFile(path) as archive:

@@ -25,6 +25,7 @@ from dermrobust.models.foreign.declared import (
     SMALL,
     check_color_images,
     check_image_size,
+    check_regular,
     check_unpacked_size,
 )
 from dermrobust.models.foreign.outputs import as_logits
@@ -86,8 +87,8 @@ def read_network(path: Path) -> keras.Model:
             f"'{path}' is not a .keras file. Older formats can run code when they are loaded: save it as .keras "
             "(model.save('model.keras')) or export a SavedModel (model.export('folder'))"
         )
-    # A pipe would be waited for without end.
-    if not path.is_file() or not zipfile.is_zipfile(path):
+    check_regular(path)
+    if not zipfile.is_zipfile(path):
         raise UserError(
             f"'{path}' is no .keras file, or a damaged one; save the model again: model.save('model.keras')"
         )
@@ -106,10 +107,15 @@ def _check_variables(path: Path) -> None:
     """Refuse a file whose config declares far more weights than the file holds: Keras would allocate them first.
 
     Raises:
-        UserError: The message gives both sizes.
+        UserError: The message gives both sizes, or the reason why they cannot be counted.
     """
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        count = pool.submit(_declared_values, path).result()
+        counted = pool.submit(_declared_values, path)
+        try:
+            count = counted.result()
+        except Exception as error:  # Keras raises many kinds, depending on the file.
+            # Loading would allocate the weights that come before the reason.
+            raise UserError(_unloadable(path, str(error))) from error
     declared = count * _BYTES_PER_VALUE
     # As for members that are packed: weights of 8 bits are a fourth of what they are counted as.
     if declared > max(SMALL, EXPANSION * path.stat().st_size):
@@ -120,19 +126,21 @@ def _check_variables(path: Path) -> None:
 
 
 def _declared_values(path: Path) -> int:
-    """Return how many numbers the weights of a `.keras` file have; 0 where it cannot be built.
+    """Return how many numbers the weights of a `.keras` file have; whatever Keras raises means that it cannot be built.
 
     For a thread of its own: the scope defers the allocation of variables to its end, and so is never ended. Keras keeps
     scopes by thread.
     """
     keras.StatelessScope().__enter__()
-    try:
-        with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))
-        network = keras.saving.deserialize_keras_object(config, safe_mode=True)
-        return sum(math.prod(variable.shape) for variable in network.variables)
-    except Exception:  # Keras raises many kinds; loading reports them.
-        return 0
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"), object_hook=_uncompiled)
+    network = keras.saving.deserialize_keras_object(config, safe_mode=True)
+    return sum(math.prod(variable.shape) for variable in network.variables)
+
+
+def _uncompiled(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a part of a config without optimizer and metrics, whose variables cannot be made in a stateless scope."""
+    return {key: value for key, value in values.items() if key != "compile_config"}
 
 
 def _unloadable(path: Path, message: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import io
 import json
 import time
@@ -29,6 +30,8 @@ _MOST = 32
 """Images in a request."""
 _DIGITS = 10
 """Characters of a number in JSON."""
+_MOST_ANSWERED = 64 << 20
+"""Bytes of an answer that are read; a larger one is refused."""
 _FLOAT, _INTEGER, _TEXT = "DT_FLOAT", "DT_INT64", "DT_STRING"
 _SCORES = ("logits", "scores", "probabilities", "predictions", "output_0", "outputs")
 """Outputs that are preferred, in this order."""
@@ -43,16 +46,20 @@ def read_rest(url: str, signature: str | None, classes: int | None) -> Endpoint:
         UserError: there is no answer, or no signature takes images and returns classes.
     """
     url = url.rstrip("/")
-    version, declared = _metadata(url)
+    found = _json(f"{url}/metadata", None)
+    try:
+        version, declared = _signatures(found)
+        names = [signature] if signature is not None else sorted(declared, key=lambda name: (name != _DEFAULT, name))
+        read = [_read(url, version, name, declared[name], classes) for name in names if name in declared]
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise UserError(f"{url}/metadata is not what TensorFlow Serving answers: no signatures") from None
     if signature is not None and signature not in declared:
         raise UserError(f"{url} has no signature '{signature}'; it has {', '.join(declared)}")
-    names = [signature] if signature is not None else sorted(declared, key=lambda name: (name != _DEFAULT, name))
-    read = [_read(url, version, name, declared[name], classes) for name in names]
-    found = [each for each in read if isinstance(each, Endpoint)]
-    if not found:
+    endpoints = [each for each in read if isinstance(each, Endpoint)]
+    if not endpoints:
         problems = "; ".join(str(each) for each in read) or "it has none"
         raise UserError(f"{url} has no signature that takes images and returns classes: {problems}")
-    return min(found, key=lambda each: each.files)
+    return min(endpoints, key=lambda each: each.files)
 
 
 def rest_answers(endpoint: Endpoint) -> Callable[[Images], npt.NDArray[np.float32]]:
@@ -65,13 +72,9 @@ def rest_answers(endpoint: Endpoint) -> Callable[[Images], npt.NDArray[np.float3
     return answers
 
 
-def _metadata(url: str) -> tuple[str, Mapping[str, Any]]:
+def _signatures(metadata: Any) -> tuple[str, Mapping[str, Any]]:
     """Return version and signatures of a served model."""
-    found = _json(f"{url}/metadata", None)
-    try:
-        return str(found["model_spec"]["version"]), found["metadata"]["signature_def"]["signature_def"]
-    except (KeyError, TypeError):
-        raise UserError(f"{url}/metadata is not what TensorFlow Serving answers: no signatures") from None
+    return str(metadata["model_spec"]["version"]), metadata["metadata"]["signature_def"]["signature_def"]
 
 
 def _read(url: str, version: str, name: str, signature: Mapping[str, Any], classes: int | None) -> Endpoint | str:
@@ -116,18 +119,33 @@ def _shape(tensor: Mapping[str, Any]) -> list[int | None] | None:
 def _asked(endpoint: Endpoint, images: Images) -> npt.NDArray[np.float32]:
     instances = [{"b64": _png(image)} for image in images] if endpoint.files else images.tolist()
     body = {"signature_name": endpoint.signature, "instances": instances}
-    found = _json(f"{endpoint.url}:predict", json.dumps(body).encode())
+    url = f"{_versioned(endpoint)}:predict"
+    found = _json(url, json.dumps(body).encode())
     try:
         rows = found["predictions"]
         # TensorFlow Serving leaves the name out where there is one output.
         values = np.asarray([row[endpoint.output] if isinstance(row, Mapping) else row for row in rows])
+        if values.dtype.kind not in "iuf":
+            raise TypeError
     except (KeyError, TypeError, ValueError):
-        raise UserError(f"{endpoint.url}:predict does not answer with '{endpoint.output}' for each image") from None
+        raise UserError(f"{url} does not answer with '{endpoint.output}' for each image") from None
     if len(values) != len(images):
-        raise UserError(f"{endpoint.url}:predict answered {len(values)} predictions for {len(images)} images")
+        raise UserError(f"{url} answered {len(values)} predictions for {len(images)} images")
     if endpoint.labels_only:
+        if values.ndim != 1 or not np.isin(values, np.arange(endpoint.outputs)).all():
+            raise UserError(f"{url} must answer with one class index from 0 to {endpoint.outputs - 1} for each image")
         return np.eye(endpoint.outputs, dtype=np.float32)[values.astype(np.int64)]
-    return np.asarray(values, np.float32)
+    scores = values.astype(np.float32)
+    if scores.shape != (len(images), endpoint.outputs) or not np.isfinite(scores).all():
+        raise UserError(f"{url} must answer with {endpoint.outputs} finite numbers for each image")
+    return scores
+
+
+def _versioned(endpoint: Endpoint) -> str:
+    """Return the address of the version that was examined: a server may load another one meanwhile."""
+    assert endpoint.url is not None
+    named = "/versions/" in endpoint.url or "/labels/" in endpoint.url or not (endpoint.version or "").isdecimal()
+    return endpoint.url if named else f"{endpoint.url}/versions/{endpoint.version}"
 
 
 def _png(image: npt.NDArray[np.float32]) -> str:
@@ -137,26 +155,50 @@ def _png(image: npt.NDArray[np.float32]) -> str:
     return base64.b64encode(content.getvalue()).decode()
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Makes an error of a redirect, which might lead to an address that the user did not name."""
+
+    def redirect_request(self, *given: Any) -> None:
+        return None
+
+
+_opener = urllib.request.build_opener(_NoRedirects)
+
+
 def _json(url: str, body: bytes | None) -> Any:
     """Return the JSON of an answer; a server that is busy is asked again."""
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     for number in range(_TRIES):
         try:
-            with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
-                return json.loads(answer.read())
+            request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+            with _opener.open(request, timeout=_SECONDS) as answer:
+                return _parsed(url, answer)
         except urllib.error.HTTPError as error:
             if error.code not in (429, 503) or number == _TRIES - 1:
                 raise UserError(f"{url} answers {error.code}: {_reason(error)}") from None
-        except (OSError, ValueError) as error:
-            # Timeouts and refused connections are OSErrors; a wrong URL or an answer that is no JSON a ValueError.
-            if isinstance(error, ValueError) or number == _TRIES - 1 or body is None:
+        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
+            # Timeouts, refused connections and answers that are cut may pass. Wrong addresses and other JSON do not.
+            final = isinstance(error, ValueError | http.client.InvalidURL | RecursionError)
+            if final or number == _TRIES - 1 or body is None:
                 raise UserError(f"no usable answer from {url}: {error}") from None
         time.sleep(0.2 * 2**number)
     raise AssertionError("the last try returns or raises")
 
 
+def _parsed(url: str, answer: http.client.HTTPResponse) -> Any:
+    content = answer.read(_MOST_ANSWERED + 1)
+    if len(content) > _MOST_ANSWERED:
+        raise UserError(f"the answer from {url} is larger than {_MOST_ANSWERED >> 20} MiB")
+    # Unlike the whole, a limited number of bytes is read without an error if the connection ends before.
+    if answer.length:
+        raise http.client.IncompleteRead(content, answer.length)
+    return json.loads(content)
+
+
 def _reason(error: urllib.error.HTTPError) -> str:
-    text = error.read(500).decode(errors="replace")
+    try:
+        text = error.read(500).decode(errors="replace")
+    except (OSError, http.client.HTTPException):
+        return str(error.reason)
     try:
         return str(json.loads(text)["error"])
     except (ValueError, KeyError, TypeError):

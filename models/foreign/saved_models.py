@@ -70,16 +70,23 @@ def read_signature(folder: Path, name: str | None = None, *, trusted: bool = Fal
 def copy_files(folder: Path, target: Path) -> None:
     """Copy the files of a SavedModel.
 
-    Links to files are followed, since caches of models hold such links; links to folders could lead in circles.
+    Links to files of the folder are followed. Links to folders could lead in circles, and those to other files would
+    copy what the user may not want to share.
 
     Raises:
-        UserError: The folder holds something else than files and folders.
+        UserError: The folder holds something else than files and folders, or a link that leads out of it.
     """
+    inside = folder.resolve()
     for place, names, files in os.walk(folder):
         for name in (*names, *files):
             path = Path(place, name)
             if path.is_symlink() and not path.is_file():
                 raise UserError(f"'{path}' is a link to no file; a SavedModel consists of files")
+            if path.is_symlink() and not path.resolve().is_relative_to(inside):
+                raise UserError(
+                    f"'{path}' is a link to a file outside of '{folder}'. If you trust the link, copy the folder with "
+                    "the files in place of links: cp -rL"
+                )
             if not path.is_dir() and not path.is_file():
                 raise UserError(f"'{path}' is no regular file; a SavedModel consists of files")
         copied = target / Path(place).relative_to(folder)

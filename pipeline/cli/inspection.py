@@ -52,19 +52,21 @@ def delete(names: tuple[str, ...], config_path: Path | None, overrides: tuple[st
 
 @click.command(short_help="Show and delete what no run reaches.")
 @click.option("--delete", "deleted", is_flag=True, help="Delete it; without this option it is only shown.")
+@click.option("--only-user", is_flag=True, help="Confirm that all runs in a root on an object store started here.")
 @config_option
 @set_option
 @json_option
 @user_errors
-def gc(deleted: bool, config_path: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
+def gc(deleted: bool, only_user: bool, config_path: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Show what no recorded run reaches: artifacts, unfinished work and damaged results, with their sizes.
 
-    A run that was interrupted goes on from its unfinished work, so let it end before you delete that.
+    A run that was interrupted goes on from its unfinished work, so let it end before you delete that. Runs that were
+    started in another folder or on another machine, in the same root on an object store, are not known here.
     """
     from dermrobust.pipeline.garbage import collect, disk_use
 
     config = config_from(config_path, overrides)
-    found = collect(config) if deleted else disk_use(config)
+    found = collect(config, only_user=only_user) if deleted else disk_use(config)
     if as_json:
         items = [{"place": item.place, "reason": item.reason, "bytes": item.size} for item in found.garbage]
         click.echo(json.dumps({"kept": found.kept, "garbage": items, "deleted": deleted}, indent=1))

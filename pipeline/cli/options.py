@@ -26,7 +26,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Machine-read
 
 
 def user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a command to end with one message and exit code 2 for a `UserError` or a refusal of the system."""
+    """Decorate a command to end with one message and exit code 2 for a `UserError`, or what the system refuses."""
 
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -37,10 +37,11 @@ def user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
         except UserError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(2)
-        except OSError as error:
-            from dermrobust.pipeline.failures import system_refusal
+        except Exception as error:
+            from dermrobust.pipeline.failures import store_refusal, system_refusal
 
-            if (refusal := system_refusal(error)) is None:
+            refusal = (system_refusal(error) if isinstance(error, OSError) else None) or store_refusal(error)
+            if refusal is None:
                 raise
             click.echo(f"error: {refusal}", err=True)
             sys.exit(2)

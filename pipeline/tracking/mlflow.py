@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -78,8 +79,10 @@ def track(
 
     try:
         return _logged(client, config, found, experiment)
-    except MlflowException as error:
-        raise UserError(f"run '{found.run}' could not be logged to {client.tracking_uri}: {error.message}") from error
+    # Uploads of files raise the errors of requests, which are those of the system.
+    except (MlflowException, OSError, ImportError) as error:
+        reason = getattr(error, "message", error)
+        raise UserError(f"run '{found.run}' could not be logged to {client.tracking_uri}: {reason}") from error
 
 
 def _client(uri: str | None) -> MlflowClient:
@@ -96,6 +99,8 @@ def _client(uri: str | None) -> MlflowClient:
 
 
 def _logged(client: MlflowClient, config: PipelineConfig, found: EvaluatedRun, experiment: str) -> Tracked:
+    from mlflow.exceptions import MlflowException
+
     place = client.get_experiment_by_name(experiment)
     experiment_id = client.create_experiment(experiment) if place is None else place.experiment_id
     # A run that was not logged to its end is no obstacle: only those that ended well count.
@@ -105,18 +110,24 @@ def _logged(client: MlflowClient, config: PipelineConfig, found: EvaluatedRun, e
             return Tracked(experiment_id, before.info.run_id, new=False)
     started, ended = _milliseconds(found.lineage.started), _milliseconds(found.lineage.finished)
     parent = client.create_run(experiment_id, started, _tags(found), run_name=found.run).info.run_id
+    open_runs = [parent]
     try:
         _log_parameters(client, parent, json.loads(found.lineage.config))
         _log_files(client, parent, config, found)
         for model in found.evaluation.models:
             tags = {RUN_TAG: found.run, _PARENT_TAG: parent, "dermrobust.model": model}
             nested = client.create_run(experiment_id, started, tags, run_name=model).info.run_id
+            open_runs.append(nested)
             trained = next((record for record in found.lineage.models if record.name == model), None)
             _log_parameters(client, nested, {} if trained is None else trained.parameters)
             _log_figures(client, nested, found.evaluation, model, ended)
             client.set_terminated(nested, "FINISHED", ended)
+            open_runs.remove(nested)
     except BaseException:
-        client.set_terminated(parent, "FAILED")
+        for run in reversed(open_runs):
+            # The server may not answer; the first error is the one to tell.
+            with contextlib.suppress(MlflowException, OSError):
+                client.set_terminated(run, "FAILED")
         raise
     client.set_terminated(parent, "FINISHED", ended)
     return Tracked(experiment_id, parent, new=True)

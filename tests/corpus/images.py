@@ -70,6 +70,11 @@ def skipped() -> bytes:
     return JPEG[:at] + _SKIPPED + JPEG[at:-2] + _SKIPPED + JPEG[-2:]
 
 
+def markers_after_the_end() -> bytes:
+    """Harmless bytes, and millions of places where they might be."""
+    return skipped() + b"\xff\xdb" * (2 << 20)
+
+
 def with_chunk(kind: bytes, content: bytes) -> bytes:
     """The PNG with one more chunk after its header."""
     at = 8 + 25
@@ -181,6 +186,8 @@ def _images() -> list[Case]:
     cases = []
     for name, content in accepted.items():
         cases.append(Case(name, written(content, name), Outcome.READ, row={"image_id": name}))
+    name = "markers after the end.jpg"
+    cases.append(Case(name, written(markers_after_the_end(), name), Outcome.READ, hostile=True, row={"image_id": name}))
     for name, content in other_pixels.items():
         cases.append(Case(name, written(content, name), Outcome.READ, "other pixels", True, {"image_id": name}))
     for name, (content, told) in refused.items():

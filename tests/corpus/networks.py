@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from tests.corpus.archives import claiming, encrypted
+from tests.corpus.archives import claiming, edited, encrypted
 from tests.corpus.case import Case, bad, good, hostile, written
 
 NAME = "model.keras"
@@ -63,15 +63,6 @@ def later(make: Callable[[], Callable[[Path], Path]]) -> Callable[[Path], Path]:
     return lambda folder: make()(folder)
 
 
-def edited(make: Callable[[Path], Path], edit: Callable[[bytes], bytes]) -> Callable[[Path], Path]:
-    def made(folder: Path) -> Path:
-        path = make(folder)
-        path.write_bytes(edit(path.read_bytes()))
-        return path
-
-    return made
-
-
 def layer(
     class_name: str, config: Mapping[str, Any], module: str = "keras.layers", **more: Any
 ) -> Callable[[Path], Path]:
@@ -100,6 +91,15 @@ def units(count: int) -> Callable[[Path], Path]:
         return values
 
     return config(change)
+
+
+def large_before_unknown(values: Any) -> Any:
+    """A layer of 480 MB that says how it was built, before one that cannot be made."""
+    _, large, last = values["config"]["layers"]
+    large |= {"class_name": "Dense", "build_config": {"input_shape": [None, SIZE, SIZE, 3]}}
+    large["config"] = {"name": "flat", "units": 30_000_000}
+    last |= {"class_name": "Stranger", "module": "strange", "registered_name": "strange>Stranger"}
+    return values
 
 
 def weights(change: Callable[[h5py.Group], object]) -> Callable[[Path], Path]:
@@ -219,6 +219,7 @@ CASES: tuple[Case, ...] = (
     hostile("a number of 5,000 digits", later(lambda: packed({_CONFIG: b"1" * 5000})), "cannot be loaded"),
     hostile("units for 3 GB", units(10**6), "declares weights of 2,9.. MiB"),
     hostile("units for 6 TB", units(2 * 10**9), "declares weights of 5,8.* MiB"),
+    hostile("units for 480 MB before an unknown class", config(large_before_unknown), "'Stranger', which is"),
     hostile("a link to another file", weights(external_link), "cannot be loaded"),
     hostile("weights of another file", weights(external_data), "cannot be loaded"),
     hostile(
@@ -245,5 +246,5 @@ CASES: tuple[Case, ...] = (
     hostile("HDF5 by another name", written(b"\x89HDF\r\n\x1a\n" + bytes(3000), NAME), "is no .keras file"),
     hostile("HDF5", legacy, "Older formats can run code"),
     hostile("pickle of its own suffix", written(pickle.dumps(Payload()), "model.pkl"), "Older formats can run code"),
-    hostile("a pipe", pipe, "is no .keras file"),
+    hostile("a pipe", pipe, "is no regular file"),
 )

@@ -261,6 +261,9 @@ CASES: tuple[Case, ...] = (
     bad("no objects", graph(lambda meta: meta.ClearField("object_graph_def")), "cannot compute outputs"),
     hostile("a pipe", damaged(piped), f"it has no file {_GRAPH}"),
     hostile("a link to a device", damaged(lambda model: (model / "x").symlink_to("/dev/zero")), "a link to no file"),
+    hostile(
+        "a link outside", damaged(lambda model: (model / "x").symlink_to("/etc/passwd")), "a link to a file outside"
+    ),
     hostile("a link in circles", damaged(lambda model: (model / "x").symlink_to(model)), "a link to no file"),
     hostile("a pipe beside it", damaged(lambda model: os.mkfifo(model / "x")), "no regular file"),
     hostile("an unknown operation", graph(strange_operation), "not known to be harmless: StrangeOperation"),

@@ -155,7 +155,8 @@ def test_artifacts_in_a_bucket_are_those_of_the_local_disk(remote: Result, root:
 
 def test_with_a_bucket_only_ledger_report_and_logs_are_written_here(remote: Result, working_folder: Path) -> None:
     assert [path.name for path in working_folder.iterdir()] == [".dermrobust"]
-    kept = {path.name for path in (working_folder / ".dermrobust").iterdir()}
+    (beside,) = (working_folder / ".dermrobust").iterdir()
+    kept = {path.name for path in beside.iterdir()}
     assert kept <= {"ledger.sqlite", "locks", "logs", "report"}
     assert not [name for name in storage.list_files(BUCKET) if name.startswith(("staging/", "work/"))]
 

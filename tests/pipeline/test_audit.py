@@ -1,6 +1,7 @@
 """The graph of an audit, and what its command says to mistakes before any work is done."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,16 @@ def test_mistakes_end_with_a_message_and_code_2(
     assert told in " ".join(result.stderr.split())
     assert "Traceback" not in result.output
     assert not (tmp_path / "out" / "artifacts").exists()
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.onnx"])
+def test_a_pipe_for_a_model_is_refused_at_the_door(name: str, given: dict[str, Any], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+
+    result = command(given, tmp_path, "--model", str(tmp_path / name))
+
+    assert result.exit_code == 2, result.output
+    assert f"{name}' is no regular file" in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize(

@@ -393,8 +393,8 @@ def test_a_ledger_that_another_process_holds_is_waited_for_and_then_told(
     other = sqlite3.connect(tmp_path / "output" / "ledger.sqlite", isolation_level=None, check_same_thread=False)
     other.execute("BEGIN EXCLUSIVE")
     released = threading.Timer(0.5, other.rollback)
-    released.start()
     started = time.monotonic()
+    released.start()
 
     waited = command("runs")
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 from click.testing import CliRunner, Result
 
 from dermrobust import load_evaluation
@@ -115,6 +116,28 @@ def test_a_damaged_model_is_not_logged_and_the_run_can_be_logged_later(tracking:
     assert tracking.runs()[RUN].info.status == "FAILED"
     file.write_text("graph")
     assert tracking.track().stdout.startswith("logged:")
+
+
+def test_an_upload_that_is_refused_is_told_and_no_run_stays_open(
+    tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    real = MlflowClient.log_batch
+
+    def refuse_metrics(self: MlflowClient, run_id: str, metrics: Any = (), **others: Any) -> None:
+        if metrics:
+            raise requests.HTTPError("413 Client Error: too large")
+        real(self, run_id, **others)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", refuse_metrics)
+
+    result = tracking.track()
+
+    assert (result.exit_code, "Traceback" in result.output) == (2, False)
+    assert f"run '{RUN}' could not be logged to " in result.stderr
+    assert "413 Client Error: too large" in result.stderr
+    assert {name: run.info.status for name, run in tracking.runs().items()} == {RUN: "FAILED", MODELS[0]: "FAILED"}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
+import json
+import os
 import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,6 +95,123 @@ def test_what_a_server_does_not_do_is_said(monkeypatch: pytest.MonkeyPatch) -> N
         free.bind(("127.0.0.1", 0))
         with pytest.raises(UserError, match="no usable answer from http"):
             read_endpoint(f"http://127.0.0.1:{free.getsockname()[1]}/v1/models/skin", None, None)
+
+
+_METADATA = {
+    "model_spec": {"version": "3"},
+    "metadata": {
+        "signature_def": {
+            "signature_def": {
+                "pixels": {
+                    "inputs": {
+                        "images": {
+                            "dtype": "DT_FLOAT",
+                            "tensor_shape": {"dim": [{"size": str(size)} for size in (-1, SIZE, SIZE, 3)]},
+                        }
+                    },
+                    "outputs": {
+                        "scores": {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}, {"size": "2"}]}}
+                    },
+                }
+            }
+        }
+    },
+}
+
+
+@contextlib.contextmanager
+def answering(metadata: bytes, predictions: bytes = b"", headers: Mapping[str, str] | None = None) -> Iterator[str]:
+    """A server with fixed answers; yields its address. With other headers than `Content-Length` it redirects."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = metadata if self.command == "GET" else predictions
+            self.send_response(302 if headers and "Location" in headers else 200)
+            for name, value in {"Content-Length": str(len(content)), **(headers or {})}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/v1/models/skin"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "headers", "told"),
+    [
+        (b"{}", {}, "not what TensorFlow Serving answers"),
+        (
+            b'{"model_spec": {"version": 1}, "metadata": {"signature_def": {"signature_def": []}}}',
+            {},
+            "has no signature",
+        ),
+        (b'{"model_spec": [], "metadata": 3}', {}, "not what TensorFlow Serving answers"),
+        (json.dumps(_METADATA).encode()[:-9], {}, "no usable answer"),
+        (json.dumps(_METADATA).replace('"16"', '"x"').encode(), {}, "not what TensorFlow Serving answers"),
+        (json.dumps(_METADATA).replace('"dim"', '"dims"').encode(), {}, "has no signature that takes images"),
+        (json.dumps(_METADATA).replace('[{"size": "-1"}', '[7, {"size": "-1"}').encode(), {}, "not what TensorFlow"),
+        (b"[" * 100_000, {}, "no usable answer from .*recursion"),
+        (b"x" * 3000, {}, "larger than 0 MiB"),
+        (b"{}", {"Content-Length": "50"}, "no usable answer from .*IncompleteRead"),
+        (b"{}", {"Location": "http://127.0.0.1:9/elsewhere"}, "/v1/models/skin/metadata answers 302"),
+    ],
+)
+def test_hostile_metadata_is_refused(
+    metadata: bytes, headers: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rest, "_TRIES", 2)
+    monkeypatch.setattr(rest, "_MOST_ANSWERED", 200_000 if metadata[:1] == b"[" else 2000)
+    with answering(metadata, headers=headers) as url, pytest.raises(UserError, match=told):
+        read_endpoint(url, None, None)
+
+
+@pytest.mark.parametrize("url", ["http://host:abc/x", "http://[x/v1", "http://127.0.0.1:1/a b"])
+def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
+    with pytest.raises(UserError, match="no usable answer from"):
+        read_endpoint(url, None, None)
+
+
+@pytest.mark.parametrize(
+    ("predictions", "labels_only", "told"),
+    [
+        ("[[1, 2, 3]]", False, "2 finite numbers"),
+        ("[1]", False, "2 finite numbers"),
+        ("[[NaN, 1]]", False, "2 finite numbers"),
+        ("[[1e300, 1]]", False, "2 finite numbers"),
+        ('[["1", "2"]]', False, "does not answer with 'scores'"),
+        ("[[1, [2]]]", False, "does not answer with 'scores'"),
+        ("[[1, null]]", False, "does not answer with 'scores'"),
+        ("3", False, "does not answer with 'scores'"),
+        ("[[1, 2], [3, 4]]", False, "answered 2 predictions for 1 images"),
+        ("[2]", True, "one class index from 0 to 1"),
+        ("[-1]", True, "one class index from 0 to 1"),
+        ("[0.5]", True, "one class index from 0 to 1"),
+        ("[[0, 1]]", True, "one class index from 0 to 1"),
+    ],
+)
+def test_predictions_of_another_shape_are_refused(predictions: str, labels_only: bool, told: str) -> None:
+    content = b'{"predictions": ' + predictions.encode() + b"}"
+    with answering(json.dumps(_METADATA).encode(), content) as url:
+        endpoint = read_endpoint(url, None, None).model_copy(update={"labels_only": labels_only})
+        with pytest.raises(UserError, match=f"versions/3:predict .*{told}"):
+            rest.rest_answers(endpoint)(to_images(PIXELS[:1]))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_regular_file_is_refused(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / "model.onnx")
+    with pytest.raises(UserError, match=r"model\.onnx' is no regular file"):
+        read_endpoint(tmp_path / "model.onnx", None, None)
 
 
 def onnx_model(batch: int | str, shape: tuple[int, ...], weights: Any) -> bytes:
