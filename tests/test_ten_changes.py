@@ -171,9 +171,9 @@ import sys
 from dermrobust.components.runners.in_process import create as in_process
 
 
-def create():
+def create(options, root):
     print("announced runner", file=sys.__stdout__)
-    return in_process()
+    return in_process(options, root)
 """,
         "components/runners/registry.py",
         '        "AnnouncedRunner": "dermrobust.components.runners.announced:create",\n',

@@ -135,7 +135,9 @@ def _asked(endpoint: Endpoint, images: Images) -> npt.NDArray[np.float32]:
         if values.ndim != 1 or not np.isin(values, np.arange(endpoint.outputs)).all():
             raise UserError(f"{url} must answer with one class index from 0 to {endpoint.outputs - 1} for each image")
         return np.eye(endpoint.outputs, dtype=np.float32)[values.astype(np.int64)]
-    scores = values.astype(np.float32)
+    # Numbers beyond float32 become infinite, and are refused below.
+    with np.errstate(over="ignore"):
+        scores = values.astype(np.float32)
     if scores.shape != (len(images), endpoint.outputs) or not np.isfinite(scores).all():
         raise UserError(f"{url} must answer with {endpoint.outputs} finite numbers for each image")
     return scores
