@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from dermrobust.attacks.attack import Attack
+from dermrobust.attacks.blocks import blocks, within_memory
 from dermrobust.attacks.errors import AttackError, UserError
 from dermrobust.attacks.logits import logits_of, succeeded
 from dermrobust.attacks.problem import Labels, Problem, Seeds
@@ -20,11 +21,8 @@ from dermrobust.attacks.threat import Bounds, Images, Pixels, ThreatModel
 from dermrobust.attacks.universal import FixedPerturbation, Universal
 from dermrobust.attacks.validation import check_counts, check_logits, check_problem, goals_of
 
-_BATCHES_AT_ONCE = 16
-"""Number of batches that are attacked together. Several, because full batches are made of what is left of them."""
 _BYTES_AT_ONCE = 2**28
-"""Size that these batches may have as float32 images: 85 of 512 x 512 pixels. One batch is attacked whatever its size.
-An attack holds a few copies of them."""
+"""Size of the float32 images that are attacked together: 85 of 512 x 512 pixels. An attack holds a few copies."""
 
 
 def to_images(pixels: Pixels) -> Images:
@@ -77,9 +75,9 @@ def attack_images(
     problem = Problem(target, images, labels, threat, seeds, batch_size, stop_at_success)
     check_problem(attack, problem)
     result = np.empty_like(images)
-    for block in _blocks(images, batch_size):
+    for block in blocks(images, batch_size, _BYTES_AT_ONCE):
         part = dataclasses.replace(problem.take(block), batch_size=batch_size)
-        result[block], batch_size = _within_memory(attack, part)
+        result[block], batch_size = _attacked(attack, part)
     return result
 
 
@@ -116,13 +114,13 @@ def attack_pixels(
     rounding, storable = rounding_target(target, threat.bounds), _storable(threat, pixels)
     check_counts(len(pixels), labels, seeds)
     adversarial = np.empty_like(pixels)
-    for block in _blocks(pixels, batch_size):
+    for block in blocks(pixels, batch_size, _BYTES_AT_ONCE):
         clean = pixels[block]
         images = threat.bounds.to_images(clean)
         problem = Problem(rounding, images, labels[block], storable, seeds[block], batch_size, stop_at_success)
         check_problem(attack, problem)
         # Attacked under the storable budget, checked under the real one: rounding uses up the difference.
-        attacked, batch_size = _within_memory(attack, problem)
+        attacked, batch_size = _attacked(attack, problem)
         adversarial[block] = threat.to_pixels(attacked, clean)
         if not threat.contains(adversarial[block], clean).all():
             raise AttackError(f"{attack.name}: a stored adversarial image is outside the budget of {threat}")
@@ -154,16 +152,6 @@ def fit_universal(
     return FixedPerturbation(perturbation=attack.fit(problem if goals is None else problem.with_goals(goals)))
 
 
-def _blocks(images: Images | Pixels, batch_size: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield the indices of images that are held as float32 together: memory does not depend on how many there are."""
-    # Also one block of no images, or of a batch size that validation then refuses.
-    bytes_each = max(1, 4 * images[:1].size)
-    batches = min(_BATCHES_AT_ONCE, max(1, _BYTES_AT_ONCE // (bytes_each * max(batch_size, 1))))
-    size = max(batch_size, 1) * batches
-    for start in range(0, max(len(images), 1), size):
-        yield np.arange(start, min(start + size, len(images)))
-
-
 def _storable(threat: ThreatModel, pixels: Pixels) -> ThreatModel:
     if pixels.dtype != np.uint8:
         raise UserError(f"stored images must be uint8 (0 to 255), found {pixels.dtype}; see `attack_images` for others")
@@ -173,19 +161,14 @@ def _storable(threat: ThreatModel, pixels: Pixels) -> ThreatModel:
         raise UserError(str(error)) from None
 
 
-def _within_memory(attack: Attack, problem: Problem) -> tuple[Images, int]:
-    """Return adversarial images and the batch size for which a device had enough memory: that of the problem, or less.
-
-    What an image becomes does not depend on the batch that it is in.
-    """
-    while True:
-        try:
-            return _attack_block(attack, problem), problem.batch_size
-        except tf.errors.ResourceExhaustedError as error:
-            size = min(problem.batch_size, len(problem.images))
-            if size <= 1:
-                raise AttackError(f"{attack.name}: the memory of the device is too small for one image") from error
-            problem = dataclasses.replace(problem, batch_size=size // 2)
+def _attacked(attack: Attack, problem: Problem) -> tuple[Images, int]:
+    """Return adversarial images, and the batch size for which there was memory."""
+    return within_memory(
+        attack.name,
+        lambda size: _attack_block(attack, dataclasses.replace(problem, batch_size=size)),
+        batch_size=problem.batch_size,
+        count=len(problem.images),
+    )
 
 
 def _attack_block(attack: Attack, problem: Problem) -> Images:

@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmarks.measure import dermrobust, machine
 from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType
@@ -27,7 +28,7 @@ from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.ledger import Ledger
 from dermrobust.pipeline.local_files import ledger_path
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "ingest": {"dataset": {"dataset": "synthetic", "count": 350, "height": 32, "width": 32, "balanced": True}},
     "preprocess": {"image_size": 16},
     "train": {"network": "cnn", "epochs": 4, "warmup_epochs": 0, "xla": False},

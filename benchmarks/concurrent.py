@@ -27,11 +27,10 @@ from dermrobust.pipeline.local_files import ledger_path
 
 Digests = Mapping[tuple[str, str], str]
 
-_DEFENCE: dict[str, Any] = CONFIG["defences"]["online"]  # type: ignore[index]
 CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "one": CONFIG,
     # The data set, the baseline and what is trained on its attacks are those of the other config.
-    "other": {**CONFIG, "defences": {"online": {**_DEFENCE, "epochs": 1}}},
+    "other": {**CONFIG, "defences": {"online": {**CONFIG["defences"]["online"], "epochs": 1}}},
 }
 _TIMEOUT = 1800.0
 

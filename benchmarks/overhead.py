@@ -25,6 +25,7 @@ from dermrobust.components.progress import Silent
 from dermrobust.pipeline import execution, runner
 from dermrobust.pipeline.config_files import load_config
 from dermrobust.pipeline.ledger import Ledger
+from dermrobust.pipeline.locks import locked
 
 _MEASURED: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("hashing and manifests", ArtifactStore, ("publish", "find", "stage")),
@@ -90,7 +91,7 @@ def main() -> None:
         for function in functions:
             setattr(owner, function, clock.measured(name, getattr(owner, function)))
     for owner in (execution, runner):
-        setattr(owner, "locked", clock.measured_lock("locks and cleaning", owner.locked))  # noqa: B010
+        setattr(owner, locked.__name__, clock.measured_lock("locks and cleaning", locked))
     with tempfile.TemporaryDirectory() as folder:
         config = load_config(options.config, [*options.overrides, f"root={folder}"])
         started = time.perf_counter()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
+from dermrobust.attacks.blocks import blocks, within_memory
 from dermrobust.attacks.errors import AttackError, UserError
 from dermrobust.attacks.logits import logits_of
 from dermrobust.attacks.problem import Labels, Seeds
@@ -24,7 +24,6 @@ from dermrobust.attacks.transforms.threat import TransformThreat
 from dermrobust.attacks.transforms.transform import Values
 from dermrobust.attacks.validation import are_probabilities, check_counts
 
-_BATCHES_AT_ONCE = 16
 _BYTES_AT_ONCE = 2**27
 """Size of the float32 images that are searched together; a search holds a few copies of them."""
 
@@ -84,7 +83,7 @@ def transform_pixels(
     rounding = rounding_target(target.exact or target, Bounds())
     found = np.empty_like(pixels)
     values = np.empty((len(pixels), len(threat.transform.parameters)), np.float32)
-    for block in _blocks(pixels, batch_size):
+    for block in blocks(pixels, batch_size, _BYTES_AT_ONCE):
         problem = TransformProblem(
             rounding, pixels[block], labels[block], threat, seeds[block], batch_size, stop_at_success
         )
@@ -96,20 +95,17 @@ def transform_pixels(
 
 
 def _within_memory(search: Search, problem: TransformProblem) -> tuple[Best, int]:
-    """Return the result and the batch size for which a device had enough memory: that of the problem, or less."""
-    while True:
-        try:
-            return _searched(search, problem), problem.batch_size
-        except tf.errors.ResourceExhaustedError as error:
-            size = min(problem.batch_size, len(problem.pixels))
-            if size <= 1:
-                raise AttackError(f"{search.name}: the memory of the device is too small for one image") from error
-            problem = dataclasses.replace(problem, batch_size=size // 2)
+    """Return the result of a search, and the batch size for which there was memory."""
+    return within_memory(
+        search.name,
+        lambda size: _searched(search, dataclasses.replace(problem, batch_size=size)),
+        batch_size=problem.batch_size,
+        count=len(problem.pixels),
+    )
 
 
 def _searched(search: Search, problem: TransformProblem) -> Best:
-    target = problem.target.exact or problem.target
-    logits = logits_of(target, problem.images, problem.batch_size)
+    logits = logits_of(problem.target, problem.images, problem.batch_size)
     if not np.isfinite(logits).all():
         raise UserError("the model's logits are not finite (NaN or infinity)")
     if problem.labels.min() < 0 or problem.labels.max() >= logits.shape[1]:
@@ -139,10 +135,3 @@ def _check(pixels: Pixels, labels: Labels, seeds: Seeds, threat: TransformThreat
         threat.transform.check_size(pixels.shape[1], pixels.shape[2], threat.strength)
     except ValueError as error:
         raise UserError(str(error)) from None
-
-
-def _blocks(pixels: Pixels, batch_size: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield the indices of images that are held as float32 together."""
-    batches = min(_BATCHES_AT_ONCE, max(1, _BYTES_AT_ONCE // (4 * pixels[0].size * batch_size)))
-    for start in range(0, len(pixels), batch_size * batches):
-        yield np.arange(start, min(start + batch_size * batches, len(pixels)))

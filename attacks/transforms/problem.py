@@ -45,10 +45,10 @@ class TransformProblem:
         return Bounds().to_images(self.pixels)
 
     def margins(self, pixels: Pixels, labels: Labels) -> Margins:
-        """Return the margins of stored images under the exact classifier."""
+        """Return the margins of stored images."""
         from dermrobust.attacks.logits import logits_of, margins
 
-        logits = logits_of(self.target.exact or self.target, Bounds().to_images(pixels), self.batch_size)
+        logits = logits_of(self.target, Bounds().to_images(pixels), self.batch_size)
         found = -margins(logits, labels)
         # Between equal logits the margin is 0 and argmax decides, as it does whenever the image is scored later.
         tiny = np.float32(np.finfo(np.float32).tiny)

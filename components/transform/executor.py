@@ -16,7 +16,7 @@ from dermrobust.attacks.transforms.threat import TransformThreat
 from dermrobust.components import storage
 from dermrobust.components.adversarial_shard import write_records
 from dermrobust.components.artifacts import Artifact
-from dermrobust.components.attack_targets import classifier_of, probabilities_of, target_of
+from dermrobust.components.attack_targets import classifier_of, probabilities_of
 from dermrobust.components.component import Context
 from dermrobust.components.evaluation.conditions import condition_of
 from dermrobust.components.evaluation.predictions import PREDICTIONS, predictions_table
@@ -72,7 +72,7 @@ class Transformer:
         for batch in read_shard(unit.source, self.task):
             found = transform_pixels(
                 self.params.searches[search],
-                target_of(self.model, self.params.gradient_precision),
+                classifier_of(self.model),
                 batch.pixels,
                 batch.labels,
                 # A seed for each image by its id: neither shards, bundles nor retries change an image.

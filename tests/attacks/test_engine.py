@@ -260,7 +260,7 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch, largest: int) -> list[int]:
 
 def test_batches_are_halved_until_they_fit_and_results_stay(few: Victim, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = few.attacked_pixels(PGD(steps=3), BUDGET, batch_size=16)
-    monkeypatch.setattr("dermrobust.attacks.engine._BATCHES_AT_ONCE", 1)
+    monkeypatch.setattr("dermrobust.attacks.blocks._BATCHES_AT_ONCE", 1)
     asked = short_of_memory(monkeypatch, 5)
 
     found = few.attacked_pixels(PGD(steps=3), BUDGET, batch_size=16)

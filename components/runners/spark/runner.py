@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -28,12 +29,10 @@ def create(options: Sequence[str], root: str | None) -> PySparkRunner:
     Raises:
         UserError: PySpark is not installed, or an option is missing or unknown.
     """
-    try:
-        import pyspark  # noqa: F401
-    except ImportError as error:
+    if importlib.util.find_spec("pyspark") is None:
         raise UserError(
             "beam.runner: PySparkRunner needs pyspark, which is not installed: pip install 'dermrobust[spark]'"
-        ) from error
+        )
     return PySparkRunner(_cluster(options), root)
 
 
