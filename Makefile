@@ -5,8 +5,8 @@ UV_VERSION := 0.13.9
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TYPED := build/typed/dermrobust
-# Each process needs up to 4 GB of memory; more than two on two cores run no faster.
-TEST_PROCESSES ?= 2
+# One more than there are cores on a small machine, because tests of Spark and of commands wait. Each needs up to 4 GB of memory.
+TEST_PROCESSES ?= 3
 HAM10000_DIR ?= $(abspath ../shared/data/ham10000)
 export HAM10000_DIR
 # Containers often set this. Without bytecode every process compiles TensorFlow and Beam anew, which takes 10 s.

@@ -41,10 +41,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesTogethe
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In parallel runs, move files with slow tests to the front, so that no worker ends long after the others."""
+    """In parallel runs, move files with slow tests to the front, so that no worker ends long after the others.
+
+    Those of Spark are the very first: they wait for their cluster most of the time.
+    """
     if "PYTEST_XDIST_WORKER" in os.environ:
         slow = {item.path for item in items if item.get_closest_marker("slow")}
-        items.sort(key=lambda item: item.path not in slow)
+        items.sort(key=lambda item: ("tests/spark/" not in item.nodeid, item.path not in slow))
 
 
 @pytest.fixture(scope="session", autouse=True)
