@@ -16,7 +16,7 @@ from dermrobust.pipeline.zoo.card import CONFIG, MODEL, ModelName
 from dermrobust.pipeline.zoo.catalog import MAX_BYTES, MAX_MODELS, model_names
 from dermrobust.pipeline.zoo.drafting import Stated, draft_card
 from dermrobust.pipeline.zoo.evidence import Evidence, gather
-from dermrobust.pipeline.zoo.retraining import portable_parameters, retraining_config
+from dermrobust.pipeline.zoo.retraining import config_text, portable_parameters, retraining_config
 from dermrobust.pipeline.zoo.self_checks import sound_checks
 from dermrobust.pipeline.zoo.writing import staged, write_card
 
@@ -91,7 +91,7 @@ def _write(folder: Path, evidence: Evidence, checks: tuple[Check, ...], stated: 
     """Write the files of a model to a folder of its name."""
     (folder / MODEL).write_bytes(storage.read_bytes(evidence.model.path(NETWORK)))
     config = retraining_config(evidence, folder.name, zoo)
-    (folder / CONFIG).write_text(config.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    (folder / CONFIG).write_text(config_text(config, folder.name), encoding="utf-8")
     parameters = portable_parameters(evidence.trained.parameters, zoo)
     weights = load_network(folder / MODEL).count_params()
     write_card(folder, draft_card(evidence, folder.name, parameters, weights, checks, stated))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +23,7 @@ def retraining_config(evidence: Evidence, name: str, zoo: Path) -> PipelineConfi
     A model that was trained on images of the data set alone becomes the only model of the config, and one that was
     trained from the baseline the only one beside it; the attacks of its evaluation stay, but for those that transfer
     from models that are not there. A model that was trained on stored adversarial examples needs the other models, so
-    it keeps the whole config. No path of this machine is kept.
+    it keeps the whole config. No path of this machine is kept but the root; see `config_text`.
 
     Args:
         evidence: the model and the config of its run.
@@ -30,7 +31,7 @@ def retraining_config(evidence: Evidence, name: str, zoo: Path) -> PipelineConfi
         zoo: folder of the zoo; see `portable_parameters`.
     """
     config = evidence.config.model_dump(mode="json")
-    config |= {"root": f"output/{name}", "beam": {}, "export": {}}
+    config |= {"beam": {}, "export": {}}
     ingest = config["ingest"]
     if ingest["path"] is not None:
         ingest["path"] = f"${{{_variable(evidence)}}}"
@@ -58,6 +59,15 @@ def retraining_config(evidence: Evidence, name: str, zoo: Path) -> PipelineConfi
     return PipelineConfig.model_validate(
         {**config, "description": description, "augment": augment, "evaluate": evaluate}
     )
+
+
+def config_text(config: PipelineConfig, name: str) -> str:
+    """Return the JSON text of a retraining config.
+
+    A config has an absolute root; the text has one below the folder of whoever trains the model again.
+    """
+    values = {**config.model_dump(mode="json"), "root": f"output/{name}"}
+    return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
 
 def portable_parameters(parameters: Mapping[str, Any], zoo: Path) -> dict[str, Any]:

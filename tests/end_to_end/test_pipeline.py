@@ -290,6 +290,9 @@ def test_a_model_of_a_run_joins_a_zoo(add: Command, command: Command, tmp_path: 
     assert (card.training.seconds, card.training.machine) == (180, "2 cores")
     assert card.split.images == figures.about.images
     assert {check.model for check in card.checks} == {None, "fast"}
+    config = (tmp_path / "zoo" / "ham10000" / "hardened" / "config.json").read_text(encoding="utf-8")
+    assert json.loads(config)["root"] == "output/hardened"
+    assert str(Path.cwd()) not in config
     network = load_model("ham10000/hardened", zoo=tmp_path / "zoo")
     assert network.output_shape == (None, 7)
 

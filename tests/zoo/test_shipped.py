@@ -1,5 +1,7 @@
 """The zoo of this project: its limits, and that every model is whole and can be trained again."""
 
+import json
+
 import pytest
 
 from dermrobust.pipeline.config_files import load_config
@@ -23,5 +25,7 @@ def test_a_model_is_whole(name: str) -> None:
     assert (ZOO / name / "card.md").read_text(encoding="utf-8") == render_card_text(card)
     assert card.license == "CC-BY-NC-4.0"
     assert card.training.command.partition("--config ")[2].startswith(f"zoo/{name}/config.json")
-    # The folder of the raw files is whoever's machine it is.
-    assert load_config(ZOO / name / "config.json").ingest.path == "${HAM10000_DIR}"
+    config = ZOO / name / "config.json"
+    # The folders are on whoever's machine it is.
+    assert load_config(config).ingest.path == "${HAM10000_DIR}"
+    assert json.loads(config.read_text(encoding="utf-8"))["root"] == f"output/{name.partition('/')[2]}"
