@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dermrobust.pipeline.api.auditing import audit
     from dermrobust.pipeline.api.evaluation import Evaluation, load_evaluation
     from dermrobust.pipeline.api.running import run
+    from dermrobust.pipeline.api.sweeping import sweep
     from dermrobust.pipeline.api.zoo import load_model
 
 # Before anything imports TensorFlow, in workers too: they import this package first.
@@ -34,6 +35,7 @@ __all__ = [
     "load_evaluation",
     "load_model",
     "run",
+    "sweep",
     "threat_model",
 ]
 
@@ -47,6 +49,7 @@ _PLACES = {
     "load_evaluation": "dermrobust.pipeline.api.evaluation",
     "load_model": "dermrobust.pipeline.api.zoo",
     "run": "dermrobust.pipeline.api.running",
+    "sweep": "dermrobust.pipeline.api.sweeping",
     "threat_model": "dermrobust.pipeline.api.attacking",
 }
 

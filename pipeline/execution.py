@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from dermrobust.attacks.errors import UserError
-from dermrobust.components import storage
-from dermrobust.components.artifacts import Artifact, ArtifactStore, Provenance
+from dermrobust.components.artifacts import Artifact, ArtifactStore
 from dermrobust.components.beam_runtime import BeamRuntime
-from dermrobust.components.component import Context
-from dermrobust.components.fingerprint import library_versions
-from dermrobust.components.integrity import problems, remember
+from dermrobust.components.execution import Execution
+from dermrobust.components.integrity import problems
 from dermrobust.components.progress import Progress, Task
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.ledger import Ledger
-from dermrobust.pipeline.local_files import lock_path
+from dermrobust.pipeline.local_files import ledger_path, lock_path
 from dermrobust.pipeline.locks import locked
 from dermrobust.pipeline.nodes import Node
 from dermrobust.pipeline.outcomes import CACHED, DONE, NodeResult
@@ -54,6 +54,19 @@ class Session:
         return lambda: self.progress.line(f"{who}: another run is at the same work; waiting for it")
 
 
+def new_session(config: PipelineConfig, progress: Progress, *, selected: frozenset[str], force: bool) -> Session:
+    """Return a run with a new id, of which nothing is recorded yet; the arguments are attributes of `Session`."""
+    return Session(
+        run=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
+        config=config,
+        store=ArtifactStore(config.root),
+        ledger=Ledger(ledger_path(config)),
+        progress=progress,
+        selected=selected,
+        force=force,
+    )
+
+
 def run_or_reuse(session: Session, node: Node, inputs: Inputs, key: str) -> NodeResult:
     """Return the outcome of a node whose inputs exist.
 
@@ -69,22 +82,21 @@ def run_or_reuse(session: Session, node: Node, inputs: Inputs, key: str) -> Node
     started = time.monotonic()
     selected = node.id in session.selected
     forced = session.force and selected
-    if not forced and (present := _present(session.store, node, key)) is not None:
+    if not forced and (present := published(session.store, node, key)) is not None:
         return NodeResult(node.id, CACHED, time.monotonic() - started, present)
     if not selected:
         missing = _missing(session.store, node, key)
         raise UserError(f"{node.id}: {missing}. Run it first: dermrobust run --to {node.stage}")
     with locked(lock_path(session.config, key), session.waiting(node.id)):
         # Another run may have done the work while this one waited for the lock.
-        if not forced and (present := _present(session.store, node, key)) is not None:
+        if not forced and (present := published(session.store, node, key)) is not None:
             return NodeResult(node.id, CACHED, time.monotonic() - started, present)
-        _set_aside_damaged(session, node, key)
-        _check_inputs(session, inputs)
+        make_ready(session, node, inputs, key)
         outputs = _execute(session, node, inputs, key)
     return NodeResult(node.id, DONE, time.monotonic() - started, outputs)
 
 
-def _present(store: ArtifactStore, node: Node, key: str) -> dict[str, Artifact] | None:
+def published(store: ArtifactStore, node: Node, key: str) -> dict[str, Artifact] | None:
     """Return the outputs of a node if all of them exist, and all their files with their sizes."""
     found = {name: store.find(type_, key) for name, type_ in node.component.outputs.items()}
     present = {name: artifact for name, artifact in found.items() if artifact is not None}
@@ -110,6 +122,16 @@ def _missing(store: ArtifactStore, node: Node, key: str) -> str:
     return "there is no result of this stage for the present config, data and code"
 
 
+def make_ready(session: Session, node: Node, inputs: Inputs, key: str) -> None:
+    """Make sure that a node can do its work: nothing damaged is at the place of its outputs, and its inputs are intact.
+
+    Raises:
+        UserError: a file of an input was changed.
+    """
+    _set_aside_damaged(session, node, key)
+    _check_inputs(session, inputs)
+
+
 def _set_aside_damaged(session: Session, node: Node, key: str) -> None:
     """Make room for outputs that are made again because a file of theirs is missing or has another size."""
     for artifact in _outputs(session.store, node, key):
@@ -132,48 +154,18 @@ def _check_inputs(session: Session, inputs: Inputs) -> None:
 
 def _execute(session: Session, node: Node, inputs: Inputs, key: str) -> dict[str, Artifact]:
     """Do the work of a node and publish its outputs."""
-    component, store = node.component, session.store
-    staged = {name: store.stage(type_, key, resumable=component.resumable) for name, type_ in component.outputs.items()}
-    work = storage.join(session.store.root, "work", key)
-    storage.make_folder(work)
-    beam_config = session.config.beam
-    context = Context(
-        params=node.params,
-        inputs=inputs,
-        outputs=staged,
-        work_folder=work,
-        beam=BeamRuntime(beam_config.runner, beam_config.options, session.store.root),
-        progress=_Labelled(session.progress, node.id),
-    )
-    origin = Provenance(
-        producer=node.id,
-        parameters=node.params.model_dump(mode="json"),
-        inputs=inputs,
-        versions=library_versions(component.libraries),
-    )
-    try:
-        component.execute(context)
-        published = {name: store.publish(staged[name], type_, key, origin) for name, type_ in component.outputs.items()}
-        for artifact in published.values():
-            remember(artifact)
-    except BaseException:
-        # The next execution continues from the finished files of a resumable component.
-        if not component.resumable:
-            _remove(staged)
-        raise
-    _remove(staged)
-    storage.remove(work)
-    return published
+    beam_config, store = session.config.beam, session.store
+    runtime = BeamRuntime(beam_config.runner, beam_config.options, store.root)
+    execution = Execution(node.id, node.component, node.params, inputs, key)
+    return execution.run(store, runtime, labelled(session.progress, node.id))
 
 
-def _remove(staged: Mapping[str, str]) -> None:
-    for uri in staged.values():
-        storage.remove(uri)
+def labelled(progress: Progress, label: str) -> Progress:
+    """Return progress whose tasks and lines carry the id of their node instead of the name of its stage."""
+    return _Labelled(progress, label)
 
 
 class _Labelled:
-    """Progress whose tasks and lines carry the id of their node instead of the name of its stage."""
-
     def __init__(self, progress: Progress, label: str) -> None:
         self._progress, self._label = progress, label
 

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Mapping
 
 from dermrobust.components.storage import UNUSABLE
+from dermrobust.components.worker_error import WorkerError
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.local_files import crash_log
 from dermrobust.pipeline.outcomes import EXIT_CODES, EXIT_USER_ERROR, FAILED, NodeResult
@@ -82,10 +83,18 @@ def _crash(config: PipelineConfig, run: str, node: str, error: Exception) -> str
     """Write the traceback to a file and return a message that names the file."""
     path = crash_log(config, run, re.sub(r"[^a-z0-9]+", "-", node).strip("-"))
     first = str(error).strip().splitlines()
-    message = f"{node} failed: {type(error).__name__}: {first[0] if first else ''}"
+    kind, trace = _described(error)
+    message = f"{node} failed: {kind}: {first[0] if first else ''}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(traceback.format_exception(error)))
+        path.write_text(trace)
     except OSError as unwritten:
         return f"{message}\nThe traceback could not be written to {path}: {unwritten.strerror}"
     return f"{message}\nThe traceback is in {path}"
+
+
+def _described(error: Exception) -> tuple[str, str]:
+    """Return the name of an error's class and its traceback, those of the worker that raised it where there was one."""
+    if isinstance(error, WorkerError):
+        return error.kind, error.trace
+    return type(error).__name__, "".join(traceback.format_exception(error))

@@ -6,11 +6,8 @@ It runs when they exist, and a failure stops only the nodes that depend on it.
 
 from __future__ import annotations
 
-import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import apache_beam as beam
@@ -19,7 +16,6 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.components import storage
-from dermrobust.components.artifacts import ArtifactStore
 from dermrobust.components.component import Refused
 from dermrobust.components.export.publish import publish
 from dermrobust.components.fingerprint import fingerprint
@@ -27,16 +23,13 @@ from dermrobust.components.integrity import check
 from dermrobust.components.progress import Progress
 from dermrobust.pipeline.cleaning import clean_up
 from dermrobust.pipeline.config import PipelineConfig
-from dermrobust.pipeline.execution import Inputs, Session, run_or_reuse
+from dermrobust.pipeline.execution import Inputs, Session, new_session, run_or_reuse
 from dermrobust.pipeline.failures import failure
 from dermrobust.pipeline.graph import between, build_graph, needed
-from dermrobust.pipeline.ledger import Ledger
-from dermrobust.pipeline.local_files import export_directory, garbage_lock, ledger_path, lock_path, run_lock
-from dermrobust.pipeline.locks import locked, locked_if_free
+from dermrobust.pipeline.local_files import export_directory, lock_path
+from dermrobust.pipeline.locks import locked
 from dermrobust.pipeline.nodes import Node
 from dermrobust.pipeline.outcomes import (
-    CACHED,
-    DONE,
     EXIT_CODES,
     EXIT_USER_ERROR,
     FAILED,
@@ -45,11 +38,11 @@ from dermrobust.pipeline.outcomes import (
     NodeResult,
     RunResult,
 )
+from dermrobust.pipeline.recording import record, recorded
 from dermrobust.pipeline.report.wording import duration
 
 _sessions: dict[str, Session] = {}
 """Runs in progress by their ids. Transforms find theirs here, since Beam pickles what it is given."""
-_recording = threading.Lock()
 
 
 def run_pipeline(config: PipelineConfig, progress: Progress, *, first: str, last: str, force: bool) -> RunResult:
@@ -87,33 +80,18 @@ def run_graph(
         selected: ids of the nodes that may do work; the outputs of the others must exist.
         force: whether selected nodes do their work even if their outputs exist.
     """
-    session = Session(
-        run=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
-        config=config,
-        store=ArtifactStore(config.root),
-        ledger=Ledger(ledger_path(config)),
-        progress=progress,
-        selected=selected,
-        force=force,
-    )
+    session = new_session(config, progress, selected=selected, force=force)
     storage.check_usable(config.root)
     clean_up(config, session.store, session.ledger)
     progress.line(_plan(nodes, selected, session.ledger.durations()))
-    status = "interrupted"
-    with locked_if_free(run_lock(config, session.run)):
-        with locked(garbage_lock(config), session.waiting("run")):
-            session.ledger.begin_run(session.run, settings)
+    with recorded(session, settings):
         _sessions[session.run] = session
         try:
             with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(["--no_pipeline_type_check"])) as root:
                 _wire(root, nodes, session.run)
-            result = RunResult(session.run, tuple(session.results), _publish(session))
-            status = "succeeded" if result.exit_code == 0 else "failed"
-            return result
+            return RunResult(session.run, tuple(session.results), _publish(session))
         finally:
-            _in_ledger(session, lambda: session.ledger.end_run(session.run, status))
             del _sessions[session.run]
-            run_lock(config, session.run).unlink(missing_ok=True)
 
 
 def _plan(nodes: Sequence[Node], selected: frozenset[str], durations: Mapping[str, float]) -> str:
@@ -159,29 +137,47 @@ class _RunNode(beam.DoFn):
         self._run = run
 
     def process(self, node: Node, *upstream: NodeResult) -> Iterator[NodeResult]:
-        """Yield the outcome of the node; failures are outcomes, not exceptions, so that other nodes go on."""
-        session = _sessions[self._run]
-        started = time.monotonic()
-        inputs: Inputs = {}
-        key: str | None = None
-        try:
-            missing = [result for result in upstream if not result.ok]
-            if missing:
-                result = _skipped(node, missing)
-            else:
-                inputs = _inputs(node, upstream)
-                key = fingerprint(node.component, node.params, inputs)
-                result = run_or_reuse(session, node, inputs, key)
-        except Refused as refusal:
-            result = NodeResult(node.id, REFUSED, message=str(refusal), exit_code=EXIT_CODES[REFUSED])
-        except UserError as error:
-            # Beam appends the name of its step to the messages of exceptions in workers.
-            message = str(error).split(" [while running ", 1)[0]
-            result = NodeResult(node.id, FAILED, message=message, exit_code=EXIT_USER_ERROR)
-        except Exception as error:
-            result = failure(session.config, session.run, node.id, error)
-        _record(session, node, result, inputs, key, time.monotonic() - started)
-        yield result
+        """Yield the outcome of the node."""
+        yield run_node(_sessions[self._run], node, upstream, run_or_reuse)
+
+
+def run_node(
+    session: Session,
+    node: Node,
+    upstream: Sequence[NodeResult],
+    work: Callable[[Session, Node, Inputs, str], NodeResult],
+) -> NodeResult:
+    """Return, record and report the outcome of a node; failures are outcomes, not exceptions, so that others go on.
+
+    Args:
+        session: the run.
+        node: the node.
+        upstream: outcomes of the nodes that it needs.
+        work: function of the run, the node, its inputs and its fingerprint, called if the inputs exist; see
+            `run_or_reuse`.
+    """
+    started = time.monotonic()
+    inputs: Inputs = {}
+    key: str | None = None
+    try:
+        missing = [result for result in upstream if not result.ok]
+        if missing:
+            result = _skipped(node, missing)
+        else:
+            inputs = inputs_of(node, upstream)
+            key = fingerprint(node.component, node.params, inputs)
+            result = work(session, node, inputs, key)
+    except Refused as refusal:
+        result = NodeResult(node.id, REFUSED, message=str(refusal), exit_code=EXIT_CODES[REFUSED])
+    except UserError as error:
+        # Beam appends the name of its step to the messages of exceptions in workers.
+        message = str(error).split(" [while running ", 1)[0]
+        result = NodeResult(node.id, FAILED, message=message, exit_code=EXIT_USER_ERROR)
+    except Exception as error:
+        result = failure(session.config, session.run, node.id, error)
+    # Work that was done elsewhere has taken longer than this call.
+    record(session, node, result, inputs, key, max(result.seconds, time.monotonic() - started))
+    return result
 
 
 def _skipped(node: Node, missing: list[NodeResult]) -> NodeResult:
@@ -189,47 +185,7 @@ def _skipped(node: Node, missing: list[NodeResult]) -> NodeResult:
     return NodeResult(node.id, SKIPPED, message=f"needs {names}")
 
 
-def _inputs(node: Node, upstream: tuple[NodeResult, ...]) -> Inputs:
+def inputs_of(node: Node, upstream: Sequence[NodeResult]) -> Inputs:
+    """Return the input artifacts of a node, from the outcomes of the nodes that it needs."""
     made = {result.node: result.outputs for result in upstream}
     return {name: tuple(made[output.node][output.name] for output in outputs) for name, outputs in node.inputs.items()}
-
-
-def _in_ledger(session: Session, write: Callable[[], None]) -> None:
-    """Write to the ledger; a disk that is full must not hide how the run ended."""
-    try:
-        write()
-    except UserError as error:
-        session.progress.line(f"this is not recorded: {error}")
-
-
-def _record(session: Session, node: Node, result: NodeResult, inputs: Inputs, key: str | None, seconds: float) -> None:
-    """Add the outcome of a node to the session and the ledger, and report it."""
-    with _recording:
-        session.results.append(result)
-        _in_ledger(
-            session,
-            lambda: session.ledger.record(
-                session.run,
-                node=node.id,
-                stage=node.stage,
-                component=node.component.name,
-                fingerprint=key,
-                status=result.status,
-                seconds=seconds,
-                message=result.message,
-                inputs=inputs,
-                outputs=result.outputs,
-            ),
-        )
-    session.progress.line(_status_line(node, result, seconds))
-
-
-def _status_line(node: Node, result: NodeResult, seconds: float) -> str:
-    text = {
-        DONE: f"done in {seconds:.1f} s",
-        CACHED: "unchanged, not run again",
-        FAILED: "failed",
-        SKIPPED: f"skipped: {result.message}",
-        REFUSED: "refused",
-    }[result.status]
-    return f"{node.id}: {text}"

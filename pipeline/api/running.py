@@ -46,10 +46,17 @@ def run(
     for stage in (first, last):
         if stage not in STAGES:
             raise UserError(f"there is no stage '{stage}'; there are: {', '.join(STAGES)}")
-    return run_pipeline(_read(config, changes or {}), progress or Silent(), first=first, last=last, force=force)
+    return run_pipeline(read_config(config, changes or {}), progress or Silent(), first=first, last=last, force=force)
 
 
-def _read(config: Mapping[str, Any] | str | Path | PipelineConfig | None, changes: Mapping[str, Any]) -> PipelineConfig:
+def read_config(
+    config: Mapping[str, Any] | str | Path | PipelineConfig | None, changes: Mapping[str, Any]
+) -> PipelineConfig:
+    """Return the config that the arguments `config` and `changes` of `run` mean.
+
+    Raises:
+        UserError: it is not valid.
+    """
     if isinstance(config, PipelineConfig) and not changes:
         return config
     overrides = [f"{key}={json.dumps(value, default=str)}" for key, value in changes.items()]

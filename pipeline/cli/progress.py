@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TextIO
+from typing import Protocol, TextIO, TypeVar
 
 import click
 from rich.console import Console
@@ -31,10 +31,21 @@ from dermrobust.pipeline.cli.library_output import library_output_to
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.interruption import interruptible
 from dermrobust.pipeline.local_files import library_log
-from dermrobust.pipeline.outcomes import FAILED, REFUSED, RunResult
+from dermrobust.pipeline.outcomes import FAILED, REFUSED, NodeResult
 from dermrobust.pipeline.report.wording import duration
 
 _LINE_SECONDS = 15.0
+
+
+class _HasNodes(Protocol):
+    """Outcome of one or several runs."""
+
+    @property
+    def nodes(self) -> tuple[NodeResult, ...]:
+        """Outcomes of the nodes."""
+
+
+_Result = TypeVar("_Result", bound=_HasNodes)
 
 
 class _Rate(ProgressColumn):
@@ -154,7 +165,7 @@ def _library_output(config: PipelineConfig) -> Iterator[TextIO]:
         yield stream
 
 
-def with_progress(config: PipelineConfig, work: Callable[[ProgressProtocol], RunResult]) -> RunResult:
+def with_progress(config: PipelineConfig, work: Callable[[ProgressProtocol], _Result]) -> _Result:
     """Do work with progress on stderr and the output of libraries in a file, and print the reasons of failures.
 
     Args:
