@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dermrobust.attacks.errors import UserError
-from dermrobust.components import storage
 from dermrobust.components.progress import Progress, Task
 from dermrobust.components.train.component import TRAIN
 from dermrobust.pipeline.config import PipelineConfig
@@ -76,13 +74,15 @@ def run_sweep(
     data = run_pipeline(config, progress, first="ingest", last="preprocess", force=False)
     if data.exit_code:
         return SweepResult(names, data)
-    progress.line(f"sweep: {len(names)} models with {len(seeds)} seeds; finished trainings are not repeated")
+    progress.line(
+        f"sweep: models {', '.join(names)}; seeds {', '.join(map(str, seeds))}; finished trainings are not repeated"
+    )
     runs = {seed: _SeedRun(each, seed, names, progress) for seed, each in configs.items()}
     with contextlib.ExitStack() as records:
         for run in runs.values():
             settings = run.session.config.model_dump(mode="json")
             records.enter_context(recorded(run.session, settings))
-        _run_all(list(runs.values()), config.root)
+        _run_all(list(runs.values()))
         return SweepResult(names, data, {seed: run.result() for seed, run in runs.items()})
 
 
@@ -154,7 +154,7 @@ class _SeedRun:
         return RunResult(self.session.run, tuple(self.session.results))
 
 
-def _run_all(runs: Sequence[_SeedRun], root: str) -> None:
+def _run_all(runs: Sequence[_SeedRun]) -> None:
     """Run the nodes of all runs: those that spread work over the engine one by one, trainings in waves."""
     while any(run.ready() for run in runs):
         for run in runs:
@@ -162,8 +162,7 @@ def _run_all(runs: Sequence[_SeedRun], root: str) -> None:
                 for each in others:
                     run.add(run_node(each.session, each.node, each.upstream, run_or_reuse))
         trainings = [(run, each) for run in runs for each in run.ready()]
-        folder = storage.join(root, "work", f"wave-{uuid.uuid4().hex[:8]}")
-        results = run_wave([each for _, each in trainings], folder)
+        results = run_wave([each for _, each in trainings])
         for (run, _), result in zip(trainings, results, strict=True):
             run.add(result)
 

@@ -65,8 +65,8 @@ class _Wave:
                 found.setdefault(key, each)
         return found
 
-    def run(self, folder: str) -> None:
-        """Do what is missing; see `run_wave`."""
+    def run(self) -> None:
+        """Do what is missing."""
         missing, executions = self.missing(), []
         for key, each in missing.items():
             try:
@@ -78,12 +78,17 @@ class _Wave:
             outcomes = run_side_by_side(
                 self._runtime(),
                 executions,
-                folder,
+                self._outcomes_folder(executions[0]),
                 listener=lambda execution: missing[execution.fingerprint].progress(),
                 finished=self._finish,
             )
             for key, outcome in outcomes.items():
                 self._finish(key, outcome)
+
+    def _outcomes_folder(self, execution: Execution) -> str:
+        """Return a staging folder of an execution whose lock is held; the next run removes it if this one is killed."""
+        type_ = next(iter(execution.component.outputs.values()))
+        return self._ready[0].session.store.stage(type_, execution.fingerprint)
 
     def _runtime(self) -> BeamRuntime:
         config = self._ready[0].session.config
@@ -136,14 +141,13 @@ def _key(ready: Ready) -> str | None:
     return None
 
 
-def run_wave(ready: Sequence[Ready], folder: str) -> list[NodeResult]:
+def run_wave(ready: Sequence[Ready]) -> list[NodeResult]:
     """Run nodes side by side, and return, record and report their outcomes in the given order.
 
     What is published already is not repeated, and work of the same fingerprint is done once.
 
     Args:
         ready: nodes of runs on one root and Beam engine.
-        folder: folder or URI below the root for the outcomes of workers, for this wave alone.
 
     Raises:
         UserError: the Beam engine cannot be used.
@@ -153,5 +157,5 @@ def run_wave(ready: Sequence[Ready], folder: str) -> list[NodeResult]:
         # In the order of the fingerprints, so that two waves at once do not wait for each other.
         for key, each in sorted(wave.missing().items(), key=lambda item: item[0]):
             locks.enter_context(locked(lock_path(each.session.config, key), each.session.waiting(each.node.id)))
-        wave.run(folder)
+        wave.run()
     return wave.results()

@@ -76,8 +76,6 @@ def _print(result: SweepResult, csv_path: Path | None, as_json: bool) -> None:
     from dermrobust.pipeline.sweep_figures import spreads, trained_models, write_csv
 
     models = trained_models(result)
-    if csv_path is not None and models:
-        write_csv(models, csv_path)
     if as_json:
         over_seeds = {
             model: {name: asdict(spread) for name, spread in figures.items()}
@@ -91,3 +89,6 @@ def _print(result: SweepResult, csv_path: Path | None, as_json: bool) -> None:
         from dermrobust.pipeline.cli.sweep_output import print_sweep
 
         print_sweep(models)
+    # Last: a file that cannot be written must not hide the figures.
+    if csv_path is not None and models:
+        write_csv(models, csv_path)

@@ -24,9 +24,11 @@ from dermrobust.components.artifacts import Artifact
 from dermrobust.components.progress import Silent, Task
 from dermrobust.pipeline.cli.main import main
 from dermrobust.pipeline.config import PipelineConfig
+from dermrobust.pipeline.graph import build_graph
 from dermrobust.pipeline.history import recent_runs
 from dermrobust.pipeline.nodes import Node
 from dermrobust.pipeline.outcomes import RunResult
+from dermrobust.pipeline.runner import run_graph
 from dermrobust.pipeline.sweep import SweepResult
 from tests.components.trainings import Steps, network_bytes
 from tests.pipeline.small_stages import executed, node, trouble
@@ -262,6 +264,14 @@ class Watched(Silent):
         return self._watched(total) if description == self._description else super().task(description, total, unit)
 
 
+def trained_alone(root: Path) -> RunResult:
+    """Run one training of the second seed in another root."""
+    config = PipelineConfig.model_validate({**TINY, "root": str(root), "seed": 1})
+    names = frozenset({"ingest", "preprocess", "train[online]"})
+    nodes = [each for each in build_graph(config) if each.id in names]
+    return run_graph(config, nodes, Silent(), settings={}, selected=names, force=False)
+
+
 class Swept:
     """Two sweeps, the first of which was interrupted in one training, and a run of the second seed elsewhere."""
 
@@ -271,7 +281,7 @@ class Swept:
         self.first: SweepResult = dermrobust.sweep(self.config, seeds=[0, 1], progress=interrupted)
         self.second: SweepResult = dermrobust.sweep(self.config, seeds=[0, 1], progress=watched)
         self.steps = watched.steps
-        self.alone: RunResult = dermrobust.run({**TINY, "root": str(folder / "alone"), "seed": 1}, last="train")
+        self.alone = trained_alone(folder / "alone")
         self.again: RunResult = dermrobust.run({**self.config, "seed": 1}, last="train")
 
 
@@ -311,11 +321,12 @@ def test_an_interrupted_training_resumes_from_its_epoch_and_no_other_is_repeated
 def test_models_are_those_of_a_run_of_the_seed(swept: Swept) -> None:
     assert {node.status for node in swept.again.nodes} == {"cached"}
     for name in ("vanilla", "online"):
-        sweeps, alone = model(swept.second.runs[1], name), model(swept.alone, name)
-        assert sweeps == model(swept.again, name)
-        assert (sweeps.fingerprint, sweeps.digest) == (alone.fingerprint, alone.digest)
-        assert network_bytes(sweeps) == network_bytes(alone)
-        assert network_bytes(sweeps) != network_bytes(model(swept.second.runs[0], name))
+        assert model(swept.second.runs[1], name) == model(swept.again, name)
+        assert model(swept.second.runs[1], name).digest != model(swept.second.runs[0], name).digest
+    # The one that was interrupted.
+    resumed, alone = model(swept.second.runs[1], "online"), model(swept.alone, "online")
+    assert (resumed.fingerprint, resumed.digest) == (alone.fingerprint, alone.digest)
+    assert network_bytes(resumed) == network_bytes(alone)
     # The same images for both seeds.
     assert len({run.output("preprocess", "examples") for run in swept.second.runs.values()}) == 1
 
