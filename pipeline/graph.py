@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from dermrobust.components.augment.component import AUGMENT
 from dermrobust.components.export.component import EXPORT, ExportParams
 from dermrobust.components.ingest.component import INGEST
@@ -39,6 +41,7 @@ def build_graph(config: PipelineConfig) -> list[Node]:
         predict=lambda name: predict,
         probe=config.probe_params,
         transform=config.transform_params(),
+        certify=config.certify_params(),
         evaluate=config.evaluate_params(),
         gate=config.evaluate.gate,
     )
@@ -70,9 +73,14 @@ def between(first: str, last: str) -> tuple[str, ...]:
 def needed(nodes: list[Node], first: str, last: str) -> list[Node]:
     """Return the nodes of the stages from `first` to `last` and all that they need."""
     stages = between(first, last)
+    return with_needs(nodes, [node.id for node in nodes if node.stage in stages])
+
+
+def with_needs(nodes: list[Node], ids: Iterable[str]) -> list[Node]:
+    """Return the nodes of these ids and all that they need."""
     by_id = {node.id: node for node in nodes}
     wanted: set[str] = set()
-    waiting = [node.id for node in nodes if node.stage in stages]
+    waiting = list(ids)
     while waiting:
         node = by_id[waiting.pop()]
         if node.id not in wanted:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from dermrobust.attacks.smoothing.gaussian import Stream, gaussian_noise
@@ -33,17 +33,18 @@ def smoothed_target(target: Target, *, sigma: float, draws: int, shape: tuple[in
     number = tf.constant(draws, tf.int64)
     stream = tf.constant(int(Stream.ATTACK), tf.uint64)
     noise = sigma * gaussian_noise(tf.constant(key, tf.uint64), tf.constant(0, tf.int64), number, shape, stream)
-    return Target(_mean_logits(exact.logits), (noise, *exact.weights))
+    return Target(_mean_logits(exact.logits, draws), (noise, *exact.weights))
 
 
-# The same function object for the same logits: compiled steps are cached by it, so a new one would compile anew.
+# The same function object for the same logits: compiled steps are cached by it, so a new one would compile anew. One
+# for each number of draws, since a compiled step takes weights of one shape.
 @functools.lru_cache(maxsize=16)
-def _mean_logits(logits: LogitsFn) -> LogitsFn:
+def _mean_logits(logits: LogitsFn, draws: int) -> LogitsFn:
     def smoothed(weights: Any, images: Any) -> Any:
         noise, *own = weights
         noisy = tf.reshape(images[:, None] + noise, [-1, *images.shape[1:]])
         found = tf.nn.log_softmax(logits(own, noisy))
-        by_image = tf.reshape(found, [-1, noise.shape[0], found.shape[-1]])
-        return tf.reduce_logsumexp(by_image, axis=1) - np.float32(np.log(noise.shape[0]))
+        by_image = tf.reshape(found, [-1, draws, found.shape[-1]])
+        return tf.reduce_logsumexp(by_image, axis=1) - math.log(draws)
 
     return smoothed

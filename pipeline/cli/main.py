@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import click
 
-from dermrobust.pipeline.cli import auditing, configuration, doctor, inspection, reporting, running, serving, trust, zoo
+from dermrobust.pipeline.cli import (
+    auditing,
+    certifying,
+    configuration,
+    doctor,
+    inspection,
+    reporting,
+    running,
+    serving,
+    trust,
+    zoo,
+)
 from dermrobust.pipeline.cli.library_output import silence_libraries
 from dermrobust.version import __version__
 
@@ -30,6 +41,7 @@ def main() -> None:
 main.add_command(running.run)
 for stage_command in running.stage_commands():
     main.add_command(stage_command)
+main.add_command(certifying.certify)
 main.add_command(auditing.audit)
 main.add_command(inspection.runs)
 main.add_command(inspection.show)

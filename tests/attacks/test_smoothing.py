@@ -13,6 +13,7 @@ from scipy import stats
 from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.engine import attack_images
 from dermrobust.attacks.errors import AttackError
+from dermrobust.attacks.logits import logits_of
 from dermrobust.attacks.smoothing.certificate import certify, largest_radius, lower_bound, predict
 from dermrobust.attacks.smoothing.gaussian import Stream, gaussian_noise
 from dermrobust.attacks.smoothing.smoothed import smoothed_target
@@ -127,6 +128,19 @@ def test_logits_that_are_not_finite_are_an_error() -> None:
 
     with pytest.raises(AttackError, match="NaN or infinite under noise"):
         Voters(broken, 3, SIGMA).votes(np.ones((1, *IMAGE), np.float32), seeds_of(1), draws=5)
+
+
+def test_a_smoothed_target_has_the_mean_probabilities_for_any_number_of_draws(few: Victim) -> None:
+    for draws in (1, 3):
+        shape = few.images.shape[1:]
+        smoothed = smoothed_target(few.target, sigma=SIGMA, draws=draws, shape=shape, seed=4)
+        noise, *_ = smoothed.weights
+        logits = [few.logits(few.images + part) for part in np.asarray(noise)]
+        expected = np.mean([tf.nn.softmax(each) for each in logits], axis=0)
+
+        np.testing.assert_allclose(np.exp(logits_of(smoothed, few.images, 8)), expected, atol=1e-5)
+        # Steps that were compiled for one number of draws must not meet another.
+        attack_images(PGD(steps=1), smoothed, few.images, few.labels, few.seeds, threat=ThreatModel(50, Norm.L2))
 
 
 def test_no_attack_crosses_a_certificate_more_often_than_stated(victim: Victim) -> None:
