@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.threat import PIXEL_LEVELS
 from dermrobust.components.certify.component import CERTIFY
 from dermrobust.components.evaluation.certificate_params import CertificateSettings
 from dermrobust.components.evaluation.certificates import (
@@ -37,7 +38,7 @@ class Bounds:
     Attributes:
         radius: L2 radius on the scale of images in [0, 1].
         lower: certified accuracy.
-        upper: accuracy under the attack; None: nothing attacked.
+        upper: accuracy under the attack, at radius 0 on clean images; None: nothing attacked.
     """
 
     radius: float
@@ -56,7 +57,7 @@ class Summary:
         accuracy: accuracy of the smoothed classifier on clean images; abstentions count as errors.
         abstained: share of images without a certificate.
         mean_radius: mean certified radius of the correct class, 0 without a certificate, where a pixel is 0 to 1.
-        bounds: accuracy at each radius.
+        bounds: accuracy at radius 0 and at each radius.
     """
 
     model: str
@@ -118,14 +119,14 @@ def summaries(certificates: pa.Table, settings: CertificateSettings) -> Iterator
                 images=found.num_rows,
                 accuracy=float(withstands(found, 0).mean()),
                 abstained=float(np.mean(found["abstained"].to_numpy(zero_copy_only=False))),
-                mean_radius=float(np.where(correct, found["radius"].to_numpy(), 0).mean() / 255),
+                mean_radius=float(np.where(correct, found["radius"].to_numpy(), 0).mean() / PIXEL_LEVELS),
                 bounds=tuple(
                     Bounds(
-                        threat.radius,
-                        certified_accuracy(certificates, model, sigma, threat.epsilon).value,
-                        float(withstands(found, threat.epsilon).mean()) if settings.attacks else None,
+                        radius / PIXEL_LEVELS,
+                        certified_accuracy(certificates, model, sigma, radius).value,
+                        float(withstands(found, radius).mean()) if settings.attacks or not radius else None,
                     )
-                    for threat in settings.radii
+                    for radius in (0.0, *(threat.epsilon for threat in settings.radii))
                 ),
             )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.transfer import Transfer
@@ -58,16 +58,16 @@ def evaluation_nodes(
             "examples": (examples,),
             "model": (model,),
             "surrogates": tuple(models[other] for other in attacked.surrogates),
-            "transferred": tuple(Output(node.id, "adversarial") for node in transfers),
+            "transferred": _outputs(transfers, "adversarial"),
         }
-        nodes.append(Node(f"predict[{name}]", STAGE, PREDICT, attacked, inputs))
+        node = Node(f"predict[{name}]", STAGE, PREDICT, attacked, inputs)
         inputs = {
             **inputs,
             "surrogates": tuple(models[other] for other in probed.surrogates),
-            "transferred": tuple(Output(node.id, "adversarial") for node in probes),
-            "predictions": (Output(f"predict[{name}]", "predictions"),),
+            "transferred": _outputs(probes, "adversarial"),
+            "predictions": _outputs([node], "predictions"),
         }
-        nodes.append(Node(f"probe[{name}]", STAGE, PROBE, probed, inputs))
+        nodes += [node, Node(f"probe[{name}]", STAGE, PROBE, probed, inputs)]
     transforms = _transforms(transform, models, examples)
     certificates = _certificates(certify, models, examples)
     leakage = Node("leakage", STAGE, LEAKAGE, LeakageParams(), {"examples": (examples,)})
@@ -75,20 +75,18 @@ def evaluation_nodes(
         "examples": (examples,),
         "predictions": tuple(Output(f"predict[{name}]", "predictions") for name in models),
         "probes": tuple(Output(f"probe[{name}]", "probes") for name in models),
-        "transformed": tuple(Output(node.id, "predictions") for node in transforms),
-        "certificates": tuple(Output(node.id, "certificates") for node in certificates),
-        "leakage": (Output(leakage.id, "leakage"),),
+        "transformed": _outputs(transforms, "predictions"),
+        "certificates": _outputs(certificates, "certificates"),
+        "leakage": _outputs([leakage], "leakage"),
     }
-    judged = {"evaluation": (Output("evaluate", "evaluation"),)}
-    return [
-        *crafted.values(),
-        *nodes,
-        *transforms,
-        *certificates,
-        leakage,
-        Node("evaluate", STAGE, EVALUATE, evaluate, inputs),
-        Node("gate", STAGE, GATE, GateParams(gate=gate), judged),
-    ]
+    judged = Node("evaluate", STAGE, EVALUATE, evaluate, inputs)
+    verdict = Node("gate", STAGE, GATE, GateParams(gate=gate), {"evaluation": _outputs([judged], "evaluation")})
+    return [*crafted.values(), *nodes, *transforms, *certificates, leakage, judged, verdict]
+
+
+def _outputs(nodes: Iterable[Node], name: str) -> tuple[Output, ...]:
+    """Return an output of each node."""
+    return tuple(Output(node.id, name) for node in nodes)
 
 
 def _transforms(params: TransformParams, models: Mapping[str, Output], examples: Output) -> list[Node]:

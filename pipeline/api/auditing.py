@@ -68,15 +68,12 @@ def audit(
     from dermrobust.pipeline.audit import run_audit
 
     budgets, transforms = norm_and_transforms(threats)
-    folder = Path(root, "inputs")
     settings = _settings(
-        _write_inputs(folder, images, labels, class_names, metadata or {}),
-        _write_models(folder, model, control),
+        _write_inputs(Path(root, "inputs"), images, labels, class_names, metadata or {}),
+        _write_models(Path(root, "inputs"), model, control),
         root=str(root),
         attacks=attacks,
-        epsilons=budgets,
-        threats=transforms,
-        certificates={"sigmas": list(certify)},
+        **{"epsilons": budgets, "threats": transforms, "certificates": {"sigmas": list(certify)}},
         classes=tuple(class_names),
         malignant=malignant,
         input={"range": input_range},

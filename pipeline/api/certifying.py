@@ -100,11 +100,7 @@ def certify(
     from dermrobust.attacks.smoothing.certificate import predict
     from dermrobust.attacks.smoothing.voting import Voters, noise_seeds
 
-    values = {"sigmas": [sigma], "samples": samples, "selection_samples": selection_samples, "alpha": alpha}
-    try:
-        CertificateSettings.model_validate(values)
-    except ValidationError as error:
-        raise UserError(f"these arguments do not fit:\n{explain(error, CertificateSettings)}") from None
+    _check(sigmas=[sigma], samples=samples, selection_samples=selection_samples, alpha=alpha)
     found, classes = collected(images, labels)
     shown = to_images(np.asarray(found, np.uint8)) if found.dtype == np.uint8 else np.asarray(found, np.float32)
     target = target_of(model, found.shape[1:3], input_range, {})
@@ -123,3 +119,15 @@ def certify(
         sigma=sigma,
         alpha=alpha,
     )
+
+
+def _check(**values: Any) -> None:
+    """Refuse arguments that a config would refuse.
+
+    Raises:
+        UserError: one of them is out of range.
+    """
+    try:
+        CertificateSettings.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"these arguments do not fit:\n{explain(error, CertificateSettings)}") from None

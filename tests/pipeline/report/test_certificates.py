@@ -70,11 +70,15 @@ def test_certified_accuracy_at_any_radius_and_what_attacks_leave() -> None:
     assert one.accuracy == pytest.approx(0.6)
     assert one.abstained == pytest.approx(0.2)
     assert one.mean_radius == pytest.approx((100 + 300 + 63.75) / 5 / 255)
-    assert [bound for each in one.bounds for bound in (each.lower, each.upper)] == pytest.approx([0.4, 0.6, 0.2, 0.4])
-    console = Console(file=io.StringIO(), width=140)
+    assert [bound for each in one.bounds for bound in (each.lower, each.upper)] == pytest.approx(
+        [0.6, 0.6, 0.4, 0.6, 0.2, 0.4]
+    )
+    console = Console(file=io.StringIO(), width=80)
     console.print(certificates_table([one]))
     assert isinstance(console.file, io.StringIO)
-    assert "0.400 to 0.600" in console.file.getvalue()
+    rows = [line.split() for line in console.file.getvalue().splitlines() if "trades" in line]
+    assert rows[0] == ["trades", "0.25", "0", "0.600", "0.600", "0.200", "0.364", "5"]
+    assert rows[1] == ["trades", "0.25", "0.25", "0.400", "0.600"]
 
 
 def test_page_and_card_show_both_bounds_by_class(
