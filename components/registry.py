@@ -15,6 +15,7 @@ class ArtifactType(enum.StrEnum):
     MODEL = "model"
     ADVERSARIAL_EXAMPLES = "adversarial_examples"
     PREDICTIONS = "predictions"
+    CERTIFICATES = "certificates"
     PROBES = "probes"
     LEAKAGE = "leakage"
     EVALUATION = "evaluation"

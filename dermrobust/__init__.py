@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dermrobust.attacks.threat import ThreatModel
     from dermrobust.pipeline.api.attacking import Result, attack, threat_model
     from dermrobust.pipeline.api.auditing import audit
+    from dermrobust.pipeline.api.certifying import Certified, certify
     from dermrobust.pipeline.api.evaluation import Evaluation, load_evaluation
     from dermrobust.pipeline.api.running import run
     from dermrobust.pipeline.api.sweeping import sweep
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 prefer_onednn()
 
 __all__ = [
+    "Certified",
     "Evaluation",
     "Result",
     "ThreatModel",
@@ -32,6 +34,7 @@ __all__ = [
     "__version__",
     "attack",
     "audit",
+    "certify",
     "load_evaluation",
     "load_model",
     "run",
@@ -40,12 +43,14 @@ __all__ = [
 ]
 
 _PLACES = {
+    "Certified": "dermrobust.pipeline.api.certifying",
     "Evaluation": "dermrobust.pipeline.api.evaluation",
     "Result": "dermrobust.pipeline.api.attacking",
     "ThreatModel": "dermrobust.attacks.threat",
     "UserError": "dermrobust.attacks.errors",
     "attack": "dermrobust.pipeline.api.attacking",
     "audit": "dermrobust.pipeline.api.auditing",
+    "certify": "dermrobust.pipeline.api.certifying",
     "load_evaluation": "dermrobust.pipeline.api.evaluation",
     "load_model": "dermrobust.pipeline.api.zoo",
     "run": "dermrobust.pipeline.api.running",

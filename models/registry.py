@@ -26,6 +26,7 @@ OBJECTIVES = Registry(
         "mixed": "dermrobust.models.objectives.mixed:Mixed",
         "trades": "dermrobust.models.objectives.trades:Trades",
         "mart": "dermrobust.models.objectives.mart:Mart",
+        "gaussian_noise": "dermrobust.models.objectives.gaussian_noise:GaussianNoise",
     },
 )
 """Subclasses of `dermrobust.models.objectives.objective.Objective`."""

@@ -9,9 +9,11 @@ from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.kinds import Kind
 from dermrobust.components.audit.component import ADOPT_DATA, ADOPT_MODEL, AdoptDataParams, AdoptModelParams
 from dermrobust.components.audit.labels import read_labels
+from dermrobust.components.evaluation.certificate_params import CertificateSettings, CertifyParams
+from dermrobust.components.evaluation.measure_params import MeasureParams
 from dermrobust.components.evaluation.params import PredictParams, ProbeParams
 from dermrobust.components.evaluation.thresholds import Gate
-from dermrobust.components.evaluation.transform_params import MeasureParams, TransformParams
+from dermrobust.components.evaluation.transform_params import TransformParams
 from dermrobust.components.progress import Progress
 from dermrobust.models.foreign.declared import check_regular, declared_input, declared_size
 from dermrobust.models.foreign.spec import is_black_box
@@ -123,6 +125,7 @@ def _evaluation(audit: Audit, examples: Output) -> list[Node]:
         control=None if audit.control is None else CONTROL,
         malignant=audit.malignant,
         slices=shared["slices"],
+        certificates=_certificates(audit),
         **beyond,
     )
     return evaluation_nodes(
@@ -131,10 +134,19 @@ def _evaluation(audit: Audit, examples: Output) -> list[Node]:
         predict=lambda name: PredictParams(**shared),
         probe=probed,
         transform=TransformParams(**beyond, **settings),
+        certify=CertifyParams(**dict(_certificates(audit)), **settings),
         evaluate=evaluate,
         # Without thresholds, since an audit exports nothing: the gate asks for checks that do not fail.
         gate=Gate(candidate=MODEL),
     )
+
+
+def _certificates(audit: Audit) -> CertificateSettings:
+    """Return the settings of certificates; of a black box they need no gradients, but attacks on it do."""
+    blind = any(map(is_black_box, audit.models().values()))
+    if blind and audit.certificates.attack.needs_gradients:
+        return audit.certificates.model_copy(update={"attack_draws": 0})
+    return audit.certificates
 
 
 def _check_attacks(audit: Audit, class_count: int) -> None:
@@ -145,6 +157,7 @@ def _check_attacks(audit: Audit, class_count: int) -> None:
             f"threat '{audit.threats[0]}' is searched through gradients, but of '{blind[0]}' only the answers are "
             "available; leave the threat models beyond a norm out"
         )
+    audit.certificates.attack.check_classes(class_count)
     for name, attack in audit.attacks.items():
         if blind and attack.needs_gradients:
             raise UserError(

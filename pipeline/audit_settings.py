@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from dermrobust.attacks.selection import NamedAttacks, read_suite
 from dermrobust.attacks.threat import ThreatModel
+from dermrobust.components.evaluation.certificate_params import CertificateSettings
 from dermrobust.components.evaluation.params import Threats
 from dermrobust.components.evaluation.transform_params import TransformSettings
 from dermrobust.models.foreign.spec import InputFormat, OutputKind, is_url
@@ -49,6 +50,9 @@ class Audit(TransformSettings):
     attacks: NamedAttacks = Field(default_factory=_auto, description="Attacks by name, or the name of a suite.")
     epsilons: Threats = Field(
         tuple(ThreatModel(epsilon) for epsilon in (1, 2, 4, 8)), min_length=1, description="Budgets."
+    )
+    certificates: CertificateSettings = Field(
+        default_factory=CertificateSettings, description="Certificates by randomized smoothing; off without sigmas."
     )
     batch_size: int = Field(64, ge=1, le=4096, description="Images per gradient step.")
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of random starts.")

@@ -9,13 +9,22 @@ from pydantic import Field, ValidationError, model_validator
 
 from dermrobust.attacks.transfer import Transfer
 from dermrobust.components.component import Params
+from dermrobust.components.evaluation.certificate_params import CertifyParams
+from dermrobust.components.evaluation.measure_params import MeasureParams
 from dermrobust.components.evaluation.params import PredictParams, ProbeParams, ProbeSizes
-from dermrobust.components.evaluation.transform_params import MeasureParams, TransformParams
+from dermrobust.components.evaluation.transform_params import TransformParams
 from dermrobust.components.ingest.component import IngestParams
 from dermrobust.components.preprocess.component import PreprocessParams
 from dermrobust.components.train.component import TrainParams
 from dermrobust.models.task import Task
-from dermrobust.pipeline.config_checks import check_attacks, check_baseline, check_gate, check_models, check_sources
+from dermrobust.pipeline.config_checks import (
+    check_attacks,
+    check_baseline,
+    check_certificates,
+    check_gate,
+    check_models,
+    check_sources,
+)
 from dermrobust.pipeline.config_errors import explain
 from dermrobust.pipeline.config_sections import (
     BASELINE,
@@ -71,6 +80,7 @@ class PipelineConfig(Params):
         check_models(self.augment, self.defences)
         check_baseline(self.train, hardened)
         check_attacks(self.augment, self.evaluate, len(self.class_names()))
+        check_certificates(self.evaluate, len(self.class_names()))
         check_sources(self.augment, self.evaluate, self.model_names())
         check_gate(self.evaluate, self.model_names(), self.task().with_derived(self.slices()))
         return self
@@ -134,6 +144,11 @@ class PipelineConfig(Params):
             if name in EvaluateConfig.model_fields
         }
         return TransformParams(**{**shared, "slices": self.slices()})
+
+    def certify_params(self) -> CertifyParams:
+        """Return the parameters of the certificates of every model."""
+        settings = {name: getattr(self.evaluate, name) for name in ("batch_size", "seed")}
+        return CertifyParams(**dict(self.evaluate.certificates), **settings, slices=self.slices())
 
     def evaluate_params(self) -> MeasureParams:
         """Return the parameters of the measurement of all models."""

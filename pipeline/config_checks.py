@@ -9,7 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.attacks.transforms.threat import TransformThreat
-from dermrobust.components.evaluation.conditions import family_of, search_of
+from dermrobust.components.evaluation.conditions import (
+    CERTIFIED,
+    SMOOTHED,
+    family_of,
+    is_of_smoothing,
+    of_smoothing,
+    search_of,
+)
 from dermrobust.components.evaluation.names import CLEAN, CONSTANT, WORST_CASE, canonical_epsilon
 from dermrobust.components.evaluation.thresholds import Threshold
 from dermrobust.components.gate.judging import check_slices
@@ -88,6 +95,14 @@ def check_attacks(augment: AugmentConfig, evaluate: EvaluateConfig, class_count:
                 raise ValueError(f"{stage}.attacks.{name}: {error}") from error
 
 
+def check_certificates(evaluate: EvaluateConfig, class_count: int) -> None:
+    """Check that the attack on smoothed classifiers can be run on so many classes."""
+    try:
+        evaluate.certificates.attack.check_classes(class_count)
+    except UserError as error:
+        raise ValueError(f"evaluate.certificates.attack: {error}") from error
+
+
 def check_sources(augment: AugmentConfig, evaluate: EvaluateConfig, models: Sequence[str]) -> None:
     """Check the models that attacks transfer from."""
     for name, attack in evaluate.attacks.items():
@@ -137,6 +152,9 @@ def uncovered_threats(evaluate: EvaluateConfig) -> tuple[TransformThreat, ...]:
 
 
 def _check_threshold(threshold: Threshold, place: str, evaluate: EvaluateConfig) -> None:
+    if is_of_smoothing(threshold.attack):
+        _check_smoothed(threshold, place, evaluate)
+        return
     if (family := family_of(threshold.attack)) is not None:
         _check_beyond_a_norm(threshold, family, place, evaluate)
         return
@@ -158,4 +176,22 @@ def _check_beyond_a_norm(threshold: Threshold, family: str, place: str, evaluate
         threats = ", ".join(map(str, evaluate.threats)) or "none"
         raise ValueError(
             f"{place}.epsilon: {family}:{threshold.epsilon:g} is not in evaluate.threats; these are: {threats}"
+        )
+
+
+def _check_smoothed(threshold: Threshold, place: str, evaluate: EvaluateConfig) -> None:
+    settings = evaluate.certificates
+    families = (CERTIFIED, SMOOTHED)
+    known = [of_smoothing(family, sigma) for sigma in settings.sigmas for family in families]
+    if threshold.attack not in known:
+        raise ValueError(
+            f"{place}.attack: '{threshold.attack}' is not evaluated; with evaluate.certificates.sigmas these are: "
+            f"{', '.join(known) or 'none'}"
+        )
+    certified = settings.attacks or family_of(threshold.attack) == CERTIFIED
+    radii = (0.0, *(canonical_epsilon(threat.epsilon) for threat in settings.radii)) if certified else (0.0,)
+    if canonical_epsilon(threshold.epsilon) not in radii:
+        raise ValueError(
+            f"{place}.epsilon: l2:{threshold.epsilon / 255:g} is not evaluated; these are: "
+            + ", ".join(f"l2:{radius / 255:g}" for radius in radii)
         )

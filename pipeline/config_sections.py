@@ -15,6 +15,7 @@ from dermrobust.components.attack_settings import AttackSettings
 from dermrobust.components.augment.component import AugmentParams
 from dermrobust.components.budgets import StorableThreat
 from dermrobust.components.component import Params
+from dermrobust.components.evaluation.certificate_params import CertificateSettings
 from dermrobust.components.evaluation.params import PredictParams, ProbeSizes, Reading
 from dermrobust.components.evaluation.thresholds import Gate, Threshold
 from dermrobust.components.evaluation.transform_params import TransformSettings
@@ -109,6 +110,9 @@ def _default_gate() -> Gate:
 class EvaluateConfig(PredictParams, Reading, TransformSettings):
     """Attacks on every model, measurement of the results, and the gate."""
 
+    certificates: CertificateSettings = Field(
+        default_factory=CertificateSettings, description="Certificates by randomized smoothing; off without sigmas."
+    )
     probes: ProbeSizes = Field(default_factory=ProbeSizes, description="Sizes of the probes of the self-checks.")
     gate: Gate = Field(default_factory=_default_gate, description="Requirements on the exported model.")
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.transfer import Transfer
+from dermrobust.components.certify.component import CERTIFY
 from dermrobust.components.craft.component import CRAFT, CraftParams
+from dermrobust.components.evaluation.certificate_params import CertifyParams
+from dermrobust.components.evaluation.measure_params import MeasureParams
 from dermrobust.components.evaluation.params import PredictParams, ProbeParams, transfer_probe
 from dermrobust.components.evaluation.thresholds import Gate
-from dermrobust.components.evaluation.transform_params import MeasureParams, TransformParams
+from dermrobust.components.evaluation.transform_params import TransformParams
 from dermrobust.components.gate.component import GATE, GateParams
 from dermrobust.components.leakage.component import LEAKAGE, LeakageParams
 from dermrobust.components.measure.component import EVALUATE
@@ -28,6 +31,7 @@ def evaluation_nodes(
     predict: Callable[[str], PredictParams],
     probe: Callable[[str], ProbeParams],
     transform: TransformParams,
+    certify: CertifyParams,
     evaluate: MeasureParams,
     gate: Gate,
 ) -> list[Node]:
@@ -39,6 +43,7 @@ def evaluation_nodes(
         predict: parameters of the attacks on a model, by its name.
         probe: parameters of the probes of a model, by its name.
         transform: parameters of the searches under threat models beyond a norm, on every model.
+        certify: parameters of the certificates of every model.
         evaluate: parameters of the measurement.
         gate: requirements on the candidate.
     """
@@ -53,34 +58,35 @@ def evaluation_nodes(
             "examples": (examples,),
             "model": (model,),
             "surrogates": tuple(models[other] for other in attacked.surrogates),
-            "transferred": tuple(Output(node.id, "adversarial") for node in transfers),
+            "transferred": _outputs(transfers, "adversarial"),
         }
-        nodes.append(Node(f"predict[{name}]", STAGE, PREDICT, attacked, inputs))
+        node = Node(f"predict[{name}]", STAGE, PREDICT, attacked, inputs)
         inputs = {
             **inputs,
             "surrogates": tuple(models[other] for other in probed.surrogates),
-            "transferred": tuple(Output(node.id, "adversarial") for node in probes),
-            "predictions": (Output(f"predict[{name}]", "predictions"),),
+            "transferred": _outputs(probes, "adversarial"),
+            "predictions": _outputs([node], "predictions"),
         }
-        nodes.append(Node(f"probe[{name}]", STAGE, PROBE, probed, inputs))
+        nodes += [node, Node(f"probe[{name}]", STAGE, PROBE, probed, inputs)]
     transforms = _transforms(transform, models, examples)
+    certificates = _certificates(certify, models, examples)
     leakage = Node("leakage", STAGE, LEAKAGE, LeakageParams(), {"examples": (examples,)})
     inputs = {
         "examples": (examples,),
         "predictions": tuple(Output(f"predict[{name}]", "predictions") for name in models),
         "probes": tuple(Output(f"probe[{name}]", "probes") for name in models),
-        "transformed": tuple(Output(node.id, "predictions") for node in transforms),
-        "leakage": (Output(leakage.id, "leakage"),),
+        "transformed": _outputs(transforms, "predictions"),
+        "certificates": _outputs(certificates, "certificates"),
+        "leakage": _outputs([leakage], "leakage"),
     }
-    judged = {"evaluation": (Output("evaluate", "evaluation"),)}
-    return [
-        *crafted.values(),
-        *nodes,
-        *transforms,
-        leakage,
-        Node("evaluate", STAGE, EVALUATE, evaluate, inputs),
-        Node("gate", STAGE, GATE, GateParams(gate=gate), judged),
-    ]
+    judged = Node("evaluate", STAGE, EVALUATE, evaluate, inputs)
+    verdict = Node("gate", STAGE, GATE, GateParams(gate=gate), {"evaluation": _outputs([judged], "evaluation")})
+    return [*crafted.values(), *nodes, *transforms, *certificates, leakage, judged, verdict]
+
+
+def _outputs(nodes: Iterable[Node], name: str) -> tuple[Output, ...]:
+    """Return an output of each node."""
+    return tuple(Output(node.id, name) for node in nodes)
 
 
 def _transforms(params: TransformParams, models: Mapping[str, Output], examples: Output) -> list[Node]:
@@ -89,6 +95,15 @@ def _transforms(params: TransformParams, models: Mapping[str, Output], examples:
         Node(f"transform[{name}]", STAGE, TRANSFORM, params, {"examples": (examples,), "model": (model,)})
         for name, model in models.items()
         if params.threats
+    ]
+
+
+def _certificates(params: CertifyParams, models: Mapping[str, Output], examples: Output) -> list[Node]:
+    """Return the nodes that certify each model; without any noise to certify with, none."""
+    return [
+        Node(f"certify[{name}]", STAGE, CERTIFY, params, {"examples": (examples,), "model": (model,)})
+        for name, model in models.items()
+        if params.sigmas
     ]
 
 

@@ -41,6 +41,7 @@ def build_graph(config: PipelineConfig) -> list[Node]:
         predict=lambda name: predict,
         probe=config.probe_params,
         transform=config.transform_params(),
+        certify=config.certify_params(),
         evaluate=config.evaluate_params(),
         gate=config.evaluate.gate,
     )

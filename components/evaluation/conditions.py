@@ -1,8 +1,12 @@
-"""Names of conditions beyond a norm, as the column `attack` has them: "colour/adaptive", "colour/worst_case".
+"""Names of conditions with a family, as the column `attack` has them: "colour/adaptive", "certified/0.25".
 
 The family stands before the slash, so no condition of one threat model is ever taken for one of another: the worst case
 of L-infinity is "worst_case" and that of colour "colour/worst_case". Names of attacks have no slash. `epsilon` is the
 strength of the threat, `norm` the family.
+
+A classifier that is smoothed with noise of deviation 0.25 has two conditions: "certified/0.25", where the accuracy at
+an epsilon is what is certified within this L2 radius, a lower bound; and "smoothed/0.25", where it is what attacks on
+the smoothed classifier leave, an upper bound. At epsilon 0 the images are clean.
 """
 
 from __future__ import annotations
@@ -10,6 +14,8 @@ from __future__ import annotations
 from dermrobust.components.evaluation.names import WORST_CASE
 
 _SLASH = "/"
+CERTIFIED, SMOOTHED = "certified", "smoothed"
+"""Families of the conditions of a smoothed classifier: its certificates, and attacks on it."""
 
 
 def condition_of(family: str, search: str) -> str:
@@ -31,3 +37,13 @@ def family_of(condition: str) -> str | None:
 def search_of(condition: str) -> str:
     """Return the name of an attack or search, or "worst_case", without its family."""
     return condition.rpartition(_SLASH)[2]
+
+
+def of_smoothing(family: str, sigma: float) -> str:
+    """Return the name of a condition of the classifier that is smoothed with noise of a deviation."""
+    return condition_of(family, f"{sigma:g}")
+
+
+def is_of_smoothing(condition: str) -> bool:
+    """Return whether a condition is one of a smoothed classifier; its epsilon is an L2 radius in 1/255."""
+    return family_of(condition) in (CERTIFIED, SMOOTHED)

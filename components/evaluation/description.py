@@ -27,6 +27,7 @@ class Description(Content):
         versions: versions of the libraries that made the predictions.
         threats: threat models beyond a norm, such as "colour:1".
         searches: parameters of the searches under them by the search's name in results.
+        certificates: settings of certificates by randomized smoothing; empty: there are none.
         constant_class: class that the constant classifier answers: the most frequent one of the training images, or of
             the test images where the former are not known; None: it was not measured.
     """
@@ -46,4 +47,5 @@ class Description(Content):
     versions: dict[str, str]
     threats: tuple[str, ...] = ()
     searches: dict[str, dict[str, Any]] = {}
+    certificates: dict[str, Any] = {}
     constant_class: str | None = None

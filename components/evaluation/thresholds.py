@@ -11,7 +11,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from dermrobust.attacks.kinds import HasKind, Kind, named
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.attacks.transforms.threat import TransformThreat, is_transform
-from dermrobust.components.evaluation.conditions import condition_of, family_of, search_of
+from dermrobust.components.evaluation.conditions import (
+    CERTIFIED,
+    condition_of,
+    family_of,
+    is_of_smoothing,
+    search_of,
+)
 from dermrobust.components.evaluation.metrics.registry import METRICS
 from dermrobust.components.evaluation.names import CLEAN, canonical_epsilon
 from dermrobust.models.task import Task
@@ -42,7 +48,8 @@ class Threshold(BaseModel):
         default=CLEAN,
         min_length=1,
         description='The attack on the images: "none" for clean ones, "worst_case" for the worst attack on each image. '
-        'Under a threat model beyond a norm a search, or "worst_case"; written out: "colour/worst_case".',
+        'Under a threat model beyond a norm a search, or "worst_case"; written out: "colour/worst_case". Of a smoothed '
+        'classifier "certified/0.25" (what is certified with sigma 0.25) or "smoothed/0.25" (what attacks leave).',
     )
     epsilon: Annotated[float, BeforeValidator(_in_levels)] = Field(
         default=0.0,
@@ -50,7 +57,8 @@ class Threshold(BaseModel):
         le=1e6,
         allow_inf_nan=False,
         description='Budget of the attack in units of 1/255, or as evaluate.epsilons has it ("linf:4/255"); 0 for '
-        '"none" and above 0 for every attack. Beyond a norm as evaluate.threats has it ("colour:1").',
+        '"none" and above 0 for every attack. Beyond a norm as evaluate.threats has it ("colour:1"). Of a smoothed '
+        'classifier an L2 radius ("l2:0.5"), or 0 for clean images.',
     )
     class_name: str | None = Field(
         default=None,
@@ -108,6 +116,8 @@ class Threshold(BaseModel):
         family = family_of(self.attack)
         budget = f"epsilon {self.epsilon:g}" if family is None else f"{family}:{self.epsilon:g}"
         under = "on clean images" if self.attack == CLEAN else f"under {search_of(self.attack)} at {budget}"
+        if is_of_smoothing(self.attack):
+            under = f"of {self.attack} at l2:{self.epsilon / 255:g}"
         images = self.images(class_key)
         return f"{self.metric} {under}" + (f" ({images})" if images else "")
 
@@ -142,10 +152,21 @@ class Threshold(BaseModel):
     def _has_consistent_slice(self) -> Self:
         if self.attack == CLEAN and self.epsilon != 0:
             raise ValueError(f'attack "{CLEAN}" means clean images: epsilon must be 0, not {self.epsilon:g}')
-        if self.attack != CLEAN and self.epsilon == 0:
+        if self.attack != CLEAN and self.epsilon == 0 and not is_of_smoothing(self.attack):
             raise ValueError(f'attack "{self.attack}" needs an epsilon above 0 (in units of 1/255)')
         if self.class_name is not None and self.slice is not None:
             raise ValueError(f"{self.metric}: give a class or a slice, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_a_smoothed_classifier(self) -> Self:
+        metric, smoothed = METRICS.resolve(self.metric), is_of_smoothing(self.attack)
+        if metric.of_certificates and not (family_of(self.attack) == CERTIFIED and self.epsilon == 0):
+            raise ValueError(f'{self.metric} needs an attack such as "certified/0.25", with epsilon 0')
+        if smoothed and not metric.of_certificates and self.metric not in ("accuracy", "balanced_accuracy"):
+            raise ValueError(f"{self.metric} is not measured of smoothed classifiers; choose accuracy")
+        if smoothed and self.compares and self.on == "interval":
+            raise ValueError("a change of what a smoothed classifier reaches has no interval; bound its value")
         return self
 
     @model_validator(mode="after")

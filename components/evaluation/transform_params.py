@@ -15,7 +15,6 @@ from dermrobust.attacks.transforms.threat import AnyTransformThreat, TransformTh
 from dermrobust.components.attack_settings import AttackSettings
 from dermrobust.components.component import Params
 from dermrobust.components.evaluation.names import CLEAN, WORST_CASE, canonical_epsilon
-from dermrobust.components.evaluation.params import EvaluateParams
 from dermrobust.components.slices.registry import SLICES
 
 
@@ -77,7 +76,3 @@ class TransformParams(TransformSettings, AttackSettings):
     def plugins(self) -> frozenset[str]:
         """See `Params.plugins`."""
         return super().plugins() | {SLICES.module(name) for name in self.slices}
-
-
-class MeasureParams(EvaluateParams, TransformSettings):
-    """Parameters of the measurement of all models, under the norm and beyond it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dermrobust.components.artifacts import ArtifactType
 from dermrobust.components.component import Component
-from dermrobust.components.evaluation.transform_params import MeasureParams
+from dermrobust.components.evaluation.measure_params import MeasureParams
 
 EVALUATE = Component(
     name="evaluate",
@@ -14,6 +14,7 @@ EVALUATE = Component(
         "predictions": ArtifactType.PREDICTIONS,
         "probes": ArtifactType.PROBES,
         "transformed": ArtifactType.PREDICTIONS,
+        "certificates": ArtifactType.CERTIFICATES,
         "leakage": ArtifactType.LEAKAGE,
     },
     outputs={"evaluation": ArtifactType.EVALUATION},

@@ -46,9 +46,10 @@ def constant_table(images: pa.Table, measured: pa.Table, task: Task, label: int,
         label: the label that it always answers.
         reading: specificity, and number of images below which a figure is marked as small.
     """
+    metrics = [metric for metric in METRICS.resolve_all() if not metric.of_certificates]
     figures = {
-        where: figures_of(_rows(part, task, label), METRICS.resolve_all(), Problem.of(task, reading.specificity))
-        for where, part in _slices(images, task)
+        where: figures_of(_rows(part, task, label), metrics, Problem.of(task, reading.specificity))
+        for where, part in slices_of(images, task.slices)
     }
     # In the order of the first model; Arrow's `group_by` has none.
     places = dict.fromkeys(zip(*(measured[name].to_pylist() for name in _PLACE), strict=True))
@@ -73,9 +74,10 @@ def always(label: int, predictions: pa.Table) -> pa.Table:
     return predictions.set_column(place, "predicted", pa.repeat(pa.scalar(label, pa.int64()), len(predictions)))
 
 
-def _slices(images: pa.Table, task: Task) -> Iterator[tuple[str, pa.Table]]:
+def slices_of(images: pa.Table, features: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
+    """Yield all images, and those of each value of each feature, with the name of the slice."""
     yield OVERALL, images
-    for name in task.slices:
+    for name in features:
         for value in images[name].unique().to_pylist():
             yield f"{name}={value}", images.filter(pc.equal(images[name], value))
 

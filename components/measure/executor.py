@@ -17,16 +17,17 @@ from dermrobust.components.beam_runtime import BeamRuntime
 from dermrobust.components.component import Context
 from dermrobust.components.evaluation import files, schemas
 from dermrobust.components.evaluation.adaptive import AdaptiveLosses, adaptive_losses
+from dermrobust.components.evaluation.certificates import certificate_uris
 from dermrobust.components.evaluation.checks import Checks
 from dermrobust.components.evaluation.description import Description
 from dermrobust.components.evaluation.leakage import Leakage
+from dermrobust.components.evaluation.measure_params import MeasureParams
 from dermrobust.components.evaluation.names import CLEAN, CONSTANT, canonical_epsilon
 from dermrobust.components.evaluation.predictions import prediction_uris
 from dermrobust.components.evaluation.probes import CORRUPTED, HEALTH, PROBES, probe_uris
 from dermrobust.components.evaluation.tables import WriteTable, read_tables, write_table
-from dermrobust.components.evaluation.transform_params import MeasureParams
 from dermrobust.components.examples import ExamplesSpec, Split, shard_uris
-from dermrobust.components.measure import comparisons, constant, radii, stored, stored_transforms
+from dermrobust.components.measure import certified, comparisons, constant, radii, stored, stored_transforms
 from dermrobust.components.measure.checks.evidence import Evidence
 from dermrobust.components.measure.checks.running import run_checks
 from dermrobust.components.measure.corrupted import corruptions_table
@@ -49,13 +50,15 @@ def run(context: Context) -> None:
     table = metrics_table(storage.local_folder(work.uri(files.TFMA)), params.models, params.norm, params.min_slice_size)
     losses = adaptive_losses(table, named(params.attacks, Kind.TRANSFER))
     found: dict[str, pa.Table | BaseModel] = {
-        files.METRICS: pa.concat_tables([table, work.constant(table)]),
+        files.METRICS: pa.concat_tables([table, work.constant(table), *work.certified()]),
         files.COMPARISONS: work.compared(),
         files.CORRUPTIONS: work.corruptions(),
         files.ADAPTIVE: losses,
         files.CHECKS: work.checks(table, losses),
         files.DESCRIPTION: work.description(table),
     }
+    if work.certificates is not None:
+        found[files.CERTIFICATES] = work.certificates
     for name, content in found.items():
         if isinstance(content, BaseModel):
             storage.write_bytes(work.uri(name), content.model_dump_json(indent=1).encode())
@@ -73,6 +76,8 @@ class _Work:
         # Without threats beyond a norm nothing is transformed.
         transformed = context.inputs.get("transformed", ()) if params.threats else ()
         self._transformed = dict(zip(params.models, transformed, strict=bool(params.threats)))
+        certificates = context.inputs.get("certificates", ()) if params.certificates.sigmas else ()
+        self._certified = dict(zip(params.models, certificates, strict=bool(params.certificates.sigmas)))
         self._spec = ExamplesSpec.read(context.input("examples"))
         # Predictions have the derived columns that predict was asked for, which may be more than the task declares.
         self._task = self._spec.task.with_derived(params.slices)
@@ -171,6 +176,8 @@ class _Work:
             threats=params.threats,
             searches=params.searches,
             transformed=read_tables([self.uri(files.TRANSFORMED)]).to_pylist() if params.threats else (),
+            certificates=self.certificates if params.certificates.attacks else None,
+            alpha=params.certificates.alpha,
             manifests={model: _manifest(artifact) for model, artifact in self._predictions.items()},
             leakage=Leakage.read(self._context.input("leakage")),
             losses=losses.losses,
@@ -182,6 +189,21 @@ class _Work:
         """Return the metrics of the constant classifier where `table` has those of the models."""
         images = read_tables([self.uri(files.IMAGES)])
         return constant.constant_table(images, table, self._task, self._most_frequent, self._params)
+
+    @functools.cached_property
+    def certificates(self) -> pa.Table | None:
+        """Certificates of all models and of the constant classifier; None: there are none."""
+        if not self._certified:
+            return None
+        tables = {model: read_tables(certificate_uris(artifact)) for model, artifact in self._certified.items()}
+        return certified.joined_certificates(tables, self._most_frequent)
+
+    def certified(self) -> Iterable[pa.Table]:
+        """Yield the metrics of smoothed classifiers, where there are certificates."""
+        if self.certificates is not None:
+            params = self._params
+            models = (*params.models, CONSTANT)
+            yield certified.certified_table(self.certificates, self._task, models, params.certificates, params)
 
     def corruptions(self) -> pa.Table:
         """Return metrics under natural corruptions."""
@@ -211,6 +233,7 @@ class _Work:
             searches={name: search.model_dump(mode="json") for name, search in params.searches.items()}
             if params.threats
             else {},
+            certificates=params.certificates.model_dump(mode="json") if params.certificates.sigmas else {},
             constant_class=self._task.class_names[self._most_frequent],
         )
 

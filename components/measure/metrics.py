@@ -14,13 +14,18 @@ import numpy as np
 from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.metrics import metric_types
 
-from dermrobust.components.evaluation.metrics.metric import Problem, Rows
+from dermrobust.components.evaluation.metrics.metric import Metric, Problem, Rows
 from dermrobust.components.evaluation.metrics.registry import METRICS
 from dermrobust.components.evaluation.schemas import CLUSTER
 from dermrobust.components.measure.figures import figures_of
 from dermrobust.components.measure.joining import clean_feature, radius_feature
 
 EXAMPLE_COUNT = "example_count"
+
+
+def of_predictions() -> list[Metric]:
+    """Return the metrics of predictions; those of certificates are measured apart."""
+    return [metric for metric in METRICS.resolve_all() if not metric.of_certificates]
 
 
 def count_of(metric: str) -> str:
@@ -115,7 +120,7 @@ class _RobustnessCombiner(beam.CombineFn):
         keys = _keys(self._model)
         values = dict.fromkeys(keys, math.nan) | {count_of(name): 0.0 for name in METRICS.names}
         for rows in self.compact(accumulator):
-            for name, figure in figures_of(rows, METRICS.resolve_all(), self._problem).items():
+            for name, figure in figures_of(rows, of_predictions(), self._problem).items():
                 values |= {name: figure.value, count_of(name): float(figure.n)}
                 if figure.lower is not None and figure.upper is not None:
                     values |= dict(zip(bounds_of(name), (figure.lower, figure.upper), strict=True))

@@ -30,6 +30,7 @@ def audit(
     class_names: Sequence[str],
     attacks: str | Mapping[str, Any] = "auto",
     threats: Sequence[str | float] = ("linf:1/255", "linf:2/255", "linf:4/255", "linf:8/255"),
+    certify: Sequence[float] = (),
     malignant: Sequence[str] | None = None,
     metadata: Mapping[str, Sequence[Any]] | None = None,
     control: Any = None,
@@ -51,6 +52,7 @@ def audit(
         class_names: classes in the order of the model's outputs.
         attacks: name of a suite ("paper", "standard", "auto", "minimal"), or attacks by name.
         threats: budgets of one norm (a number is one of L-infinity in 1/255) and threats beyond it ("colour:1").
+        certify: standard deviations of the noise of certificates by randomized smoothing, where a pixel is 0 to 1.
         malignant: classes that must not be taken for the others; default: those known of HAM10000's.
         metadata: columns of the labels' table by name, such as "lesion_id", "age", "sex": one value for each image.
         control: an undefended Keras model to compare with.
@@ -66,14 +68,12 @@ def audit(
     from dermrobust.pipeline.audit import run_audit
 
     budgets, transforms = norm_and_transforms(threats)
-    folder = Path(root, "inputs")
     settings = _settings(
-        _write_inputs(folder, images, labels, class_names, metadata or {}),
-        _write_models(folder, model, control),
+        _write_inputs(Path(root, "inputs"), images, labels, class_names, metadata or {}),
+        _write_models(Path(root, "inputs"), model, control),
         root=str(root),
         attacks=attacks,
-        epsilons=budgets,
-        threats=transforms,
+        **{"epsilons": budgets, "threats": transforms, "certificates": {"sigmas": list(certify)}},
         classes=tuple(class_names),
         malignant=malignant,
         input={"range": input_range},

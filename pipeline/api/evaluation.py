@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.threat import PIXEL_LEVELS, Norm, ThreatModel
 from dermrobust.components.artifacts import MANIFEST, ArtifactType
 from dermrobust.components.evaluation import files
 from dermrobust.components.evaluation.blessing import Blessing
+from dermrobust.components.evaluation.certificates import certified_accuracy
 from dermrobust.components.evaluation.checks import Check
 from dermrobust.components.evaluation.description import Description
 from dermrobust.components.evaluation.radii import robust_accuracy
@@ -34,6 +36,7 @@ TABLES = {
     "transformed": files.TRANSFORMED,
     "transformed_gallery": files.TRANSFORMED_GALLERY,
     "radii": files.RADII,
+    "certificates": files.CERTIFICATES,
 }
 """Tables of an evaluation by name."""
 
@@ -105,10 +108,36 @@ class Evaluation:
         except ValueError as error:
             raise UserError(str(error)) from None
 
+    def certified_accuracy(
+        self, model: str, radius: str | float, *, sigma: float, class_name: str | None = None
+    ) -> Figure:
+        """Return the fraction of images that the smoothed classifier is certified to classify correctly.
+
+        Nothing is sampled. The evaluation needs certificates: `evaluate.certificates`, or an audit with `certify`.
+
+        Args:
+            model: name of the model; an audit calls it "model".
+            radius: L2 radius, where a pixel is 0 to 1; or as a text "l2:0.5". 0: any certificate.
+            sigma: standard deviation of the noise.
+            class_name: only images of this class, such as "mel"; None: all.
+
+        Raises:
+            UserError: there are no such certificates, or the radius is no length.
+        """
+        names = self.about.task.class_names
+        if class_name is not None and class_name not in names:
+            raise UserError(f"there is no class '{class_name}' in this evaluation")
+        label = None if class_name is None else names.index(class_name)
+        try:
+            return certified_accuracy(self.table("certificates"), model, sigma, _length(radius), label=label)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
     def table(self, name: str = "metrics") -> pa.Table:
         """Return an Arrow table: metrics, comparisons, corruptions, outcomes, gallery or radii.
 
-        With threat models beyond a norm also transformed (verification of the stored images) and transformed_gallery.
+        With threat models beyond a norm also transformed (verification of the stored images) and transformed_gallery;
+        with randomized smoothing also certificates.
 
         Raises:
             UserError: there is no such table.
@@ -144,6 +173,22 @@ class Evaluation:
             f"Evaluation(run {self.run}: {', '.join(self.about.models)} on {self.about.images} images, "
             f"{len(bad)} of {len(self.checks)} checks do not pass)"
         )
+
+
+def _length(radius: str | float) -> float:
+    """Return an L2 radius in 1/255.
+
+    Raises:
+        ValueError: it is no length.
+    """
+    if not isinstance(radius, str):
+        if not radius >= 0:
+            raise ValueError(f"the radius is {radius}; it must be 0 or more")
+        return radius * PIXEL_LEVELS
+    threat = ThreatModel.parse(radius)
+    if threat.norm is not Norm.L2:
+        raise ValueError(f"{threat} is no length; certificates are in L2, such as 'l2:0.5'")
+    return threat.epsilon
 
 
 def load_evaluation(path: str | Path, run: str | None = None) -> Evaluation:

@@ -42,6 +42,8 @@ def audit_settings(options: dict[str, Any]) -> Audit:
         values["epsilons"] = [float(text) if _is_number(text) else text for text in options["epsilons"]]
     if options["threats"]:
         values["threats"] = options["threats"]
+    if options["sigmas"]:
+        values["certificates"] = {"sigmas": options["sigmas"]}
     values |= _of_zoo(options, values)
     try:
         return Audit.model_validate(values)

@@ -56,6 +56,14 @@ _there = click.Path(path_type=Path, exists=False)
     help='Threat model beyond a norm, repeatable: "colour:1", "geometry:0.5", "colour+geometry:1", "patch:0.05".',
 )
 @click.option(
+    "--certify",
+    "sigmas",
+    multiple=True,
+    type=float,
+    metavar="SIGMA",
+    help="Certify by randomized smoothing with noise of this deviation, where a pixel is 0 to 1; repeatable.",
+)
+@click.option(
     "--batch-size", type=click.IntRange(1, 4096), default=64, show_default=True, help="Images per gradient step."
 )
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of random starts.")

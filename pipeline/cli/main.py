@@ -6,6 +6,7 @@ import click
 
 from dermrobust.pipeline.cli import (
     auditing,
+    certifying,
     configuration,
     doctor,
     inspection,
@@ -42,6 +43,7 @@ main.add_command(running.run)
 for stage_command in running.stage_commands():
     main.add_command(stage_command)
 main.add_command(sweeping.sweep)
+main.add_command(certifying.certify)
 main.add_command(auditing.audit)
 main.add_command(inspection.runs)
 main.add_command(inspection.show)

@@ -12,11 +12,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dermrobust.components.evaluation import files
+from dermrobust.components.evaluation.certificate_params import CertificateSettings
 from dermrobust.components.evaluation.conditions import family_of
 from dermrobust.components.evaluation.metrics.registry import METRICS
 from dermrobust.components.evaluation.names import CLEAN, CONSTANT, WORST_CASE
 from dermrobust.components.evaluation.reading import metric_rows, read_evaluation
 from dermrobust.components.evaluation.schemas import OVERALL
+from dermrobust.pipeline.cli.certificates_table import certificates_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,9 +47,19 @@ def print_summary(result: RunResult) -> None:
     console.print(summary_table([row for row in rows if family_of(row["attack"] or "") is None]))
     if found.threats:
         console.print(threats_table(found))
+    if found.about.certificates:
+        console.print(_certificates(found))
     if found.adaptive:
         console.print(adaptive_table(found.adaptive))
     console.print(checks_table(found.checks or ()))
+
+
+def _certificates(found: Evaluation) -> Table:
+    """Return the table of the smoothed classifiers of an evaluation."""
+    from dermrobust.pipeline.certifying import summaries
+
+    settings = CertificateSettings.model_validate(found.about.certificates)
+    return certificates_table(list(summaries(found.table(files.CERTIFICATES), settings)))
 
 
 def summary_table(rows: list[dict[str, Any]]) -> Table:

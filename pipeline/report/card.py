@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from dermrobust.components.evaluation.conditions import CERTIFIED, SMOOTHED
 from dermrobust.components.evaluation.names import CLEAN, CONSTANT, WORST_CASE
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.rows import Figure
@@ -19,7 +20,7 @@ from dermrobust.components.evaluation.schemas import OVERALL
 from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.report.headline import headline
 from dermrobust.pipeline.report.lineage import Lineage, ModelRecord
-from dermrobust.pipeline.report.panels import groups, transforms
+from dermrobust.pipeline.report.panels import certificates, groups, transforms
 from dermrobust.pipeline.report.panels.radii import median_rows, minimizing
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -46,6 +47,9 @@ def render_card(evaluation: Evaluation, lineage: Lineage) -> str:
             beyond=_beyond_a_norm(evaluation, verdict.model),
             searches=transforms.searches(evaluation),
             radii=_radii(evaluation, verdict.model),
+            certified=_certified(evaluation, verdict.model),
+            certified_at=list(certificates.radii_of(evaluation).values()),
+            certificates=certificates.settings_of(evaluation),
             crafted=_sees_adversarial(lineage, verdict.model),
             doubts=[check for check in evaluation.checks or () if check.status != "pass"],
             words=wording,
@@ -134,6 +138,26 @@ def _radii(evaluation: Evaluation, model: str) -> list[_Line]:
         (name, attack, cells[place])
         for attack in minimizing(evaluation)
         for name, cells in median_rows(evaluation, attack)
+    ]
+
+
+def _certified(evaluation: Evaluation, model: str) -> list[_Line]:
+    """Return what is certified of all images and of each class, with each sigma."""
+
+    def cell(family: str, sigma: float, epsilon: float, where: str, metric: str = "accuracy") -> str:
+        return figure(certificates.certificate_figure(evaluation, family, sigma, model, epsilon, where, metric))
+
+    return [
+        (
+            f"{sigma:g}",
+            label,
+            cell(SMOOTHED, sigma, 0.0, where),
+            cell(CERTIFIED, sigma, 0.0, where, "abstention_rate"),
+            cell(CERTIFIED, sigma, 0.0, where, "mean_certified_radius"),
+            *(cell(CERTIFIED, sigma, radius, where) for radius in certificates.radii_of(evaluation)),
+        )
+        for sigma in certificates.settings_of(evaluation).sigmas
+        for label, where in certificates.slices_of(evaluation).items()
     ]
 
 

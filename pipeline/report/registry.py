@@ -15,6 +15,7 @@ PANELS = Registry(
         "curve": f"{_HERE}.curve:PANEL",
         "transforms": f"{_HERE}.transforms:PANEL",
         "radii": f"{_HERE}.radii:PANEL",
+        "certificates": f"{_HERE}.certificates:PANEL",
         "flips": f"{_HERE}.flips:PANEL",
         "groups": f"{_HERE}.groups:PANEL",
         "clinical": f"{_HERE}.clinical:PANEL",

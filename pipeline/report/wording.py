@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dermrobust.components.evaluation.conditions import family_of, search_of
+from dermrobust.components.evaluation.conditions import CERTIFIED, SMOOTHED, family_of, is_of_smoothing, search_of
 from dermrobust.components.evaluation.metrics.registry import METRICS
 from dermrobust.components.evaluation.names import CLEAN, WORST_CASE
 from dermrobust.components.evaluation.rows import Figure
@@ -45,6 +45,9 @@ def metrics_for(place: str, measured: Container[str]) -> list[str]:
 
 def condition(name: str) -> str:
     """Return the name of an attack as a reader knows it; under a threat model beyond a norm with its family."""
+    if is_of_smoothing(name):
+        kind = {CERTIFIED: "Certified", SMOOTHED: "Smoothed classifier under attack"}[family_of(name) or ""]
+        return f"{kind}, σ {search_of(name)}"
     if (family := family_of(name)) is not None:
         return f"{family.capitalize()}, {condition(search_of(name)).lower()}"
     return {CLEAN: "Clean", WORST_CASE: "Worst case"}.get(name, name)
@@ -81,6 +84,8 @@ def budget(epsilon: float, norm: str | None) -> str:
 
 def budget_under(attack: str, epsilon: float, norm: str | None) -> str:
     """Return a budget under the norm, or the strength of a threat model beyond it."""
+    if is_of_smoothing(attack):
+        return budget(epsilon, "l2")
     return budget(epsilon, norm) if family_of(attack) is None else f"strength {epsilon:g}"
 
 

@@ -17,6 +17,7 @@ from dermrobust.attacks.threat import Norm, ThreatModel
 from dermrobust.models.objectives.adversarial import AdversarialObjective, IterativeObjective
 from dermrobust.models.objectives.cross_entropy import CrossEntropy
 from dermrobust.models.objectives.fast import Fast
+from dermrobust.models.objectives.gaussian_noise import GaussianNoise
 from dermrobust.models.objectives.mart import Mart
 from dermrobust.models.objectives.mixed import Mixed
 from dermrobust.models.objectives.n_fgsm import NFGSM
@@ -25,7 +26,7 @@ from dermrobust.models.objectives.pgd import PGDTraining
 from dermrobust.models.objectives.selection import AnyObjective
 from dermrobust.models.objectives.trades import Trades
 from dermrobust.models.registry import OBJECTIVES
-from tests.models.robust_training import images_and_labels, seed_of, untrained
+from tests.models.robust_training import craft, images_and_labels, seed_of, untrained
 from tests.small_networks import CLASS_COUNT
 
 CONFIG: TypeAdapter[Any] = TypeAdapter(AnyObjective)
@@ -36,7 +37,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def test_a_name_alone_means_its_defaults() -> None:
-    assert OBJECTIVES.names == ("cross_entropy", "fast", "pgd", "n_fgsm", "mixed", "trades", "mart")
+    assert OBJECTIVES.names == ("cross_entropy", "fast", "pgd", "n_fgsm", "mixed", "trades", "mart", "gaussian_noise")
     for name in OBJECTIVES.names:
         objective = CONFIG.validate_python(name)
 
@@ -44,7 +45,11 @@ def test_a_name_alone_means_its_defaults() -> None:
         assert objective == CONFIG.validate_python({"objective": name})
         assert objective == CONFIG.validate_python(objective)
         assert objective == CONFIG.validate_json(CONFIG.dump_json(objective))
-        assert isinstance(objective, AdversarialObjective) == objective.adversarial == (name != "cross_entropy")
+        assert (
+            isinstance(objective, AdversarialObjective)
+            == objective.adversarial
+            == (name not in ("cross_entropy", "gaussian_noise"))
+        )
 
 
 def test_defaults_are_those_of_the_papers() -> None:
@@ -65,7 +70,7 @@ def test_parameters_are_read() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("hope", "there is no objective 'hope'; there are: cross_entropy, fast, pgd, n_fgsm, mixed, trades, mart"),
+        ("hope", "there is no objective 'hope'; there are: cross_entropy, fast, pgd, n_fgsm, mixed, trades, mart, "),
         ({"objective": "hope"}, "there is no objective 'hope'; there are: cross_entropy, fast"),
         ({"steps": 3}, "the key 'objective' must name one objective; there are: cross_entropy"),
         (3, "expected the name of one objective, or a mapping"),
@@ -178,7 +183,9 @@ def test_cross_entropy_is_weighted_by_class(batch: tuple[Any, Any, Any]) -> None
     assert loss(CrossEntropy(), network, images, images, labels) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("objective", [Fast(), PGDTraining(), Mixed()], ids=lambda objective: objective.objective)
+@pytest.mark.parametrize(
+    "objective", [Fast(), PGDTraining(), Mixed(), GaussianNoise()], ids=lambda objective: objective.objective
+)
 def test_adversarial_training_takes_the_cross_entropy_of_adversarial_images(
     objective: Objective, batch: tuple[Any, Any, Any]
 ) -> None:
@@ -186,6 +193,17 @@ def test_adversarial_training_takes_the_cross_entropy_of_adversarial_images(
     network = plain_network()
 
     assert loss(objective, network, images, others, labels) == loss(CrossEntropy(), network, others, others, labels)
+
+
+def test_gaussian_noise_is_not_clipped_and_differs_from_step_to_step(batch: tuple[Any, Any, Any]) -> None:
+    images, _, labels = batch
+    network = plain_network()
+
+    first, other = (craft(GaussianNoise(sigma=0.5), network, images, labels, 0.0, seed) - images for seed in (0, 1))
+
+    assert first.std() == pytest.approx(0.5, rel=0.03) and abs(first.mean()) < 0.02
+    assert abs(np.corrcoef(first.ravel(), other.ravel())[0, 1]) < 0.05
+    assert (images + first).min() < -0.5 and (images + first).max() > 1.5
 
 
 @pytest.mark.parametrize("beta", [0, 1, 6])

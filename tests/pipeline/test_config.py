@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.errors import UserError
+from dermrobust.components.evaluation.certificate_params import CertifyParams
 from dermrobust.components.ingest.component import IngestParams
 from dermrobust.pipeline.cli.main import main
 from dermrobust.pipeline.config import PipelineConfig
@@ -499,6 +500,58 @@ def test_a_threshold_asks_for_something_beyond_a_norm(tmp_path: Path) -> None:
             checked(*wrong)
     with pytest.raises(UserError, match="epsilons: 'colour:1' is a threat model beyond a norm; name it in threats"):
         load(tmp_path, {"evaluate": {"epsilons": [1, "colour:1"]}})
+
+
+def test_a_threshold_asks_for_something_of_a_smoothed_classifier(tmp_path: Path) -> None:
+    def checked(certificates: Values | None = None, **asked: Any) -> Any:
+        thresholds = [
+            {"metric": "accuracy", "attack": "pgd", "epsilon": 1, "min": 0.1},
+            {"metric": "accuracy", "attack": "certified/0.25", "min": 0.1, **asked},
+        ]
+        evaluate: Values = {
+            "attacks": {"pgd": "pgd"},
+            "epsilons": [1],
+            "gate": {"candidate": "pgd", "thresholds": thresholds},
+            "certificates": {"sigmas": [0.25], "radii": ["l2:0.5", "l2:0.25"], **(certificates or {})},
+        }
+        return load(tmp_path, {"evaluate": evaluate})
+
+    config = checked(epsilon="l2:0.5")
+    asked = config.evaluate.gate.thresholds[1]
+    assert str(asked) == "accuracy of certified/0.25 at l2:0.5"
+    assert type(asked).model_validate(asked.model_dump()) == asked
+    assert type(config).model_validate(config.model_dump(mode="json")) == config
+    nodes = {node.id: node for node in build_graph(config)}
+    certify = nodes["certify[pgd]"].params
+    assert isinstance(certify, CertifyParams)
+    assert [threat.radius for threat in certify.radii] == [0.25, 0.5]
+    assert "dermrobust.attacks.cleverhans.pgd" in certify.plugins()
+    assert [output.node for output in nodes["evaluate"].inputs["certificates"]] == [
+        f"certify[{name}]" for name in config.model_names()
+    ]
+    assert not any(node.id.startswith("certify") for node in build_graph(load(tmp_path, {})))
+    assert checked(metric="mean_certified_radius") and checked(attack="smoothed/0.25", epsilon="l2:0.25")
+    for wrong, message in (
+        ({"attack": "certified/0.5"}, r"'certified/0.5' is not evaluated; .* these are: certified/0.25, smoothed/0.25"),
+        ({"epsilon": "l2:1"}, r"thresholds.1.epsilon: l2:1 is not evaluated; these are: l2:0, l2:0.25, l2:0.5"),
+        (
+            {"attack": "smoothed/0.25", "epsilon": "l2:0.5", "certificates": {"attack_draws": 0}},
+            r"l2:0.5 is not evaluated; these are: l2:0$",
+        ),
+        ({"metric": "macro_auc"}, r"macro_auc is not measured of smoothed classifiers"),
+        (
+            {"metric": "abstention_rate", "epsilon": "l2:0.5"},
+            r'needs an attack such as "certified/0.25", with epsilon 0',
+        ),
+        ({"metric": "abstention_rate", "attack": "pgd", "epsilon": 1}, r'needs an attack such as "certified/0.25"'),
+        ({"metric": "balanced_accuracy", "min_change": 0.1}, r"has no interval; bound its value"),
+        ({"certificates": {"radii": ["linf:4/255"]}}, r"certificates.radii.*is no length"),
+        ({"certificates": {"sigmas": [0.25, 0.25]}}, r"a sigma stands in the list twice"),
+        ({"certificates": {"samples": 9}}, r"samples: 9 cannot certify anything at alpha 0.001; the least is 10"),
+        ({"certificates": {"attack": "square"}}, r"certificates.*square is defined for linf only, not for l2"),
+    ):
+        with pytest.raises(UserError, match=message):
+            checked(**wrong)
 
 
 def test_validation_names_budgets_that_no_threshold_covers(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ def _row(metric: Metric) -> str:
         interval += " or analytic, the wider"
     limits = [
         *(["under attack"] if metric.needs_attack else []),
+        *(["of `certified/<sigma>`"] if metric.of_certificates else []),
         *(["not within one class"] if metric.needs_other_classes else []),
         *(["by the interval, above chance"] if metric.chance else []),
     ]

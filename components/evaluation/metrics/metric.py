@@ -49,7 +49,7 @@ class Rows:
         clean: class predicted on the clean image [row], -1 on rows that are clean themselves.
         clusters: uint64 [row], the same for all images of a group, such as those of one lesion.
         radius: distance of the nearest misclassified image in 1/255, at most the budget, float32 [row]; NaN where it
-            was not looked for.
+            was not looked for. Of certificates the certified radius, 0 where the smoothed classifier abstains.
     """
 
     labels: npt.NDArray[Any]
@@ -111,6 +111,7 @@ class Metric:
         chance: value that guessing reaches among so many classes; a threshold is then held to the interval, whose lower
             end must be above chance. None: it depends on the frequencies of the classes, or on other things.
         needs_attack: undefined on clean images.
+        of_certificates: measured from certificates alone, under "certified/<sigma>" at epsilon 0.
         needs_other_classes: undefined within one class.
         compared: paired differences from the baseline have an interval.
         places: where it is shown beside the matrix of all metrics.
@@ -126,6 +127,7 @@ class Metric:
     may_gate: bool = True
     chance: Callable[[int], float] | None = None
     needs_attack: bool = False
+    of_certificates: bool = False
     needs_other_classes: bool = False
     compared: bool = False
     places: frozenset[Place] = frozenset()

@@ -43,6 +43,8 @@ class Evidence:
         threats: threat models beyond a norm.
         searches: searches under them by name.
         transformed: verification of the stored transformed images; see `schemas.STORED_SCHEMA`.
+        certificates: certificates of the smoothed models by name; None: there are none.
+        alpha: probability that a certificate is wrong.
     """
 
     models: Sequence[str]
@@ -61,6 +63,8 @@ class Evidence:
     threats: Sequence[TransformThreat] = ()
     searches: Mapping[str, Search] = field(default_factory=dict)
     transformed: Sequence[Mapping[str, Any]] = ()
+    certificates: pa.Table | None = None
+    alpha: float = 0.0
 
     @property
     def budgets(self) -> list[float]:

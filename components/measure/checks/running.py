@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dermrobust.components.evaluation.checks import ACCESS, Checks
-from dermrobust.components.measure.checks import bookkeeping, network, strength, transforms
+from dermrobust.components.measure.checks import bookkeeping, certificates, network, strength, transforms
 from dermrobust.components.measure.checks.check import SelfCheck
 from dermrobust.components.measure.checks.evidence import Evidence
 
@@ -26,6 +26,7 @@ CHECKS = (
     SelfCheck("transformed", "Transformed images render again", transforms.images_render_again),
     SelfCheck("search", "Adaptive search beats its controls", transforms.adaptive_beats_controls),
     SelfCheck("strength", "Robustness falls with the strength", transforms.falls_with_strength),
+    SelfCheck("certificates", "Certificates hold under attack", certificates.certificates_hold),
     SelfCheck("leakage", "No leakage into the test split", judge_all=bookkeeping.splits_do_not_leak),
     SelfCheck("clean", "Clean beside robust", judge_all=bookkeeping.clean_beside_robust),
 )

@@ -19,7 +19,10 @@ def matrix(evaluation: Evaluation) -> tables.TableSet:
         rows, columns = tables.models_axis(evaluation), tables.attacks_axis(evaluation)
         return tables.crossed(evaluation, keys, caption, rows, columns, metric=metric, epsilon=epsilon)
 
-    overall = dict.fromkeys(place.metric for place in evaluation.figures if place.slice == OVERALL)
+    under = {*evaluation.conditions}
+    overall = dict.fromkeys(
+        place.metric for place in evaluation.figures if place.slice == OVERALL and place.attack in under
+    )
     selectors = (tables.metric_selector(evaluation, overall), tables.epsilon_selector(evaluation))
     return tables.table_set("matrix", "Model", "bars", selectors, table)
 

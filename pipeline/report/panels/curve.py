@@ -16,7 +16,8 @@ from dermrobust.pipeline.report.panel import ReportPanel
 
 def robustness_selectors(evaluation: Evaluation) -> tuple[tables.Selector, ...]:
     """Return the selectors of the curve: the metric, and the attack."""
-    attacked = [place for place in evaluation.figures if place.slice == OVERALL and place.attack != CLEAN]
+    under_attack = {*evaluation.conditions} - {CLEAN}
+    attacked = [place for place in evaluation.figures if place.slice == OVERALL and place.attack in under_attack]
     known = {place.attack for place in attacked}
     attacks = [name for name in (WORST_CASE, *evaluation.attacks) if name in known]
     # A radius is no rate, and capped by each budget; the panel of minimal perturbations shows it.

@@ -226,3 +226,25 @@ def test_threats_beyond_a_norm_are_checked_where_there_are_some() -> None:
     assert beyond(half=0.35) == {"strength": "fail"}
     assert beyond(outside=1) == {"transformed": "fail"}
     assert beyond(images=IMAGES - 1) == {"transformed": "fail"}
+
+
+def certified(crossed: int, attacked: float = 20.0) -> pa.Table:
+    """Certificates within 30/255 of 200 images, of which an attack changed so many at a smaller radius."""
+    rows = [
+        {
+            **{"model": "a", "label": 1, "certified_class": 1, "abstained": False, "radius": 30.0},
+            "attacked": attacked if index < crossed else None,
+        }
+        for index in range(200)
+    ]
+    kinds = {"label": pa.int64(), "certified_class": pa.int64(), "radius": pa.float32(), "attacked": pa.float32()}
+    return pa.Table.from_pylist(rows, schema=pa.schema({"model": pa.string(), "abstained": pa.bool_(), **kinds}))
+
+
+def test_certificates_may_be_crossed_as_often_as_their_error_rate_allows() -> None:
+    # 99.9 % of 200 draws with probability 0.002 are at most 3.
+    for crossed, expected in ((0, {}), (3, {}), (4, {"certificates": "fail"})):
+        assert concerns(certificates=certified(crossed), alpha=0.001) == expected
+    # Beyond the radius nothing is promised, and an image that is wrong when clean was not attacked.
+    for attacked in (30.0, 40.0, 0.0):
+        assert concerns(certificates=certified(200, attacked), alpha=0.001) == {}

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
@@ -16,10 +17,13 @@ from dermrobust.attacks.selection import read_attack
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.artifacts import Artifact, ArtifactType
 from dermrobust.components.augment.component import AUGMENT, AugmentParams
+from dermrobust.components.certify.component import CERTIFY
 from dermrobust.components.craft.component import CRAFT, CraftParams
+from dermrobust.components.evaluation.certificate_params import CertifyParams
+from dermrobust.components.evaluation.measure_params import MeasureParams
 from dermrobust.components.evaluation.params import PredictParams, ProbeParams
 from dermrobust.components.evaluation.thresholds import Gate
-from dermrobust.components.evaluation.transform_params import MeasureParams, TransformParams
+from dermrobust.components.evaluation.transform_params import TransformParams
 from dermrobust.components.examples import encode_pixels
 from dermrobust.components.gate.component import GATE, GateParams
 from dermrobust.components.ingest.component import INGEST, IngestParams
@@ -293,13 +297,18 @@ def test_an_image_that_was_changed_in_storage_fails_its_check(
     transforms = TransformParams(**beyond, batch_size=32)
     transformed = workshop.make(TRANSFORM, transforms, "tampered transforms", examples=images, model=undefended)
     forge(Path(transformed["predictions"].uri))
-    evaluate = MeasureParams(**attacks, **beyond, models=("only",))
+    certify = {"sigmas": (0.1,), "images": 8, "samples": 20, "radii": ("l2:0.25",), "attack": "fgsm", "attack_draws": 1}
+    smoothing = CertifyParams.model_validate(certify)
+    certificates = workshop.make(CERTIFY, smoothing, "tampered certificates", examples=images, model=undefended)
+    cross(Path(certificates["certificates"].uri))
+    evaluate = MeasureParams(**attacks, **beyond, models=("only",), certificates=certify)
     leakage = workshop.make(LEAKAGE, LeakageParams(), "tampered", examples=images)["leakage"]
     inputs: dict[str, Any] = {"examples": images, "predictions": tampered, "probes": probes, "leakage": leakage}
-    inputs["transformed"] = transformed["predictions"]
+    inputs |= {"transformed": transformed["predictions"], "certificates": certificates["certificates"]}
     made = workshop.make(EVALUATE, evaluate, "tampered", **inputs)["evaluation"]
     assert statuses(made, "only")["stored"] == "fail"
     assert statuses(made, "only")["transformed"] == "fail"
+    assert statuses(made, "only")["certificates"] == "fail"
     assert statuses(made, None)["control"] == "warn"
     # One level of one value of one image.
     verified = pq.read_table(made.path("transformed.parquet")).to_pylist()
@@ -315,6 +324,11 @@ def test_an_image_that_was_changed_in_storage_fails_its_check(
     worst = figures["colour/worst_case", "colour", 1.0]
     assert worst <= min(figures["none", None, 0.0], *(figures[row["attack"], "colour", 1.0] for row in verified))
     assert figures["worst_case", "linf", 1.0] > worst
+    # What is certified has conditions of its own, of the images that were certified.
+    smoothed = [row for row in pq.read_table(made.path("metrics.parquet")).to_pylist() if row["norm"] == "l2"]
+    assert {row["attack"] for row in smoothed} == {"certified/0.1", "smoothed/0.1"}
+    assert {(row["model"], row["n"]) for row in smoothed if row["slice"] == "overall"} == {("only", 8), ("constant", 8)}
+    assert made.read_json("evaluation.json")["certificates"]["samples"] == 20
 
 
 def test_test_images_of_one_class_cannot_be_evaluated(
@@ -351,6 +365,22 @@ def forge(folder: Path) -> None:
     with tf.io.TFRecordWriter(str(path)) as writer:
         for record in (example.SerializeToString(), *others):
             writer.write(record)
+
+
+def cross(folder: Path) -> None:
+    """Say of every image that it is certified, and that an attack changed it at half of its radius."""
+    (path,) = folder.rglob("*.parquet")
+    table = pq.read_table(path)
+    count = table.num_rows
+    changed = {
+        "certified_class": table["label"],
+        "abstained": pa.repeat(False, count),
+        "radius": pa.array([100.0] * count, pa.float32()),
+        "attacked": pa.array([50.0] * count, pa.float32()),
+    }
+    for name, values in changed.items():
+        table = table.set_column(table.column_names.index(name), name, values)
+    pq.write_table(table, path)
 
 
 def brightened(record: bytes) -> bytes:
