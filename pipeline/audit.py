@@ -9,6 +9,7 @@ from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.kinds import Kind
 from dermrobust.components.audit.component import ADOPT_DATA, ADOPT_MODEL, AdoptDataParams, AdoptModelParams
 from dermrobust.components.audit.labels import read_labels
+from dermrobust.components.evaluation.escalation_params import EscalationSettings
 from dermrobust.components.evaluation.params import PredictParams, ProbeParams
 from dermrobust.components.evaluation.thresholds import Gate
 from dermrobust.components.evaluation.transform_params import MeasureParams, TransformParams
@@ -130,6 +131,7 @@ def _evaluation(audit: Audit, examples: Output) -> list[Node]:
         examples,
         predict=lambda name: PredictParams(**shared),
         probe=probed,
+        escalation=EscalationSettings(),
         transform=TransformParams(**beyond, **settings),
         evaluate=evaluate,
         # Without thresholds, since an audit exports nothing: the gate asks for checks that do not fail.

@@ -10,7 +10,7 @@ from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.attacks.transforms.threat import TransformThreat
 from dermrobust.components.evaluation.conditions import family_of, search_of
-from dermrobust.components.evaluation.names import CLEAN, CONSTANT, WORST_CASE, canonical_epsilon
+from dermrobust.components.evaluation.names import BEFORE_ESCALATION, CLEAN, CONSTANT, WORST_CASE, canonical_epsilon
 from dermrobust.components.evaluation.thresholds import Threshold
 from dermrobust.components.gate.judging import check_slices
 from dermrobust.components.train.component import TrainParams
@@ -104,7 +104,7 @@ def check_sources(augment: AugmentConfig, evaluate: EvaluateConfig, models: Sequ
 def check_gate(evaluate: EvaluateConfig, models: Sequence[str], task: Task) -> None:
     """Check that the gate names models, attacks, budgets and slices that are evaluated."""
     gate = evaluate.gate
-    for reserved in (CLEAN, WORST_CASE):
+    for reserved in (CLEAN, WORST_CASE, BEFORE_ESCALATION):
         if reserved in evaluate.attacks:
             raise ValueError(f"evaluate.attacks: '{reserved}' is a reserved name; choose another")
     for role, name in (("candidate", gate.candidate), ("baseline", gate.baseline)):

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.transfer import Transfer
 from dermrobust.components.craft.component import CRAFT, CraftParams
+from dermrobust.components.escalate.component import ESCALATE
+from dermrobust.components.evaluation.escalation_params import EscalateParams, EscalationSettings
 from dermrobust.components.evaluation.params import PredictParams, ProbeParams, transfer_probe
 from dermrobust.components.evaluation.thresholds import Gate
 from dermrobust.components.evaluation.transform_params import MeasureParams, TransformParams
@@ -27,6 +29,7 @@ def evaluation_nodes(
     *,
     predict: Callable[[str], PredictParams],
     probe: Callable[[str], ProbeParams],
+    escalation: EscalationSettings,
     transform: TransformParams,
     evaluate: MeasureParams,
     gate: Gate,
@@ -38,6 +41,7 @@ def evaluation_nodes(
         examples: the examples whose test split is attacked.
         predict: parameters of the attacks on a model, by its name.
         probe: parameters of the probes of a model, by its name.
+        escalation: parameters of the attacks on models that fail a self-check of masked gradients.
         transform: parameters of the searches under threat models beyond a norm, on every model.
         evaluate: parameters of the measurement.
         gate: requirements on the candidate.
@@ -63,12 +67,14 @@ def evaluation_nodes(
             "predictions": (Output(f"predict[{name}]", "predictions"),),
         }
         nodes.append(Node(f"probe[{name}]", STAGE, PROBE, probed, inputs))
+        nodes.append(_escalation(name, escalation, attacked, inputs))
     transforms = _transforms(transform, models, examples)
     leakage = Node("leakage", STAGE, LEAKAGE, LeakageParams(), {"examples": (examples,)})
     inputs = {
         "examples": (examples,),
         "predictions": tuple(Output(f"predict[{name}]", "predictions") for name in models),
         "probes": tuple(Output(f"probe[{name}]", "probes") for name in models),
+        "escalated": tuple(Output(f"escalate[{name}]", "escalated") for name in models),
         "transformed": tuple(Output(node.id, "predictions") for node in transforms),
         "leakage": (Output(leakage.id, "leakage"),),
     }
@@ -81,6 +87,23 @@ def evaluation_nodes(
         Node("evaluate", STAGE, EVALUATE, evaluate, inputs),
         Node("gate", STAGE, GATE, GateParams(gate=gate), judged),
     ]
+
+
+def _escalation(
+    name: str, settings: EscalationSettings, attacked: PredictParams, probed: Mapping[str, tuple[Output, ...]]
+) -> Node:
+    """Return the node that attacks a model through masked gradients if a self-check fails.
+
+    Args:
+        name: name of the model.
+        settings: parameters of these attacks.
+        attacked: attacks on the model.
+        probed: inputs of its probes.
+    """
+    shared = {key: getattr(attacked, key) for key in ("attacks", "epsilons", "batch_size", "seed")}
+    inputs = {key: probed[key] for key in ("examples", "model", "predictions")}
+    inputs["probes"] = (Output(f"probe[{name}]", "probes"),)
+    return Node(f"escalate[{name}]", STAGE, ESCALATE, EscalateParams(**shared, escalation=settings), inputs)
 
 
 def _transforms(params: TransformParams, models: Mapping[str, Output], examples: Output) -> list[Node]:

@@ -119,7 +119,7 @@ def attack(
         UserError: model, images, labels, attack or budget do not fit together; the message says how.
     """
     from dermrobust.attacks.engine import attack_images, attack_pixels, to_images
-    from dermrobust.attacks.logits import logits_of
+    from dermrobust.attacks.repeated import majority_logits
     from dermrobust.attacks.transforms.engine import transform_pixels
 
     budget = threat_model(threat)
@@ -139,7 +139,10 @@ def attack(
 
     def predicted(some: Images | Pixels) -> Labels:
         seen = to_images(np.asarray(some, np.uint8)) if some.dtype == np.uint8 else np.asarray(some, np.float32)
-        return np.asarray(logits_of(target, seen, batch_size).argmax(axis=1), np.int64)
+        # Where answers are random most of several decide, as they did in the attack.
+        repeats = chosen.repeats if isinstance(chosen, Attack) else 1
+        logits = majority_logits(target, seen, classes, batch_size, repeats)
+        return np.asarray(logits.argmax(axis=1), np.int64)
 
     return Result(adversarial, predicted(adversarial), classes, predicted(clean), chosen, budget, parameters)
 
