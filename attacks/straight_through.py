@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,14 +37,15 @@ def _passed_through(operation: tf.Operation, *gradients: Any) -> list[Any]:
 
 
 def straight_through_target(target: Target) -> Target:
-    """Return a target with the outputs of another one and gradients that its model cannot choose.
+    """Return a target that decides as another one does, with gradients that its model cannot choose.
 
     The exact model is traced to a graph of plain operations. Declared gradients (`tf.custom_gradient`) and stops are
     removed, and piecewise constant operations (rounding, signs, casts to integers and back, comparisons) pass gradients
     unchanged: Backward Pass Differentiable Approximation with the identity (Athalye et al. 2018, arXiv 1802.00420). A
     softmax or argmax at the end is left out, so that logits of classes that it turns into 0 keep a gradient.
 
-    Operations inside of loops and branches stay as they are. Surrogates are not changed.
+    Operations inside of loops and branches stay as they are. A model that cannot be traced to such a graph keeps its
+    own gradients, with a warning. Surrogates are not changed.
     """
     exact = target.exact or target
     return dataclasses.replace(exact, logits=_straight_through(exact.logits))
@@ -61,11 +63,21 @@ def _straight_through(logits: LogitsFn) -> LogitsFn:
         if shape not in rewritten:
             # Outside of the graph that is being traced: the rewritten one is made once and called from all.
             with tf.init_scope():
-                rewritten[shape] = _rewritten(logits, specs, shown)
+                rewritten[shape] = _passing(logits, specs, shown)
         # Where nothing could be passed through, attacks that estimate gradients go on.
         return connected(rewritten[shape](*weights, images), images)
 
     return plain
+
+
+def _passing(logits: LogitsFn, specs: Sequence[tf.TensorSpec], shown: tf.TensorSpec) -> Callable[..., Any]:
+    """Return the rewritten function (*weights, images) -> logits, or that of the model where rewriting fails."""
+    try:
+        return _rewritten(logits, specs, shown)
+    # The errors of freezing and importing a graph, such as of a model that assigns to its variables.
+    except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
+        warnings.warn(f"the model's graph cannot be rewritten, its own gradients are used: {error}", stacklevel=2)
+    return lambda *arguments: logits(arguments[:-1], arguments[-1])
 
 
 def _rewritten(logits: LogitsFn, specs: Sequence[tf.TensorSpec], shown: tf.TensorSpec) -> Callable[..., Any]:
@@ -87,7 +99,7 @@ def _rewritten(logits: LogitsFn, specs: Sequence[tf.TensorSpec], shown: tf.Tenso
 
 
 class _Rewriting:
-    """Changes of a flat graph in place, none of which changes a value."""
+    """Changes of a flat graph in place, none of which changes which class an image is given."""
 
     def __init__(self, graph: Any) -> None:
         self._graph = graph
@@ -105,6 +117,9 @@ class _Rewriting:
             if node.op in _BLOCKING:
                 node.op = "Identity"
                 node.attr.pop("message", None)
+            elif node.op == "IdentityN":
+                # What was declared for it is gone, and its own gradient is right.
+                continue
             elif node.op in _STEPS or not _has_gradient(traced, node):
                 node.attr[_OVERRIDE].s = _PASSED.encode()
             elif node.op == "Cast" and node.attr["DstT"].type in _FLOATS and node.attr["SrcT"].type not in _FLOATS:
@@ -118,7 +133,7 @@ class _Rewriting:
         if source.op == "Cast" and source.attr["SrcT"].type == dtype:
             surrogate = source.input[0]
         elif source.op in _COMPARISONS and source.attr["T"].type == dtype:
-            ordered = source.input[:: _COMPARISONS[source.op]]
+            ordered = source.input[:2][:: _COMPARISONS[source.op]]
             surrogate = self._add("Sub", f"{cast.name}/surrogate", ordered, dtype)
         else:
             return
@@ -140,7 +155,8 @@ class _Rewriting:
         """Return the tensor that a softmax, or the choice of a class, at the end is computed from; else the outputs."""
         node = self._producer(fetch)
         while node.op in _ORDERED:
-            variable = [each for each in node.input if self._producer(each).op != "Const"]
+            inputs = [each for each in node.input if not each.startswith("^")]
+            variable = [each for each in inputs if self._producer(each).op != "Const"]
             if len(variable) != 1:
                 return fetch
             node = self._producer(variable[0])
@@ -152,8 +168,12 @@ class _Rewriting:
         return name if ":" in name else f"{name}:0"
 
     def _producer(self, tensor: str) -> Any:
-        node = self._nodes[tensor.removeprefix("^").partition(":")[0]]
-        return self._producer(node.input[0]) if node.op == "Identity" else node
+        name, _, output = tensor.partition(":")
+        node = self._nodes[name]
+        if node.op not in ("Identity", "IdentityN"):
+            return node
+        # What `tf.custom_gradient` returns goes through one operation with an input for each output.
+        return self._producer(node.input[int(output or 0)])
 
 
 def _has_gradient(traced: Any, node: Any) -> bool:

@@ -47,11 +47,15 @@ def is_black_box(model: Artifact) -> bool:
 
 def target_of(model: Artifact, precision: Precision) -> Target:
     """Return the target of attacks on a model; a SavedModel computes in the precision that it was saved in."""
-    if _is_network(model.uri, model.digest):
-        target = load_target(model.uri, model.digest, precision)
-    else:
-        target = _adopted(model.uri, model.digest)
+    target = plain_target_of(model, precision)
     return gradientless_target(target) if _is_gradientless(model.uri, model.digest) else target
+
+
+def plain_target_of(model: Artifact, precision: Precision) -> Target:
+    """Return the target of a model for attacks that need no gradient of it, even if none reaches its images."""
+    if _is_network(model.uri, model.digest):
+        return load_target(model.uri, model.digest, precision)
+    return _adopted(model.uri, model.digest)
 
 
 @functools.lru_cache(maxsize=16)

@@ -70,7 +70,23 @@ def evaluation_nodes(
         nodes.append(_escalation(name, escalation, attacked, inputs))
     transforms = _transforms(transform, models, examples)
     leakage = Node("leakage", STAGE, LEAKAGE, LeakageParams(), {"examples": (examples,)})
-    inputs = {
+    measured = _measured(models, examples, leakage, transforms)
+    judged = {"evaluation": (Output("evaluate", "evaluation"),)}
+    return [
+        *crafted.values(),
+        *nodes,
+        *transforms,
+        leakage,
+        Node("evaluate", STAGE, EVALUATE, evaluate, measured),
+        Node("gate", STAGE, GATE, GateParams(gate=gate), judged),
+    ]
+
+
+def _measured(
+    models: Mapping[str, Output], examples: Output, leakage: Node, transforms: list[Node]
+) -> dict[str, tuple[Output, ...]]:
+    """Return the inputs of the measurement of all models."""
+    return {
         "examples": (examples,),
         "predictions": tuple(Output(f"predict[{name}]", "predictions") for name in models),
         "probes": tuple(Output(f"probe[{name}]", "probes") for name in models),
@@ -78,15 +94,6 @@ def evaluation_nodes(
         "transformed": tuple(Output(node.id, "predictions") for node in transforms),
         "leakage": (Output(leakage.id, "leakage"),),
     }
-    judged = {"evaluation": (Output("evaluate", "evaluation"),)}
-    return [
-        *crafted.values(),
-        *nodes,
-        *transforms,
-        leakage,
-        Node("evaluate", STAGE, EVALUATE, evaluate, inputs),
-        Node("gate", STAGE, GATE, GateParams(gate=gate), judged),
-    ]
 
 
 def _escalation(

@@ -13,7 +13,7 @@ from dermrobust.attacks.threat import Pixels, ThreatModel
 from dermrobust.components import storage
 from dermrobust.components.adversarial_shard import Crafting
 from dermrobust.components.artifacts import Artifact
-from dermrobust.components.attack_targets import classifier_of, is_black_box, target_of
+from dermrobust.components.attack_targets import classifier_of, is_black_box, plain_target_of
 from dermrobust.components.component import Context
 from dermrobust.components.evaluation.escalation import ESCALATED, ESCALATION, Escalation
 from dermrobust.components.evaluation.escalation_params import EscalateParams
@@ -164,7 +164,7 @@ class Escalator:
             stop_at_success=True,
         )
         # In float32: the attack traces the exact model, whatever the precision of the attacks before.
-        return crafting.craft(target_of(self.model, "float32"), tried)
+        return crafting.craft(plain_target_of(self.model, "float32"), tried)
 
     def _scores(self, tried: Batch, pixels: Pixels) -> Any:
         evaluations = self.params.escalation.attack.evaluations if self.random else 1

@@ -28,7 +28,7 @@ from dermrobust.components.predict.component import PREDICT
 from dermrobust.components.probe.component import PROBE
 from dermrobust.models.tasks.ham10000 import lesion_task
 from tests.components.conftest import Workshop
-from tests.components.escalate.traps import CLASSES, SIZE, TRAPS, answers, faint_images, fragile
+from tests.components.escalate.traps import CLASSES, FOOLING, RANDOM, SIZE, answers, faint_images, fragile
 from tests.datasets import encoded, write_files, write_table
 from tests.foreign_models import exported
 
@@ -39,7 +39,7 @@ SHARED: dict[str, Any] = {
     "batch_size": COUNT,
 }
 SIZES = {"queries": 10, "spsa_images": 0, "noise_draws": 1, "corruption_images": 0}
-ATTACK = Escalated(steps=20, restarts=1, draws=8, samples=32, queries=50)
+ATTACK = Escalated(steps=30, restarts=1, draws=8, samples=64, queries=50)
 
 Judged = tuple[Escalation, float, float]
 """What escalation says, and the shares of images that withstand the attacks and all that follows from them."""
@@ -76,7 +76,7 @@ def judged(trap: str, workshop: Workshop, photos: Artifact, folder: Path) -> Jud
     given["predictions"] = workshop.make(PREDICT, PredictParams(**SHARED), name, **given)["predictions"]
     given["probes"] = workshop.make(PROBE, ProbeParams(**SHARED, **SIZES), name, **given)["probes"]
     params = EscalateParams(**SHARED, escalation=EscalationSettings(attack=ATTACK))
-    found = workshop.make(ESCALATE, params, name, **given)["escalated"]
+    found = workshop.make(ESCALATE, params, f"{name} escalated", **given)["escalated"]
     attacked, escalated = read_tables(prediction_uris(given["predictions"])), read_tables(probe_uris(found, PROBES))
     probed = read_tables(probe_uris(given["probes"], PROBES))
     return Escalation.read(found), standing(attacked), standing(attacked, probed, escalated)
@@ -101,10 +101,22 @@ def test_a_network_that_hides_nothing_is_not_attacked_again(
     assert attacked == escalated < 0.05
 
 
-@pytest.mark.parametrize("trap", TRAPS)
-def test_a_trap_is_noticed_and_broken(trap: str, workshop: Workshop, photos: Artifact, tmp_path: Path) -> None:
+@pytest.mark.parametrize("trap", FOOLING)
+def test_what_masks_gradients_is_noticed_and_broken(
+    trap: str, workshop: Workshop, photos: Artifact, tmp_path: Path
+) -> None:
     escalation, attacked, escalated = judged(trap, workshop, photos, tmp_path)
 
-    assert attacked > 0.1, "the attacks were not fooled"
+    assert attacked > 0.5, "the attacks were not fooled"
     assert escalation.signs
+    assert escalation.random == (trap == "rippling")
+    assert escalated < 0.05
+
+
+@pytest.mark.parametrize("trap", RANDOM)
+def test_random_answers_are_noticed_and_broken(trap: str, workshop: Workshop, photos: Artifact, tmp_path: Path) -> None:
+    escalation, _, escalated = judged(trap, workshop, photos, tmp_path)
+
+    assert "deterministic" in escalation.signs
+    assert (escalation.random, escalation.evaluations) == (True, ATTACK.evaluations)
     assert escalated < 0.05

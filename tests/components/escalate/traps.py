@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from dermrobust.attacks.problem import Labels
 from dermrobust.attacks.threat import Pixels
-from tests.small_networks import tiny_network
+from tests.small_networks import trained_network
 
 SIZE, CLASSES = 8, ("akiec", "bcc", "mel", "nv")
 GRAY = 120 / 255
@@ -32,12 +32,7 @@ def faint_images(count: int, seed: int) -> tuple[Pixels, Labels]:
 @functools.cache
 def fragile() -> keras.Model:
     """A network from images in [0, 1] to logits."""
-    pixels, labels = faint_images(512, seed=0)
-    network = tiny_network((SIZE, SIZE, 3), len(CLASSES), seed=0)
-    network.compile(keras.optimizers.Adam(0.02), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    # Of all images at once: tracing takes longer than these steps.
-    network.fit(pixels.astype(np.float32) / 255, labels, batch_size=len(labels), epochs=80, verbose=0)
-    return network
+    return trained_network(*faint_images(512, seed=0), class_count=len(CLASSES))
 
 
 def rounded(images: Any) -> Any:
@@ -79,14 +74,10 @@ def resized_and_padded(images: Any) -> Any:
     return tf.ensure_shape(found, [None, SIZE, SIZE, 3])
 
 
-def dropped_values(images: Any) -> Any:
-    return tf.where(tf.random.uniform(tf.shape(images)) < 0.25, GRAY, images)
-
-
 def dropped_layer(images: Any) -> Any:
-    """A layer that half of the calls leave out."""
+    """A layer that is left out for half of the images."""
     smooth = tf.nn.avg_pool2d(images, 3, 1, "SAME")
-    return tf.where(tf.random.uniform([]) < 0.5, images, tf.reverse(smooth, [2]))
+    return tf.where(tf.random.uniform([tf.shape(images)[0], 1, 1, 1]) < 0.5, images, tf.reverse(smooth, [2]))
 
 
 def stopped(images: Any) -> Any:
@@ -96,6 +87,11 @@ def stopped(images: Any) -> Any:
 def shattered(images: Any) -> Any:
     """A ripple of 5 levels whose slope is 40 times that of the image."""
     return images + 0.02 * tf.sin(2000 * images)
+
+
+def rippling(images: Any) -> Any:
+    """The same ripple, elsewhere at every evaluation."""
+    return images + 0.02 * tf.sin(2000 * images + tf.random.uniform(tf.shape(images), maxval=2 * np.pi))
 
 
 @tf.custom_gradient
@@ -116,20 +112,30 @@ def decided(logits: Any) -> Any:
     return tf.one_hot(tf.argmax(logits, axis=-1), len(CLASSES))
 
 
-BEFORE: Mapping[str, Layer] = {
-    layer.__name__: layer
-    for layer in (
-        *(rounded, quantized, compressed, thermometer, noisy, resized_and_padded, dropped_values, dropped_layer),
-        *(stopped, shattered),
-    )
-} | {"inverted": inverted}
-"""Layers in front of the network."""
-AFTER: Mapping[str, Layer] = {layer.__name__: layer for layer in (scaled, saturated, decided)}
-"""Layers behind it."""
-TRAPS = (*BEFORE, *AFTER)
+MASKING: Mapping[str, Layer] = {
+    "rounded": rounded,
+    "quantized": quantized,
+    "compressed": compressed,
+    "thermometer": thermometer,
+    "stopped": stopped,
+    "shattered": shattered,
+    "rippling": rippling,
+    "inverted": inverted,
+}
+"""Layers in front of the network that its own gradients do not pass."""
+RANDOM: Mapping[str, Layer] = {
+    "noisy": noisy,
+    "resized_and_padded": resized_and_padded,
+    "dropped_layer": dropped_layer,
+}
+"""Layers in front of it that only randomize its answers; gradients pass, if less well."""
+AFTER: Mapping[str, Layer] = {"scaled": scaled, "saturated": saturated, "decided": decided}
+"""Layers behind it that gradients do not pass."""
+FOOLING = (*MASKING, *AFTER)
+"""Traps that attacks with the model's own gradients do not break."""
 
 
 def answers(name: str, network: keras.Model, images: Any) -> dict[str, Any]:
     """Scores of a trap: a function that can be exported; `name` is none of them for the network alone."""
-    logits = network(BEFORE.get(name, tf.identity)(images), training=False)
+    logits = network({**MASKING, **RANDOM}.get(name, tf.identity)(images), training=False)
     return {"scores": AFTER.get(name, tf.identity)(logits)}

@@ -115,7 +115,7 @@ def evaluated(
         probes.append(probed["probes"])
         params = EscalateParams(**shared, escalation={"attack": ESCALATED})
         given = {**inputs, "predictions": made, "probes": probes[-1]}
-        escalated.append(workshop.make(ESCALATE, params, place, **given)["escalated"])
+        escalated.append(workshop.make(ESCALATE, params, f"{place}-escalated", **given)["escalated"])
     measure = MeasureParams(
         **shared,
         models=tuple(models),
@@ -218,7 +218,9 @@ def test_attacks_escalate_exactly_where_a_check_of_masked_gradients_fails(model:
     notes = evaluation.read_json("evaluation.json")["notes"]
 
     assert bool(failed) == (model in ("quantised", "saturated", "noisy"))
-    assert statuses(evaluation, model).get("escalated") == ("warn" if failed else None)
+    # The probes had broken all that is broken of the saturated network; there is nothing left to change.
+    expected = {"quantised": "warn", "noisy": "warn", "saturated": "pass"}
+    assert statuses(evaluation, model).get("escalated") == expected.get(model)
     assert any(f"Gradients of {model} are masked" in note for note in notes) == bool(failed)
 
 
@@ -228,13 +230,15 @@ def test_both_figures_are_in_the_table(evaluation: Artifact) -> None:
         for row in pq.read_table(evaluation.path("metrics.parquet")).to_pylist()
         if (row["slice"], row["metric"]) == ("overall", "accuracy")
     }
-    for model in ("control", "static"):
-        assert figures[model, "before_escalation", 16.0] == figures[model, "worst_case", 16.0]
-    for model in ("quantised", "saturated"):
-        # Rounding and scale protect nothing: as little is left as of the same network without them.
-        assert figures[model, "before_escalation", 16.0] > figures[model, "worst_case", 16.0] + 0.2
-        assert figures[model, "worst_case", 16.0] <= figures["control", "worst_case", 16.0] + 0.1
-    assert figures["constant", "before_escalation", 16.0] == figures["constant", "worst_case", 16.0]
+    before, after = (
+        {model: figures[model, attack, 4.0] for model in ("control", "static", "quantised", "noisy", "constant")}
+        for attack in ("before_escalation", "worst_case")
+    )
+
+    assert {model for model in before if after[model] != before[model]} == {"quantised", "noisy"}
+    assert all(after[model] <= before[model] for model in before)
+    # Rounding protects nothing: no more is left than of the same network without it.
+    assert after["quantised"] <= after["control"] < before["quantised"] < figures["quantised", "pgd", 4.0]
 
 
 def test_checks_say_what_they_saw_in_a_sentence_with_figures(evaluation: Artifact) -> None:
