@@ -50,6 +50,11 @@ class Attack(BaseModel, abc.ABC):
         return ()
 
     @property
+    def repeats(self) -> int:
+        """Number of evaluations of an image, most of which decide whether it is broken; 1 for deterministic models."""
+        return max((part.repeats for part in self.parts), default=1)
+
+    @property
     def name(self) -> str:
         """Name by which a config selects the attack."""
         return str(getattr(self, "attack", type(self).__name__))

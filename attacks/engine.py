@@ -181,8 +181,8 @@ def _attack_block(attack: Attack, problem: Problem) -> Images:
     if goals is not None:
         problem = problem.with_goals(goals)
         standing &= goals != problem.labels
-    # Images that are wrong without an attack count as broken anyway.
-    if problem.stop_at_success:
+    # Images that are wrong without an attack count as broken anyway; one wrong answer of several says nothing.
+    if problem.stop_at_success and attack.repeats == 1:
         predicted = logits.argmax(axis=1)
         standing &= predicted == problem.labels if goals is None else predicted != goals
     result = problem.images.copy()
@@ -203,7 +203,7 @@ def _attack_block(attack: Attack, problem: Problem) -> Images:
 
 def _confirmed(attack: Attack, problem: Problem, found: Images) -> Images:
     """Return images after a second attack, on the exact classifier, where it does not confirm a success."""
-    if problem.target.exact is None or not problem.stop_at_success:
+    if problem.target.exact is None or not problem.stop_at_success or attack.repeats > 1:
         return found
     exact = problem.exactly()
     missed = np.flatnonzero(~_reached(exact, found))

@@ -26,6 +26,8 @@ ATTACKS = Registry(
         "auto": "dermrobust.attacks.auto:Auto",
         "auto_standard": "dermrobust.attacks.autoattack:AutoStandard",
         "auto_plus": "dermrobust.attacks.autoattack:AutoPlus",
+        "auto_rand": "dermrobust.attacks.auto_rand:AutoRand",
+        "escalated": "dermrobust.attacks.escalated:Escalated",
         "minimal": "dermrobust.attacks.minimal:Minimal",
         "ensemble": "dermrobust.attacks.ensemble:Ensemble",
         "universal": "dermrobust.attacks.universal:Universal",
@@ -46,6 +48,7 @@ SUITES: Mapping[str, Mapping[str, Any]] = {
     "auto": {"auto": "auto"},
     "auto-standard": {"auto_standard": "auto_standard"},
     "auto-plus": {"auto_plus": "auto_plus"},
+    "auto-rand": {"auto_rand": "auto_rand"},
     "minimal": {"minimal": "minimal"},
     "black-box": {"square": "square", "hop_skip_jump": "hop_skip_jump"},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from dermrobust.attacks.errors import AttackError
 from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.target import Target
 from dermrobust.attacks.threat import Images
 
 Try = Callable[[Problem], Images]
@@ -25,6 +27,11 @@ def best_of_restarts(problem: Problem, once: Try, tries: int) -> Images:
 
 def _seeded(once: Try, number: int) -> Try:
     return lambda part: once(part.with_seeds(number))
+
+
+def on_target(once: Try, target: Target, *, stop_at_success: bool) -> Try:
+    """Return an attempt on a target of its own, such as an approximation of that which judges the result."""
+    return lambda part: once(dataclasses.replace(part, target=target, stop_at_success=stop_at_success))
 
 
 def worst_of(problem: Problem, tries: Iterable[Try]) -> Images:

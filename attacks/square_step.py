@@ -14,6 +14,7 @@ from dermrobust.attacks.compiling import Shape, compile_step, per_image, scalars
 from dermrobust.attacks.logits import succeeded
 from dermrobust.attacks.problem import Problem
 from dermrobust.attacks.randomness import generator
+from dermrobust.attacks.splitmix import mixed, unit
 from dermrobust.attacks.stepping import Method, State, StepFn, run
 from dermrobust.attacks.target import LogitsFn
 from dermrobust.attacks.threat import Images
@@ -95,22 +96,9 @@ def _squares(key: tf.Tensor, iteration: tf.Tensor, side: tf.Tensor, shape: Shape
 
 
 def _uniform(key: tf.Tensor, iteration: tf.Tensor) -> tf.Tensor:
-    """Return numbers in [0, 1), float32 [batch, 5], that depend on an image's key and the iteration alone.
-
-    SplitMix64 (Steele, Lea & Flood 2014) of the key and a counter. TensorFlow's stateless generators take one seed for
-    a whole batch, so an image's numbers would depend on its place in it.
-    """
+    """Return numbers in [0, 1), float32 [batch, 5], that depend on an image's key and the iteration alone."""
     counter = tf.cast(iteration, tf.uint64)[:, None] * _NUMBERS + tf.constant(list(range(_NUMBERS)), tf.uint64)[None, :]
-    mixed = key[:, None] + (counter + 1) * _constant(0x9E3779B97F4A7C15)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = tf.bitwise.bitwise_xor(mixed, tf.bitwise.right_shift(mixed, _constant(shift))) * _constant(factor)
-    mixed = tf.bitwise.bitwise_xor(mixed, tf.bitwise.right_shift(mixed, _constant(31)))
-    # The upper 24 bits, which is what float32 holds exactly: more would round up to 1.
-    return tf.cast(tf.bitwise.right_shift(mixed, _constant(40)), tf.float32) / float(2**24)
-
-
-def _constant(value: int) -> tf.Tensor:
-    return tf.constant(value, tf.uint64)
+    return unit(mixed(key[:, None], counter))
 
 
 def square_attack(problem: Problem, queries: int, initial_share: float) -> Images:

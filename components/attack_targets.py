@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from dermrobust.attacks.gradientless import gradientless_target
 from dermrobust.attacks.target import Precision, Target
 from dermrobust.components import storage
 from dermrobust.components.artifacts import Artifact
@@ -46,9 +47,22 @@ def is_black_box(model: Artifact) -> bool:
 
 def target_of(model: Artifact, precision: Precision) -> Target:
     """Return the target of attacks on a model; a SavedModel computes in the precision that it was saved in."""
+    target = plain_target_of(model, precision)
+    return gradientless_target(target) if _is_gradientless(model.uri, model.digest) else target
+
+
+def plain_target_of(model: Artifact, precision: Precision) -> Target:
+    """Return the target of a model for attacks that need no gradient of it, even if none reaches its images."""
     if _is_network(model.uri, model.digest):
         return load_target(model.uri, model.digest, precision)
     return _adopted(model.uri, model.digest)
+
+
+@functools.lru_cache(maxsize=16)
+def _is_gradientless(uri: str, digest: str) -> bool:
+    """Return whether no gradient reaches the images of a model."""
+    del digest
+    return storage.exists(storage.join(uri, FOREIGN)) and not _foreign(uri).differentiable
 
 
 @functools.lru_cache(maxsize=16)

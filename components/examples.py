@@ -90,6 +90,12 @@ class Batch:
         columns = {name: values[:count] for name, values in self.columns.items()}
         return Batch(self.pixels[:count], self.labels[:count], columns)
 
+    def chosen(self, flags: np.ndarray[Any, np.dtype[np.bool_]]) -> Batch:
+        """Return the records where flags, bool [count], are set."""
+        places = np.flatnonzero(flags)
+        columns = {name: [values[place] for place in places] for name, values in self.columns.items()}
+        return Batch(self.pixels[places], self.labels[places], columns)
+
     def record(self, index: int) -> dict[str, Any]:
         """Return the metadata of one record."""
         return {name: values[index] for name, values in self.columns.items()}

@@ -10,6 +10,7 @@ from dermrobust.attacks.kinds import Kind
 from dermrobust.components.audit.component import ADOPT_DATA, ADOPT_MODEL, AdoptDataParams, AdoptModelParams
 from dermrobust.components.audit.labels import read_labels
 from dermrobust.components.evaluation.certificate_params import CertificateSettings, CertifyParams
+from dermrobust.components.evaluation.escalation_params import EscalationSettings
 from dermrobust.components.evaluation.measure_params import MeasureParams
 from dermrobust.components.evaluation.params import PredictParams, ProbeParams
 from dermrobust.components.evaluation.thresholds import Gate
@@ -133,6 +134,7 @@ def _evaluation(audit: Audit, examples: Output) -> list[Node]:
         examples,
         predict=lambda name: PredictParams(**shared),
         probe=probed,
+        escalation=EscalationSettings(),
         transform=TransformParams(**beyond, **settings),
         certify=CertifyParams(**dict(_certificates(audit)), **settings),
         evaluate=evaluate,

@@ -88,7 +88,9 @@ def run_certificates(config: PipelineConfig, progress: Progress, *, force: bool)
             "--set evaluate.certificates.sigmas=[0.25]"
         )
     settings = config.model_dump(mode="json")
-    return run_graph(config, with_upstream(nodes, selected), progress, settings=settings, selected=selected, force=force)
+    return run_graph(
+        config, with_upstream(nodes, selected), progress, settings=settings, selected=selected, force=force
+    )
 
 
 def certified_models(config: PipelineConfig, result: RunResult) -> list[Summary]:

@@ -17,7 +17,7 @@ from dermrobust.components.evaluation.conditions import (
     of_smoothing,
     search_of,
 )
-from dermrobust.components.evaluation.names import CLEAN, CONSTANT, WORST_CASE, canonical_epsilon
+from dermrobust.components.evaluation.names import BEFORE_ESCALATION, CLEAN, CONSTANT, WORST_CASE, canonical_epsilon
 from dermrobust.components.evaluation.thresholds import Threshold
 from dermrobust.components.gate.judging import check_slices
 from dermrobust.components.train.component import TrainParams
@@ -119,7 +119,7 @@ def check_sources(augment: AugmentConfig, evaluate: EvaluateConfig, models: Sequ
 def check_gate(evaluate: EvaluateConfig, models: Sequence[str], task: Task) -> None:
     """Check that the gate names models, attacks, budgets and slices that are evaluated."""
     gate = evaluate.gate
-    for reserved in (CLEAN, WORST_CASE):
+    for reserved in (CLEAN, WORST_CASE, BEFORE_ESCALATION):
         if reserved in evaluate.attacks:
             raise ValueError(f"evaluate.attacks: '{reserved}' is a reserved name; choose another")
     for role, name in (("candidate", gate.candidate), ("baseline", gate.baseline)):

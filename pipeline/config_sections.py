@@ -16,6 +16,7 @@ from dermrobust.components.augment.component import AugmentParams
 from dermrobust.components.budgets import StorableThreat
 from dermrobust.components.component import Params
 from dermrobust.components.evaluation.certificate_params import CertificateSettings
+from dermrobust.components.evaluation.escalation_params import EscalationSettings
 from dermrobust.components.evaluation.params import PredictParams, ProbeSizes, Reading
 from dermrobust.components.evaluation.thresholds import Gate, Threshold
 from dermrobust.components.evaluation.transform_params import TransformSettings
@@ -72,7 +73,7 @@ class AugmentConfig(AttackSettings):
     attacks: NamedAttacks = Field(
         default_factory=_default_attacks,
         description="Attacks by name, or the name of a suite: paper, standard, auto, auto-standard, "
-        "auto-plus, minimal, black-box.",
+        "auto-plus, auto-rand, minimal, black-box.",
     )
     epsilon: StorableThreat = Field(
         ThreatModel(4), description='Budget: 4 (L-infinity, in 1/255), "linf:4/255" or "l2:0.5".'
@@ -114,6 +115,9 @@ class EvaluateConfig(PredictParams, Reading, TransformSettings):
         default_factory=CertificateSettings, description="Certificates by randomized smoothing; off without sigmas."
     )
     probes: ProbeSizes = Field(default_factory=ProbeSizes, description="Sizes of the probes of the self-checks.")
+    escalation: EscalationSettings = Field(
+        default_factory=EscalationSettings, description="Attacks on models that fail a self-check of masked gradients."
+    )
     gate: Gate = Field(default_factory=_default_gate, description="Requirements on the exported model.")
 
 

@@ -8,7 +8,9 @@ from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.transfer import Transfer
 from dermrobust.components.certify.component import CERTIFY
 from dermrobust.components.craft.component import CRAFT, CraftParams
+from dermrobust.components.escalate.component import ESCALATE
 from dermrobust.components.evaluation.certificate_params import CertifyParams
+from dermrobust.components.evaluation.escalation_params import EscalateParams, EscalationSettings
 from dermrobust.components.evaluation.measure_params import MeasureParams
 from dermrobust.components.evaluation.params import PredictParams, ProbeParams, transfer_probe
 from dermrobust.components.evaluation.thresholds import Gate
@@ -30,6 +32,7 @@ def evaluation_nodes(
     *,
     predict: Callable[[str], PredictParams],
     probe: Callable[[str], ProbeParams],
+    escalation: EscalationSettings,
     transform: TransformParams,
     certify: CertifyParams,
     evaluate: MeasureParams,
@@ -42,6 +45,7 @@ def evaluation_nodes(
         examples: the examples whose test split is attacked.
         predict: parameters of the attacks on a model, by its name.
         probe: parameters of the probes of a model, by its name.
+        escalation: parameters of the attacks on models that fail a self-check of masked gradients.
         transform: parameters of the searches under threat models beyond a norm, on every model.
         certify: parameters of the certificates of every model.
         evaluate: parameters of the measurement.
@@ -67,26 +71,59 @@ def evaluation_nodes(
             "transferred": _outputs(probes, "adversarial"),
             "predictions": _outputs([node], "predictions"),
         }
-        nodes += [node, Node(f"probe[{name}]", STAGE, PROBE, probed, inputs)]
+        nodes.append(Node(f"probe[{name}]", STAGE, PROBE, probed, inputs))
+        nodes.append(_escalation(name, escalation, attacked, inputs))
     transforms = _transforms(transform, models, examples)
     certificates = _certificates(certify, models, examples)
     leakage = Node("leakage", STAGE, LEAKAGE, LeakageParams(), {"examples": (examples,)})
-    inputs = {
-        "examples": (examples,),
-        "predictions": tuple(Output(f"predict[{name}]", "predictions") for name in models),
-        "probes": tuple(Output(f"probe[{name}]", "probes") for name in models),
-        "transformed": _outputs(transforms, "predictions"),
-        "certificates": _outputs(certificates, "certificates"),
-        "leakage": _outputs([leakage], "leakage"),
-    }
-    judged = Node("evaluate", STAGE, EVALUATE, evaluate, inputs)
-    verdict = Node("gate", STAGE, GATE, GateParams(gate=gate), {"evaluation": _outputs([judged], "evaluation")})
-    return [*crafted.values(), *nodes, *transforms, *certificates, leakage, judged, verdict]
+    measured = _measured(models, examples, leakage, transforms, certificates)
+    judged = {"evaluation": (Output("evaluate", "evaluation"),)}
+    return [
+        *crafted.values(),
+        *nodes,
+        *transforms,
+        *certificates,
+        leakage,
+        Node("evaluate", STAGE, EVALUATE, evaluate, measured),
+        Node("gate", STAGE, GATE, GateParams(gate=gate), judged),
+    ]
 
 
 def _outputs(nodes: Iterable[Node], name: str) -> tuple[Output, ...]:
     """Return an output of each node."""
     return tuple(Output(node.id, name) for node in nodes)
+
+
+def _measured(
+    models: Mapping[str, Output], examples: Output, leakage: Node, transforms: list[Node], certificates: list[Node]
+) -> dict[str, tuple[Output, ...]]:
+    """Return the inputs of the measurement of all models."""
+    return {
+        "examples": (examples,),
+        "predictions": tuple(Output(f"predict[{name}]", "predictions") for name in models),
+        "probes": tuple(Output(f"probe[{name}]", "probes") for name in models),
+        "escalated": tuple(Output(f"escalate[{name}]", "escalated") for name in models),
+        "transformed": _outputs(transforms, "predictions"),
+        "certificates": _outputs(certificates, "certificates"),
+        "leakage": _outputs([leakage], "leakage"),
+    }
+
+
+def _escalation(
+    name: str, settings: EscalationSettings, attacked: PredictParams, probed: Mapping[str, tuple[Output, ...]]
+) -> Node:
+    """Return the node that attacks a model through masked gradients if a self-check fails.
+
+    Args:
+        name: name of the model.
+        settings: parameters of these attacks.
+        attacked: attacks on the model.
+        probed: inputs of its probes.
+    """
+    shared = {key: getattr(attacked, key) for key in ("attacks", "epsilons", "batch_size", "seed")}
+    inputs = {key: probed[key] for key in ("examples", "model", "predictions")}
+    inputs["probes"] = (Output(f"probe[{name}]", "probes"),)
+    return Node(f"escalate[{name}]", STAGE, ESCALATE, EscalateParams(**shared, escalation=settings), inputs)
 
 
 def _transforms(params: TransformParams, models: Mapping[str, Output], examples: Output) -> list[Node]:

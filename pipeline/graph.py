@@ -40,6 +40,7 @@ def build_graph(config: PipelineConfig) -> list[Node]:
         examples,
         predict=lambda name: predict,
         probe=config.probe_params,
+        escalation=config.evaluate.escalation,
         transform=config.transform_params(),
         certify=config.certify_params(),
         evaluate=config.evaluate_params(),

@@ -27,7 +27,7 @@ from dermrobust.components.ingest.datasets.folder.builder import Folder
 from dermrobust.components.ingest.datasets.folder.source import FolderSource
 from dermrobust.components.ingest.image_sources import index_images, read_image
 from dermrobust.models.foreign.networks import opened, read_network
-from dermrobust.models.foreign.outputs import check_differentiable
+from dermrobust.models.foreign.outputs import is_differentiable
 from dermrobust.models.foreign.saved_models import copy_files, load_outputs, read_signature
 from dermrobust.models.pixels import decode
 from dermrobust.models.tasks.ham10000 import TASK
@@ -210,7 +210,7 @@ def read_saved_model(folder: Path) -> None:
     try:
         copy_files(folder, copy)
         outputs = load_outputs(copy, signature)
-        check_differentiable(outputs, np.zeros((2, SIZE, SIZE, 3), np.float32))
+        is_differentiable(outputs, np.zeros((2, SIZE, SIZE, 3), np.float32))
     finally:
         shutil.rmtree(copy, ignore_errors=True)
         load_outputs.cache_clear()

@@ -28,7 +28,14 @@ from dermrobust.models.classifier import save_network
 from dermrobust.models.foreign import networks, saved_models
 from dermrobust.models.foreign.black_box import UPPER_BOUND, answers_of, as_function, read_endpoint
 from dermrobust.models.foreign.detection import doubt, find_input
-from dermrobust.models.foreign.outputs import MASKS_GRADIENTS, as_logits, check_differentiable, class_count, kind_of
+from dermrobust.models.foreign.outputs import (
+    MASKS_GRADIENTS,
+    NO_GRADIENT,
+    as_logits,
+    class_count,
+    is_differentiable,
+    kind_of,
+)
 from dermrobust.models.foreign.spec import (
     CANDIDATES,
     Adoption,
@@ -165,8 +172,7 @@ def _examined(
     sample = first_records(shard_uris(examples, spec, Split.TEST), count, spec.task)
     images, labels = to_images(sample.pixels), sample.labels
     forward = tf.function(opened.outputs, reduce_retracing=True)
-    if opened.endpoint is None:
-        check_differentiable(opened.outputs, images[:2])
+    differentiable = opened.endpoint is not None or is_differentiable(opened.outputs, images[:2])
     unscaled = _forward(forward, images, CANDIDATES[0])
     _check_outputs(unscaled, spec.class_names)
     outputs = _outputs_finding(opened, params, unscaled)
@@ -194,6 +200,8 @@ def _examined(
         notes.append(UPPER_BOUND)
     elif kind is OutputKind.PROBABILITIES:
         notes.append(MASKS_GRADIENTS)
+    if not differentiable:
+        notes.append(NO_GRADIENT)
     accuracy = _accuracy(logits, image_format, examples, spec)
     if accuracy < _BARELY / classes:
         notes.append(
@@ -207,6 +215,7 @@ def _examined(
         outputs=kind,
         signature=opened.signature,
         endpoint=opened.endpoint,
+        differentiable=differentiable,
     )
     findings = (*_stated(params, spec), found, outputs, *_signature_finding(opened.signature, params))
     return foreign, Adoption(findings=findings, notes=tuple(notes), balanced_accuracy=accuracy)

@@ -9,6 +9,9 @@ CLEAN = "none"
 WORST_CASE = "worst_case"
 """Name of the derived attack: for each image the prediction, clean or attacked, that does worst on it."""
 
+BEFORE_ESCALATION = "before_escalation"
+"""Name of the derived attack: the worst case without escalated attacks. It is there only if these were run."""
+
 CONSTANT = "constant"
 """Name of the classifier that always answers the most frequent class; no other model may have it."""
 

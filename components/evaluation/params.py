@@ -42,7 +42,7 @@ class PredictParams(AttackSettings):
     attacks: NamedAttacks = Field(
         default_factory=_default_attacks,
         description="Attacks by the name that they have in results, or the name of a suite: paper, standard, auto, "
-        "auto-standard, auto-plus, minimal, black-box.",
+        "auto-standard, auto-plus, auto-rand, minimal, black-box.",
     )
     epsilons: Threats = Field(
         tuple(ThreatModel(epsilon) for epsilon in (1, 2, 4, 8)),

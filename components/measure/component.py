@@ -13,6 +13,7 @@ EVALUATE = Component(
         "examples": ArtifactType.EXAMPLES,
         "predictions": ArtifactType.PREDICTIONS,
         "probes": ArtifactType.PROBES,
+        "escalated": ArtifactType.PROBES,
         "transformed": ArtifactType.PREDICTIONS,
         "certificates": ArtifactType.CERTIFICATES,
         "leakage": ArtifactType.LEAKAGE,

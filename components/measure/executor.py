@@ -20,6 +20,7 @@ from dermrobust.components.evaluation.adaptive import AdaptiveLosses, adaptive_l
 from dermrobust.components.evaluation.certificates import certificate_uris
 from dermrobust.components.evaluation.checks import Checks
 from dermrobust.components.evaluation.description import Description
+from dermrobust.components.evaluation.escalation import Escalation
 from dermrobust.components.evaluation.leakage import Leakage
 from dermrobust.components.evaluation.measure_params import MeasureParams
 from dermrobust.components.evaluation.names import CLEAN, CONSTANT, canonical_epsilon
@@ -78,6 +79,11 @@ class _Work:
         self._transformed = dict(zip(params.models, transformed, strict=bool(params.threats)))
         certificates = context.inputs.get("certificates", ()) if params.certificates.sigmas else ()
         self._certified = dict(zip(params.models, certificates, strict=bool(params.certificates.sigmas)))
+        # Without the component nothing is escalated.
+        escalated = context.inputs.get("escalated", ())
+        self._escalated = dict(zip(params.models, escalated, strict=bool(escalated)))
+        found = {model: Escalation.read(artifact) for model, artifact in self._escalated.items()}
+        self._escalations = {model: escalation for model, escalation in found.items() if escalation.signs}
         self._spec = ExamplesSpec.read(context.input("examples"))
         # Predictions have the derived columns that predict was asked for, which may be more than the task declares.
         self._task = self._spec.task.with_derived(params.slices)
@@ -116,7 +122,7 @@ class _Work:
         outcomes, images = schemas.outcomes_schema(params.models), schemas.images_schema(task)
         moved = {model: prediction_uris(artifact) for model, artifact in self._transformed.items()}
         with runtime.pipeline() as root:
-            batches = joined_batches(root, self._shards, task, self._probed(PROBES), moved)
+            batches = joined_batches(root, self._shards, task, self._probed(PROBES), moved, self._escalated_uris())
             run_tfma(batches, config, tfma_folder)
             found = batches | "Outcomes" >> beam.ParDo(comparisons.OutcomesOfBatch(params.models))
             found | "Keep outcomes" >> WriteTable(self.uri(files.OUTCOMES), outcomes, outcomes.names)
@@ -182,6 +188,7 @@ class _Work:
             leakage=Leakage.read(self._context.input("leakage")),
             losses=losses.losses,
             group_noun=self._spec.task.group_noun,
+            escalations=self._escalations,
         )
         return run_checks(evidence)
 
@@ -245,6 +252,12 @@ class _Work:
         """Return for each model the URIs of a folder of its probes, shard by shard."""
         return {model: probe_uris(artifact, folder) for model, artifact in self._probes.items()}
 
+    def _escalated_uris(self) -> dict[str, list[str]]:
+        """Return for each model the URIs of the results of escalated attacks; none if no model needed them."""
+        if not self._escalations:
+            return {}
+        return {model: probe_uris(artifact, PROBES) for model, artifact in self._escalated.items()}
+
     def _notes(self, table: pa.Table) -> Iterable[str]:
         for name in unknown_groups(table, self._task.slices):
             yield f"{name} is unknown of every image: slices by it are left out."
@@ -255,6 +268,11 @@ class _Work:
             )
         if not self._task.critical:
             yield "The task names no critical class: sensitivity to it is left out."
+        for model, escalation in self._escalations.items():
+            yield (
+                f"Gradients of {model} are masked (self-checks: {', '.join(escalation.signs)}): attacks that pass "
+                "through them were run as well. The worst case includes what they broke; 'before escalation' does not."
+            )
         if self._baseline is None:
             yield "There is no baseline: models are not compared."
 

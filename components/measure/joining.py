@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dermrobust.components.evaluation.conditions import family_of, worst_case_of
-from dermrobust.components.evaluation.names import CLEAN
+from dermrobust.components.evaluation.names import BEFORE_ESCALATION, CLEAN
 from dermrobust.components.evaluation.schemas import CLUSTER
 from dermrobust.components.evaluation.tables import read_columns
 from dermrobust.models.task import UNKNOWN, Task, column
@@ -101,7 +101,11 @@ def join_models(tables: Mapping[str, pa.Table], task: Task) -> JoinedShard:
     return JoinedShard(rows, probabilities, {model: _radii(table) for model, table in ordered.items()})
 
 
-def with_worst_case(shard: JoinedShard, probes: Mapping[str, pa.Table] | None = None) -> JoinedShard:
+def with_worst_case(
+    shard: JoinedShard,
+    probes: Mapping[str, pa.Table] | None = None,
+    escalated: Mapping[str, pa.Table] | None = None,
+) -> JoinedShard:
     """Add, for every threat model and epsilon, rows of its worst case: the worst prediction on each image, per model.
 
     Threat models are never mixed: the norm's is "worst_case", that of transformations "<family>/worst_case".
@@ -112,6 +116,8 @@ def with_worst_case(shard: JoinedShard, probes: Mapping[str, pa.Table] | None = 
     Args:
         shard: rows of the attacks.
         probes: for each model rows of `image_id`, `epsilon` and `probabilities` under stronger attacks, on some images.
+        escalated: the same of attacks through masked gradients; where there are some, rows of the worst case without
+            them, "before_escalation", are added as well.
 
     Raises:
         ValueError: an image has no clean prediction.
@@ -130,6 +136,11 @@ def with_worst_case(shard: JoinedShard, probes: Mapping[str, pa.Table] | None = 
             _replace_where_worse(part, model, found, budget)
         # The worst prediction need not be that of the nearest misclassified image.
         unknown = {model: np.full(len(values), np.nan, np.float32) for model, values in part.radii.items()}
+        if escalated and family is None:
+            before = {model: values.copy() for model, values in part.probabilities.items()}
+            parts.append(JoinedShard(_relabelled(part.rows, BEFORE_ESCALATION, budget), before, unknown))
+            for model, found in escalated.items():
+                _replace_where_worse(part, model, found, budget)
         rows = _relabelled(part.rows, worst_case_of(family), budget)
         parts.append(JoinedShard(rows, part.probabilities, unknown))
     return JoinedShard(
@@ -198,6 +209,8 @@ class JoinShards(beam.DoFn):
         task: the classification problem.
         probes: for models that were probed the URIs of the probes' Parquet shards, in that order.
         transformed: for each model the URIs of its predictions on transformed images, in that order; empty: none.
+        escalated: for each model the URIs of the results of escalated attacks, in that order; empty: no model needed
+            them.
 
     Raises:
         ValueError: there is no model, or the models differ in their number of shards.
@@ -209,8 +222,9 @@ class JoinShards(beam.DoFn):
         task: Task,
         probes: Mapping[str, Sequence[str]] | None = None,
         transformed: Mapping[str, Sequence[str]] | None = None,
+        escalated: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        beside = (*(probes or {}).items(), *(transformed or {}).items())
+        beside = (*(probes or {}).items(), *(transformed or {}).items(), *(escalated or {}).items())
         counts = {model: len(uris) for model, uris in (*shards.items(), *beside)}
         if len(set(counts.values())) != 1:
             raise ValueError(f"evaluate: models need equal numbers of prediction shards, found {counts or 'none'}")
@@ -218,6 +232,7 @@ class JoinShards(beam.DoFn):
         self._shards = {model: list(uris) for model, uris in shards.items()}
         self._probes = {model: list(uris) for model, uris in (probes or {}).items()}
         self._transformed = {model: list(uris) for model, uris in (transformed or {}).items()}
+        self._escalated = {model: list(uris) for model, uris in (escalated or {}).items()}
 
     def process(self, index: int) -> Iterable[pa.RecordBatch]:
         """Yield the rows of shard `index`."""
@@ -225,9 +240,12 @@ class JoinShards(beam.DoFn):
         tables = {model: read_columns(uris[index], columns) for model, uris in self._shards.items()}
         for model, uris in self._transformed.items():
             tables[model] = pa.concat_tables([tables[model], read_columns(uris[index], columns)])
-        probes = {model: read_columns(uris[index], _PROBE_COLUMNS) for model, uris in self._probes.items()}
+        probes, escalated = (
+            {model: read_columns(uris[index], _PROBE_COLUMNS) for model, uris in found.items()}
+            for found in (self._probes, self._escalated)
+        )
         if any(table.num_rows for table in tables.values()):
-            yield from wide_batches(with_worst_case(join_models(tables, self._task), probes), self._task)
+            yield from wide_batches(with_worst_case(join_models(tables, self._task), probes, escalated), self._task)
 
 
 def _in_key_order(table: pa.Table, task: Task) -> pa.Table:

@@ -79,6 +79,7 @@ def joined_batches(
     task: Task,
     probes: Mapping[str, Sequence[str]] | None = None,
     transformed: Mapping[str, Sequence[str]] | None = None,
+    escalated: Mapping[str, Sequence[str]] | None = None,
 ) -> beam.PCollection:
     """Return the predictions of all models side by side, the worst case included, as wide Arrow batches.
 
@@ -88,12 +89,13 @@ def joined_batches(
         task: the classification problem.
         probes: for each model the URIs of its probes, shard by shard; what they broke counts in the worst case.
         transformed: for each model the URIs of its predictions on transformed images, shard by shard; empty: none.
+        escalated: for each model the URIs of the results of escalated attacks, shard by shard; empty: none.
     """
     return (
         root
         | "ShardIndices" >> beam.Create(range(len(next(iter(shards.values())))))
         | "SpreadShards" >> beam.Reshuffle()
-        | "JoinShards" >> beam.ParDo(JoinShards(shards, task, probes, transformed))
+        | "JoinShards" >> beam.ParDo(JoinShards(shards, task, probes, transformed, escalated))
     )
 
 

@@ -26,7 +26,7 @@ from dermrobust.attacks.universal import FixedPerturbation, Universal
 from dermrobust.components import storage
 from dermrobust.components.adversarial_shard import Crafting, write_records
 from dermrobust.components.artifacts import Artifact
-from dermrobust.components.attack_targets import Attacked, classifier_of, probabilities_of
+from dermrobust.components.attack_targets import Attacked, classifier_of
 from dermrobust.components.component import Context
 from dermrobust.components.evaluation.names import CLEAN
 from dermrobust.components.evaluation.params import PredictParams
@@ -46,6 +46,7 @@ from dermrobust.components.examples import (
     read_shard,
     shard_uris,
 )
+from dermrobust.components.scoring import evaluations_for, scored
 from dermrobust.components.slices.derive import derived_features
 from dermrobust.components.units import Unit, run_units
 from dermrobust.models.task import IMAGE_ID, Task
@@ -169,9 +170,10 @@ class Predictor:
 
     def _rows(self, batch: Batch, pixels: Pixels, crafting: Crafting | None) -> list[dict[str, Any]]:
         attacked = self.attacked
-        logits = logits_of(classifier_of(attacked.model), to_images(pixels), attacked.batch_size)
+        classifier, evaluations = classifier_of(attacked.model), evaluations_for(made.attack for made in self.crafting)
+        probabilities = scored(classifier, pixels, batch.labels, attacked.batch_size, evaluations)
         derived = derived_features(self.slices, batch.pixels)
-        radii = _radii(crafting, pixels, batch, logits.argmax(axis=1))
+        radii = _radii(crafting, pixels, batch, probabilities.argmax(axis=1))
         return [
             {
                 **batch.record(index),
@@ -184,7 +186,7 @@ class Predictor:
                 "predicted": int(scores.argmax()),
                 "radius": radii[index],
             }
-            for index, scores in enumerate(probabilities_of(logits))
+            for index, scores in enumerate(probabilities)
         ]
 
 

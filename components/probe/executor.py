@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dermrobust.attacks.engine import to_images
-from dermrobust.attacks.logits import logits_of
+from dermrobust.attacks.problem import Labels
 from dermrobust.attacks.target import Target
 from dermrobust.attacks.threat import Pixels
 from dermrobust.components.artifacts import Artifact
@@ -21,7 +21,6 @@ from dermrobust.components.attack_targets import (
     classifier_of,
     has_only_probabilities,
     is_black_box,
-    probabilities_of,
 )
 from dermrobust.components.component import Context
 from dermrobust.components.corruptions.natural import SEVERITIES, corrupt
@@ -35,10 +34,11 @@ from dermrobust.components.evaluation.probes import (
     PROBES_SCHEMA,
     corrupted_schema,
 )
+from dermrobust.components.evaluation.standing import Broken, Flags
 from dermrobust.components.examples import Batch, ExamplesSpec, Split, read_images, read_shard, shard_uris
 from dermrobust.components.probe.network_diagnostics import examine
 from dermrobust.components.probe.plan import Probe, planned_probes
-from dermrobust.components.probe.standing import Broken, Flags
+from dermrobust.components.scoring import evaluations_for, scored
 from dermrobust.components.units import Unit, run_units
 from dermrobust.models.task import IMAGE_ID, Task, column
 
@@ -108,7 +108,7 @@ class Prober:
         part = batch.first(probe.images)
         epsilon = probe.crafting.threat.epsilon
         standing = Broken.read(self.predictions[unit.shard]).standing(part.columns[IMAGE_ID], probe.against, epsilon)
-        scores = iter(self._scores(classifier, self._adversarial(unit, probe, part, standing)))
+        scores = iter(self._scores(classifier, self._adversarial(unit, probe, part, standing), part.labels[standing]))
         rows: Rows = []
         for place in range(len(part.labels)):
             # An image that has fallen already is not tried: it counts as broken whatever the probe does.
@@ -132,7 +132,7 @@ class Prober:
         if not standing.any():
             return part.pixels[:0]
         if probe.source is None:
-            return probe.crafting.craft(self.attacked.target(), _taken(part, standing))
+            return probe.crafting.craft(self.attacked.target(), part.chosen(standing))
         name = adversarial_name(probe.crafting.name, probe.crafting.threat, unit.shard, unit.shards)
         ids, crafted, _ = read_images(self.transferred[probe.source].path(name))
         if ids != part.columns[IMAGE_ID]:
@@ -158,7 +158,7 @@ class Prober:
         for corruption in self.params.corruptions if ids else ():
             for severity in SEVERITIES:
                 pixels = corrupt(corruption, severity, part.pixels, ids)
-                predicted = self._scores(classifier, pixels).argmax(axis=1)
+                predicted = self._scores(classifier, pixels, part.labels).argmax(axis=1)
                 rows += [
                     {
                         "image_id": ids[place],
@@ -172,13 +172,6 @@ class Prober:
                 ]
         return rows
 
-    def _scores(self, classifier: Target, pixels: Pixels) -> npt.NDArray[np.float32]:
-        if not len(pixels):
-            return np.empty((0, 0), np.float32)
-        return probabilities_of(logits_of(classifier, to_images(pixels), self.params.batch_size))
-
-
-def _taken(batch: Batch, chosen: Flags) -> Batch:
-    places = np.flatnonzero(chosen)
-    columns = {name: [values[place] for place in places] for name, values in batch.columns.items()}
-    return Batch(batch.pixels[places], batch.labels[places], columns)
+    def _scores(self, classifier: Target, pixels: Pixels, labels: Labels) -> npt.NDArray[np.float32]:
+        evaluations = evaluations_for(self.params.attacks.values())
+        return scored(classifier, pixels, labels, self.params.batch_size, evaluations)

@@ -22,6 +22,12 @@ MASKS_GRADIENTS = (
     "gradient vanishes where the model is certain. Robustness may be overestimated; export a model that returns logits"
 )
 
+NO_GRADIENT = (
+    "no gradient reaches the model's input: a layer between them cannot be differentiated, such as rounding, a cast to "
+    "integers, argmax or one-hot. Attacks by its own gradients break nothing; escalated attacks replace that layer's "
+    "gradient, and the self-check of gradients fails"
+)
+
 Outputs = npt.NDArray[np.float32]
 """float32 [count, class_count], or [count, 1] for two classes."""
 
@@ -54,35 +60,25 @@ def class_count(outputs: int) -> int:
     return max(outputs, 2)
 
 
-def check_differentiable(outputs: Any, images: Images) -> None:
-    """Refuse a model through which no gradient reaches its input.
-
-    A gradient of zero is not refused: self-checks detect whether it is masked.
+def is_differentiable(outputs: Any, images: Images) -> bool:
+    """Return whether a gradient reaches the images of a model; it may be zero, which self-checks detect.
 
     Args:
         outputs: Function from images to outputs.
         images: float32 [count, height, width, 3] in the model's own range.
 
     Raises:
-        UserError: The model fails, or an operation has no gradient; the message says how to go on.
+        UserError: The model fails.
     """
     tensor = tf.constant(images)
     try:
         with tf.GradientTape() as tape:
             tape.watch(tensor)
             total = tf.reduce_sum(tf.cast(outputs(tensor), tf.float32) ** 2)
-        gradient = tape.gradient(total, tensor)
+        return tape.gradient(total, tensor) is not None
     except tf.errors.OpError as error:
         first = error.message.strip().splitlines()[0] if error.message else type(error).__name__
         raise UserError(f"the model cannot compute outputs of images: {first}") from error
-    except LookupError as error:
-        raise UserError(
-            f"the model has an operation without a gradient, so it cannot be attacked: {error}. Export it with "
-            "differentiable operations"
-        ) from error
-    if gradient is None:
-        raise UserError(
-            "no gradient reaches the model's input: a layer between them cannot be differentiated, such as rounding, "
-            "a cast to integers, argmax or one-hot. Give the model without that layer (if it is meant as a defence, "
-            "audit the model behind it: masking gradients does not protect)"
-        )
+    except LookupError:
+        # An operation for which TensorFlow has no gradient.
+        return False

@@ -177,6 +177,7 @@ class ForeignSpec(BaseModel):
         outputs: Kind of the outputs from which logits are computed; PROBABILITIES where no logits are accessible.
         signature: Signature of a SavedModel.
         endpoint: Input and output of a black box.
+        differentiable: Whether a gradient reaches the images.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -187,6 +188,7 @@ class ForeignSpec(BaseModel):
     outputs: OutputKind
     signature: Signature | None = None
     endpoint: Endpoint | None = None
+    differentiable: bool = True
 
 
 class Adoption(BaseModel):

@@ -118,8 +118,7 @@ def attack(
     Raises:
         UserError: model, images, labels, attack or budget do not fit together; the message says how.
     """
-    from dermrobust.attacks.engine import attack_images, attack_pixels, to_images
-    from dermrobust.attacks.logits import logits_of
+    from dermrobust.attacks.engine import attack_images, attack_pixels
     from dermrobust.attacks.transforms.engine import transform_pixels
 
     budget = threat_model(threat)
@@ -137,11 +136,18 @@ def attack(
         names = (parameter.name for parameter in budget.transform.parameters)
         adversarial, parameters = found.pixels, dict(zip(names, found.values.T, strict=True))
 
-    def predicted(some: Images | Pixels) -> Labels:
-        seen = to_images(np.asarray(some, np.uint8)) if some.dtype == np.uint8 else np.asarray(some, np.float32)
-        return np.asarray(logits_of(target, seen, batch_size).argmax(axis=1), np.int64)
+    repeats = chosen.repeats if isinstance(chosen, Attack) else 1
+    attacked, unchanged = (_predicted(target, some, classes, batch_size, repeats) for some in (adversarial, clean))
+    return Result(adversarial, attacked, classes, unchanged, chosen, budget, parameters)
 
-    return Result(adversarial, predicted(adversarial), classes, predicted(clean), chosen, budget, parameters)
+
+def _predicted(target: Any, some: Images | Pixels, labels: Labels, batch_size: int, repeats: int) -> Labels:
+    """Return the predicted classes; where answers are random most of several decide, as they did in the attack."""
+    from dermrobust.attacks.engine import to_images
+    from dermrobust.attacks.repeated import majority_logits
+
+    seen = to_images(np.asarray(some, np.uint8)) if some.dtype == np.uint8 else np.asarray(some, np.float32)
+    return np.asarray(majority_logits(target, seen, labels, batch_size, repeats).argmax(axis=1), np.int64)
 
 
 def threat_model(text: str | float | ThreatModel | TransformThreat) -> ThreatModel | TransformThreat:

@@ -8,7 +8,7 @@ from typing import Any
 
 from dermrobust.components.evaluation.conditions import CERTIFIED, SMOOTHED, family_of, is_of_smoothing, search_of
 from dermrobust.components.evaluation.metrics.registry import METRICS
-from dermrobust.components.evaluation.names import CLEAN, WORST_CASE
+from dermrobust.components.evaluation.names import BEFORE_ESCALATION, CLEAN, WORST_CASE
 from dermrobust.components.evaluation.rows import Figure
 from dermrobust.models.task import Task
 
@@ -50,7 +50,7 @@ def condition(name: str) -> str:
         return f"{kind}, σ {search_of(name)}"
     if (family := family_of(name)) is not None:
         return f"{family.capitalize()}, {condition(search_of(name)).lower()}"
-    return {CLEAN: "Clean", WORST_CASE: "Worst case"}.get(name, name)
+    return {CLEAN: "Clean", WORST_CASE: "Worst case", BEFORE_ESCALATION: "Before escalation"}.get(name, name)
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -9,6 +9,7 @@ import pytest
 from dermrobust.attacks.apgd import APGDCE, APGDDLR, APGDTargeted
 from dermrobust.attacks.attack import Attack, TargetedAttack
 from dermrobust.attacks.auto import Auto
+from dermrobust.attacks.auto_rand import AutoRand
 from dermrobust.attacks.autoattack import AutoPlus, AutoStandard
 from dermrobust.attacks.cleverhans.bim import BIM
 from dermrobust.attacks.cleverhans.carlini_wagner import CarliniWagnerL2
@@ -17,6 +18,7 @@ from dermrobust.attacks.cleverhans.mim import MIM
 from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.cleverhans.spsa import SPSA
 from dermrobust.attacks.ensemble import Ensemble
+from dermrobust.attacks.escalated import Escalated
 from dermrobust.attacks.fab import FAB, FABTargeted
 from dermrobust.attacks.hop_skip_jump import HopSkipJump
 from dermrobust.attacks.minimal import Minimal
@@ -64,6 +66,8 @@ TABLE = {
     "auto": Entry(Auto(steps=5, targets=2, queries=20)),
     "auto_standard": Entry(AutoStandard(steps=3, queries=10)),
     "auto_plus": Entry(AutoPlus(steps=2, queries=10), images=8),
+    "auto_rand": Entry(AutoRand(steps=5, draws=1, evaluations=1)),
+    "escalated": Entry(Escalated(steps=5, restarts=1, draws=1, samples=0, queries=0, evaluations=1)),
     "minimal": Entry(Minimal(steps=3, targets=1, confirmed_by=APGDCE(steps=4))),
     "ensemble": Entry(Ensemble(members=(Noise(), FGSM(), BIM(steps=3)))),
     "universal": Entry(Universal(passes=3), breaks=0.25, alone=False, leads=0.3),

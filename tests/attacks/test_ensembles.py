@@ -180,7 +180,16 @@ def test_a_suite_is_read_by_its_name(suite: str) -> None:
 
 
 def test_the_suites_hold_what_they_say() -> None:
-    assert set(SUITES) == {"paper", "standard", "auto", "auto-standard", "auto-plus", "minimal", "black-box"}
+    assert set(SUITES) == {
+        "paper",
+        "standard",
+        "auto",
+        "auto-standard",
+        "auto-plus",
+        "auto-rand",
+        "minimal",
+        "black-box",
+    }
     assert read_suite("paper") == {"fgsm": FGSM(), "pgd": PGD(steps=20)}
     assert list(read_suite("standard")) == ["noise", "fgsm", "pgd", "mim"]
     assert read_suite("standard")["mim"] == MIM(steps=20)

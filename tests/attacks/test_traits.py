@@ -41,6 +41,8 @@ TRAITS = {
     "auto": (Kind.ITERATIVE, BOTH, True, True),
     "auto_standard": (Kind.ITERATIVE, (Norm.LINF,), True, True),
     "auto_plus": (Kind.ITERATIVE, (Norm.LINF,), True, True),
+    "auto_rand": (Kind.ITERATIVE, BOTH, True, True),
+    "escalated": (Kind.ITERATIVE, BOTH, True, True),
     "minimal": (Kind.ITERATIVE, BOTH, True, True),
     "ensemble": (Kind.ITERATIVE, BOTH, True, False),
     "universal": (Kind.UNIVERSAL, BOTH, True, False),

@@ -155,7 +155,8 @@ def command(given: dict[str, Any], root: Path, *options: str) -> Result:
         (("--epsilon", "4", "--epsilon", "linf:4/255"), "stands in the list twice"),
         (
             ("--suite", "nonsuch"),
-            "no suite 'nonsuch'; there are: paper, standard, auto, auto-standard, auto-plus, minimal, black-box",
+            "no suite 'nonsuch'; there are: paper, standard, auto, auto-standard, auto-plus, auto-rand, minimal, "
+            "black-box",
         ),
         (("--suite", "auto", "--epsilon", "l2:0.001"), "less than one level"),
         (("--model", "http://127.0.0.1:9/v1/models/skin"), "no usable answer from http://127.0.0.1:9/v1/models/skin"),

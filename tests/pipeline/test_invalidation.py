@@ -28,7 +28,7 @@ from dermrobust.pipeline.report.registry import PANELS
 from tests.conftest import Add, Edit
 
 NONE: tuple[str, ...] = ()
-TRAINED, ATTACKED = ("train[[]*]",), ("predict[[]*]", "probe[[]*]")
+TRAINED, ATTACKED = ("train[[]*]",), ("predict[[]*]", "probe[[]*]", "escalate[[]*]")
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,12 @@ CHANGES = (
         edits=("dermrobust.attacks.cleverhans.fgsm",),
     ),
     Change("changed attack that is not", NONE, edits=("dermrobust.attacks.cleverhans.mim",)),
-    Change("changed attack that probes try", ("probe[[]*]",), edits=("dermrobust.attacks.square",)),
+    Change("changed attack that probes try", ("probe[[]*]", "escalate[[]*]"), edits=("dermrobust.attacks.square",)),
     Change("changed prediction", ("predict[[]*]",), edits=("dermrobust.components.predict.executor",)),
+    Change("changed escalated attack", ("escalate[[]*]",), edits=("dermrobust.attacks.straight_through",)),
     Change("changed probe", ("probe[[]*]",), edits=("dermrobust.components.probe.executor",)),
     Change("changed corruption", ("probe[[]*]",), edits=("dermrobust.components.corruptions.natural",)),
-    Change("changed slice feature", ATTACKED, edits=("dermrobust.components.slices.skin_tone",)),
+    Change("changed slice feature", ("predict[[]*]", "probe[[]*]"), edits=("dermrobust.components.slices.skin_tone",)),
     Change("changed search for leakage", ("leakage",), edits=("dermrobust.components.leakage.executor",)),
     Change("changed metric", ("evaluate",), edits=("dermrobust.components.evaluation.metrics.ece",)),
     Change(

@@ -11,13 +11,16 @@ import numpy as np
 import pyarrow as pa
 
 from dermrobust.attacks.attack import Attack
-from dermrobust.attacks.kinds import Kind, named
+from dermrobust.attacks.kinds import Kind
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.attacks.transforms.search import Search
 from dermrobust.attacks.transforms.threat import TransformThreat
 from dermrobust.components.artifacts import Manifest
+from dermrobust.components.evaluation import masking
 from dermrobust.components.evaluation.adaptive import AdaptiveLoss
+from dermrobust.components.evaluation.escalation import Escalation
 from dermrobust.components.evaluation.leakage import Leakage
+from dermrobust.components.evaluation.masking import Tried
 from dermrobust.components.evaluation.names import CLEAN, WORST_CASE, canonical_epsilon
 from dermrobust.components.evaluation.schemas import OVERALL
 
@@ -45,6 +48,7 @@ class Evidence:
         transformed: verification of the stored transformed images; see `schemas.STORED_SCHEMA`.
         certificates: certificates of the smoothed models by name; None: there are none.
         alpha: probability that a certificate is wrong.
+        escalations: why attacks on a model escalated, for models on which they did.
     """
 
     models: Sequence[str]
@@ -65,6 +69,7 @@ class Evidence:
     transformed: Sequence[Mapping[str, Any]] = ()
     certificates: pa.Table | None = None
     alpha: float = 0.0
+    escalations: Mapping[str, Escalation] = field(default_factory=dict)
 
     @property
     def budgets(self) -> list[float]:
@@ -95,8 +100,11 @@ class Evidence:
 
     def strongest(self, model: str, epsilon: float, *kinds: Kind) -> float | None:
         """Return the lowest accuracy under an attack of these kinds; None where there is none."""
-        found = (self.accuracy(model, attack, epsilon) for attack in named(self.attacks, *kinds))
-        return min((value for value in found if value is not None), default=None)
+        return masking.strongest(self.attacks, functools.partial(self.accuracy, model), epsilon, *kinds)
+
+    def gaps(self, model: str, first: Sequence[Kind], second: Sequence[Kind]) -> dict[float, float]:
+        """Return by how much accuracy under the first kinds is above that under the second; see `masking.gaps`."""
+        return masking.gaps(self.attacks, functools.partial(self.accuracy, model), self.budgets, first, second)
 
     def images(self, model: str) -> int:
         """Return the number of test images."""
@@ -104,15 +112,7 @@ class Evidence:
 
     def tried(self, model: str, *probes: str) -> Iterator[Tried]:
         """Yield the results of these probes at each budget and for each attack."""
-        columns = ["probe", "attack", "epsilon", "label", "stood", "predicted"]
-        grouped: dict[tuple[str, str, float], list[tuple[int, bool, int | None]]] = {}
-        table = self.probes[model].select(columns).to_pydict()
-        for probe, attack, epsilon, label, stood, predicted in zip(*table.values(), strict=True):
-            if probe in probes:
-                grouped.setdefault((probe, attack, canonical_epsilon(epsilon)), []).append((label, stood, predicted))
-        for (probe, attack, epsilon), found in grouped.items():
-            fell = sum(stood and predicted != label for label, stood, predicted in found)
-            yield Tried(probe, attack, epsilon, len(found), sum(stood for _, stood, _ in found), fell)
+        return masking.tried(self.probes[model], *probes)
 
     def _overall(self) -> Iterator[Mapping[str, Any]]:
         return (row for row in self.rows if row["slice"] == OVERALL and row["metric"] == "accuracy")
@@ -120,34 +120,3 @@ class Evidence:
     @functools.cached_property
     def _accuracies(self) -> dict[tuple[str, str, float], float]:
         return {(row["model"], row["attack"], row["epsilon"]): row["value"] for row in self._overall()}
-
-
-@dataclass(frozen=True)
-class Tried:
-    """Result of a probe.
-
-    Attributes:
-        probe: kind of the probe.
-        attack: name of the attack.
-        epsilon: budget in 1/255.
-        images: number of images of the probe.
-        stood: number of them that withstood all attacks before.
-        fell: number of those that the probe broke.
-    """
-
-    probe: str
-    attack: str
-    epsilon: float
-    images: int
-    stood: int
-    fell: int
-
-    @property
-    def share(self) -> float:
-        """Robust accuracy that the probe removes, 0 to 1."""
-        return self.fell / self.images if self.images else 0.0
-
-    @property
-    def left(self) -> int:
-        """Number of images that withstand the probe, too."""
-        return self.stood - self.fell

@@ -5,12 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from dermrobust.components.evaluation.checks import Status
+from dermrobust.components.evaluation.masking import FEW, MANY, RANDOM, ROUNDING
 from dermrobust.components.measure.checks.check import Finding, graded
 from dermrobust.components.measure.checks.evidence import Evidence
-
-FEW, MANY = 0.01, 0.1
-ROUNDING, RANDOM = 1e-4, 1e-3
-"""Share of the logits' spread by which the order of sums changes them, and by which only chance does."""
 
 
 def attacks_see_gradients(evidence: Evidence, model: str) -> Finding | None:

@@ -21,6 +21,7 @@ CHECKS = (
     SelfCheck("logits", "Logits, not probabilities", network.outputs_are_logits),
     SelfCheck("deterministic", "Deterministic forward pass", network.forward_pass_is_deterministic),
     SelfCheck("worst_case", "Worst case of each image", bookkeeping.worst_case_is_per_example),
+    SelfCheck("escalated", "Masked gradients are passed", strength.masked_gradients_are_passed),
     SelfCheck("control", "The undefended control breaks", judge_all=strength.control_breaks),
     SelfCheck("adaptive", "Robust to more than transfer", strength.adaptive_robustness),
     SelfCheck("transformed", "Transformed images render again", transforms.images_render_again),

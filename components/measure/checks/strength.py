@@ -7,13 +7,12 @@ import itertools
 from dermrobust.attacks.kinds import WHITE_BOX, Kind, named
 from dermrobust.components.evaluation.checks import Status
 from dermrobust.components.evaluation.intervals import wilson_interval
+from dermrobust.components.evaluation.masking import MUCH, POINTS, Tried, slack
+from dermrobust.components.evaluation.names import BEFORE_ESCALATION
 from dermrobust.components.evaluation.probes import LARGE, MORE_RESTARTS, MORE_STEPS
 from dermrobust.components.measure.checks.check import Finding, graded, passes
-from dermrobust.components.measure.checks.evidence import Evidence, Tried
+from dermrobust.components.measure.checks.evidence import Evidence
 
-POINTS = 0.005
-"""Differences in accuracy below half a point are noise."""
-MUCH = 0.02
 KEPT = 0.25
 """A defense that keeps less than this share of its gain against an adaptive attacker only resists transfer."""
 GAIN = 0.1
@@ -21,16 +20,11 @@ GAIN = 0.1
 
 def iterative_beats_single_step(evidence: Evidence, model: str) -> Finding | None:
     """Check that iterative attacks break at least as much as single-step ones; else gradients are probably masked."""
-    gaps = {
-        epsilon: several - single
-        for epsilon in evidence.budgets
-        if (several := evidence.strongest(model, epsilon, Kind.ITERATIVE)) is not None
-        and (single := evidence.strongest(model, epsilon, Kind.SINGLE_STEP)) is not None
-    }
+    gaps = evidence.gaps(model, (Kind.ITERATIVE,), (Kind.SINGLE_STEP,))
     if not gaps:
         return None
     worst = max(gaps.values())
-    bad = worst > _slack(evidence, model)
+    bad = worst > slack(evidence.images(model))
     sentence = "Iterative attacks are at least as strong as single-step ones at every budget."
     if bad:
         sentence = (
@@ -59,7 +53,7 @@ def falls_with_budget(evidence: Evidence, model: str) -> Finding:
     """Check that robust accuracy never rises with the budget."""
     curve = [evidence.clean(model), *(evidence.worst_case(model, epsilon) for epsilon in evidence.budgets)]
     rise = max(later - earlier for earlier, later in itertools.pairwise(curve))
-    bad = rise > _slack(evidence, model)
+    bad = rise > slack(evidence.images(model))
     sentence = "Robust accuracy never rises with the budget."
     if bad:
         sentence = (
@@ -100,11 +94,9 @@ def white_box_beats_black_box(evidence: Evidence, model: str) -> Finding | None:
         for tried in found
         if tried.fell > 1
     }
-    for epsilon in evidence.budgets:
-        white = evidence.strongest(model, epsilon, *WHITE_BOX)
-        other = evidence.strongest(model, epsilon, Kind.BLACK_BOX, Kind.TRANSFER)
-        if white is not None and other is not None and white - other > POINTS:
-            beyond[f"{_budget(epsilon)}: lower accuracy than under white-box attacks by"] = white - other
+    for epsilon, gap in evidence.gaps(model, WHITE_BOX, (Kind.BLACK_BOX, Kind.TRANSFER)).items():
+        if gap > POINTS:
+            beyond[f"{_budget(epsilon)}: lower accuracy than under white-box attacks by"] = gap
     worst = max(beyond.values(), default=0.0)
     status = graded(worst, POINTS, MUCH)
     sentence = (
@@ -123,18 +115,41 @@ def white_box_beats_black_box(evidence: Evidence, model: str) -> Finding | None:
 def noise_is_weakest(evidence: Evidence, model: str) -> Finding:
     """Check that random noise breaks no image that withstands the attacks."""
     found = list(evidence.tried(model, Kind.NOISE))
-    gaps = [
-        white - noise
-        for epsilon in evidence.budgets
-        if (white := evidence.strongest(model, epsilon, *WHITE_BOX)) is not None
-        and (noise := evidence.strongest(model, epsilon, Kind.NOISE)) is not None
-    ]
-    worst = max([*(tried.share for tried in found if tried.fell > 1), *gaps, 0.0])
+    gaps = evidence.gaps(model, WHITE_BOX, (Kind.NOISE,))
+    worst = max([*(tried.share for tried in found if tried.fell > 1), *gaps.values(), 0.0])
     status = graded(worst, POINTS, MUCH)
     sentence = "Random noise of the same size breaks nothing that withstands the attacks."
     if status is not Status.PASS:
         sentence = f"Random noise takes {_points(worst)} more than the attacks: gradients are probably masked."
     return status, sentence, _fallen(found)
+
+
+def masked_gradients_are_passed(evidence: Evidence, model: str) -> Finding | None:
+    """Check what attacks through masked gradients take from a model that fails a self-check for them."""
+    escalation = evidence.escalations.get(model)
+    if escalation is None:
+        return None
+    before = {epsilon: evidence.accuracy(model, BEFORE_ESCALATION, epsilon) for epsilon in evidence.budgets}
+    taken = {
+        epsilon: value - evidence.worst_case(model, epsilon) for epsilon, value in before.items() if value is not None
+    }
+    epsilon = max(taken, key=lambda each: taken[each])
+    reason = f"Self-checks of masked gradients fail ({', '.join(escalation.signs)})"
+    if escalation.random:
+        reason += f", and an image counts as broken if the model errs in most of {escalation.evaluations} evaluations"
+    bad = taken[epsilon] > POINTS
+    sentence = (
+        f"{reason}; attacks that pass through such gradients change robust accuracy by less than {_points(POINTS)}."
+    )
+    if bad:
+        after = evidence.worst_case(model, epsilon)
+        sentence = (
+            f"{reason}; attacks that pass through such gradients take robust accuracy at {_budget(epsilon)} from "
+            f"{after + taken[epsilon]:.1%} to {after:.1%}, which is the figure that counts."
+        )
+    figures = {f"before escalation at {_budget(each)}": value for each, value in before.items()}
+    figures |= {f"after escalation at {_budget(each)}": evidence.worst_case(model, each) for each in evidence.budgets}
+    return passes(not bad, Status.WARN), sentence, figures
 
 
 def control_breaks(evidence: Evidence) -> Finding:
@@ -180,11 +195,6 @@ def adaptive_robustness(evidence: Evidence, model: str) -> Finding | None:
             f"when it is attacked itself (at {', '.join(map(_budget, sorted(hollow)))}): no robustness there."
         )
     return status, sentence, {f"share of the gain kept at {_budget(epsilon)}": share for epsilon, share in kept.items()}
-
-
-def _slack(evidence: Evidence, model: str) -> float:
-    """Return the difference in accuracy that one image makes by chance, with a margin."""
-    return max(POINTS, 1.5 / max(1, evidence.images(model)))
 
 
 def _fallen(found: list[Tried]) -> dict[str, float]:

@@ -7,18 +7,19 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
 
 from dermrobust.attacks.engine import to_images
 from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.logits import logits_of
 from dermrobust.components.artifacts import Artifact
-from dermrobust.components.attack_targets import classifier_of, has_only_probabilities
+from dermrobust.components.attack_targets import classifier_of, has_only_probabilities, target_of
 from dermrobust.components.audit.component import ADOPT_MODEL, AdoptModelParams
 from dermrobust.components.fingerprint import fingerprint
 from dermrobust.components.foreign_files import ADOPTION, FOREIGN
 from dermrobust.components.model_files import ModelSpec, load_classifier
-from dermrobust.models.foreign.outputs import MASKS_GRADIENTS
+from dermrobust.models.foreign.outputs import MASKS_GRADIENTS, NO_GRADIENT
 from dermrobust.models.foreign.spec import CANDIDATES, Adoption, ForeignSpec, InputFormat, OutputKind
 from dermrobust.models.tasks.ham10000 import TASK
 from tests.components.conftest import Workshop
@@ -144,17 +145,10 @@ def rounding() -> keras.Model:
     return keras.Model(images, learned()(ops.round(images * 16) / 16))
 
 
-def one_hot() -> keras.Model:
-    images = keras.Input((SIZE, SIZE, 3))
-    return keras.Model(images, ops.one_hot(ops.argmax(learned()(images), axis=-1), 7))
-
-
 @pytest.mark.parametrize(
     ("model", "params", "told"),
     [
         (lambda: plain(count=5), {}, r"tells 5 classes apart, but 7 are named \(akiec, .*--classes"),
-        (rounding, {}, "no gradient reaches the model's input"),
-        (one_hot, {}, "no gradient reaches the model's input"),
         (lambda: times(np.nan), {}, r"not finite \(NaN or infinity\) on image 'P\d+' with any input"),
         (sometimes_infinite, {"input": {"range": "0..1"}}, r"not finite .* on image 'P\d+' with input 0\.\.1"),
         (lambda: times(0.0), {}, "not clear which values the model takes"),
@@ -166,6 +160,19 @@ def test_what_cannot_be_audited_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=told):
         adopt(model(), **params)
+
+
+def test_a_model_that_no_gradient_passes_through_is_attacked_as_if_it_were_zero(adopt: Adopt) -> None:
+    model = adopt(rounding(), input={"range": "0..1"})
+
+    assert adoption(model).notes == (NO_GRADIENT,)
+    assert not foreign(model).differentiable
+    target, images = target_of(model, "float32"), tf.constant(IMAGES)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        logits = target.logits(target.weights, images)
+    np.testing.assert_allclose(logits, logits_of(classifier_of(model), IMAGES, 4), atol=1e-4)
+    assert not np.any(tape.gradient(logits, images))
 
 
 def test_a_model_that_is_not_there_is_refused(adopt: Adopt, tmp_path: Path, adopted_images: Artifact) -> None:

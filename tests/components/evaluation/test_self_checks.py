@@ -19,7 +19,9 @@ from dermrobust.components.artifacts import Artifact, ArtifactType
 from dermrobust.components.augment.component import AUGMENT, AugmentParams
 from dermrobust.components.certify.component import CERTIFY
 from dermrobust.components.craft.component import CRAFT, CraftParams
+from dermrobust.components.escalate.component import ESCALATE
 from dermrobust.components.evaluation.certificate_params import CertifyParams
+from dermrobust.components.evaluation.escalation_params import EscalateParams
 from dermrobust.components.evaluation.measure_params import MeasureParams
 from dermrobust.components.evaluation.params import PredictParams, ProbeParams
 from dermrobust.components.evaluation.thresholds import Gate
@@ -47,6 +49,7 @@ ATTACKS: dict[str, Any] = {
     "transfer": read_attack({"attack": "transfer", "source": "control"}),
 }
 EPSILONS = (ThreatModel(4), ThreatModel(16))
+ESCALATED = {"steps": 10, "restarts": 1, "draws": 4, "samples": 0, "queries": 0, "evaluations": 5}
 SEARCHES = {
     "adaptive": {"search": "adaptive", "screened": 4, "restarts": 1, "steps": 4},
     "random": {"search": "random", "draws": 3},
@@ -102,7 +105,7 @@ def evaluated(
     craft = CraftParams(name="transfer", attack=ATTACKS["transfer"].crafted_with, epsilons=shared["epsilons"])
     crafted = workshop.make(CRAFT, craft, f"{name}-craft", examples=examples, model=control)["adversarial"]
     leakage = workshop.make(LEAKAGE, LeakageParams(), f"{name}-leakage", examples=examples)["leakage"]
-    predictions, probes = [], []
+    predictions, probes, escalated = [], [], []
     for model_name, model in models.items():
         params = PredictParams(**shared, transferred=("transfer",), slices=("skin_tone",))
         inputs: dict[str, Any] = {"examples": examples, "model": model}
@@ -114,6 +117,9 @@ def evaluated(
         )
         probed = workshop.make(PROBE, probe, place, **inputs, surrogates=(), transferred=(), predictions=made)
         probes.append(probed["probes"])
+        params = EscalateParams(**shared, escalation={"attack": ESCALATED})
+        given = {**inputs, "predictions": made, "probes": probes[-1]}
+        escalated.append(workshop.make(ESCALATE, params, f"{place}-escalated", **given)["escalated"])
     measure = MeasureParams(
         **shared,
         models=tuple(models),
@@ -127,6 +133,7 @@ def evaluated(
         examples=examples,
         predictions=tuple(predictions),
         probes=tuple(probes),
+        escalated=tuple(escalated),
         leakage=leakage,
     )
     gate = GateParams(gate=Gate(candidate=tuple(models)[-1]))
@@ -206,6 +213,36 @@ def test_what_masks_gradients_passes_what_it_does_not_touch(evaluation: Artifact
         assert statuses(evaluation, model)["deterministic"] == "pass"
     assert statuses(evaluation, "static")["gradients"] == "pass"
     assert statuses(evaluation, "static")["black_box"] == "pass"
+
+
+@pytest.mark.parametrize("model", ["control", "static", "quantised", "saturated", "noisy"])
+def test_attacks_escalate_exactly_where_a_check_of_masked_gradients_fails(model: str, evaluation: Artifact) -> None:
+    masked = {"iterative", "large_budget", "black_box", "noise", "gradients", "logits", "deterministic"}
+    failed = {name for name, status in statuses(evaluation, model).items() if status == "fail"} & masked
+    notes = evaluation.read_json("evaluation.json")["notes"]
+
+    assert bool(failed) == (model in ("quantised", "saturated", "noisy"))
+    # The probes had broken all that is broken of the saturated network; there is nothing left to change.
+    expected = {"quantised": "warn", "noisy": "warn", "saturated": "pass"}
+    assert statuses(evaluation, model).get("escalated") == expected.get(model)
+    assert any(f"Gradients of {model} are masked" in note for note in notes) == bool(failed)
+
+
+def test_both_figures_are_in_the_table(evaluation: Artifact) -> None:
+    figures = {
+        (row["model"], row["attack"], row["epsilon"]): row["value"]
+        for row in pq.read_table(evaluation.path("metrics.parquet")).to_pylist()
+        if (row["slice"], row["metric"]) == ("overall", "accuracy")
+    }
+    before, after = (
+        {model: figures[model, attack, 4.0] for model in ("control", "static", "quantised", "noisy", "constant")}
+        for attack in ("before_escalation", "worst_case")
+    )
+
+    assert {model for model in before if after[model] != before[model]} == {"quantised", "noisy"}
+    assert all(after[model] <= before[model] for model in before)
+    # Rounding protects nothing: no more is left than of the same network without it.
+    assert after["quantised"] <= after["control"] < before["quantised"] < figures["quantised", "pgd", 4.0]
 
 
 def test_checks_say_what_they_saw_in_a_sentence_with_figures(evaluation: Artifact) -> None:
