@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -253,15 +252,16 @@ class Watched(Silent):
         self.steps = Steps()
 
     @contextlib.contextmanager
-    def _watched(self, total: int | None) -> Iterator[Task]:
+    def task(self, description: str, total: int | None, unit: str) -> Iterator[Task]:
+        if description != self._description:
+            with super().task(description, total, unit) as task:
+                yield task
+            return
         assert total is not None
         # In the first step of the second of two epochs.
         self.steps = Steps(total // 2 + 1 if self._crash else None)
-        with self.steps.task(self._description, total, "steps") as task:
+        with self.steps.task(description, total, unit) as task:
             yield task
-
-    def task(self, description: str, total: int | None, unit: str) -> AbstractContextManager[Task]:
-        return self._watched(total) if description == self._description else super().task(description, total, unit)
 
 
 def trained_alone(root: Path) -> RunResult:
