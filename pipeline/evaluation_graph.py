@@ -71,22 +71,15 @@ def evaluation_nodes(
             "transferred": _outputs(probes, "adversarial"),
             "predictions": _outputs([node], "predictions"),
         }
-        nodes.append(Node(f"probe[{name}]", STAGE, PROBE, probed, inputs))
+        nodes += [node, Node(f"probe[{name}]", STAGE, PROBE, probed, inputs)]
         nodes.append(_escalation(name, escalation, attacked, inputs))
     transforms = _transforms(transform, models, examples)
     certificates = _certificates(certify, models, examples)
     leakage = Node("leakage", STAGE, LEAKAGE, LeakageParams(), {"examples": (examples,)})
-    measured = _measured(models, examples, leakage, transforms, certificates)
-    judged = {"evaluation": (Output("evaluate", "evaluation"),)}
-    return [
-        *crafted.values(),
-        *nodes,
-        *transforms,
-        *certificates,
-        leakage,
-        Node("evaluate", STAGE, EVALUATE, evaluate, measured),
-        Node("gate", STAGE, GATE, GateParams(gate=gate), judged),
-    ]
+    inputs = _measured(models, examples, leakage, transforms, certificates)
+    measured = Node("evaluate", STAGE, EVALUATE, evaluate, inputs)
+    judged = Node("gate", STAGE, GATE, GateParams(gate=gate), {"evaluation": _outputs([measured], "evaluation")})
+    return [*crafted.values(), *nodes, *transforms, *certificates, leakage, measured, judged]
 
 
 def _outputs(nodes: Iterable[Node], name: str) -> tuple[Output, ...]:

@@ -13,6 +13,7 @@ from dermrobust.attacks.errors import UserError
 from dermrobust.components.artifacts import Artifact, ArtifactStore
 from dermrobust.components.beam_runtime import BeamRuntime
 from dermrobust.components.execution import Execution
+from dermrobust.components.fingerprint import fingerprint
 from dermrobust.components.integrity import problems
 from dermrobust.components.progress import Progress, Task
 from dermrobust.pipeline.config import PipelineConfig
@@ -38,6 +39,7 @@ class Session:
         selected: ids of the nodes that may do work.
         force: whether selected nodes do their work even if their outputs exist.
         results: outcomes so far.
+        keys: fingerprints of the outputs of nodes, by id, as far as they are known.
     """
 
     run: str
@@ -48,6 +50,13 @@ class Session:
     selected: frozenset[str]
     force: bool
     results: list[NodeResult] = field(default_factory=list)
+    keys: dict[str, str] = field(default_factory=dict)
+
+    def key(self, node: Node, inputs: Inputs) -> str:
+        """Return the fingerprint of a node's outputs; raw files that it depends on are read once."""
+        if node.id not in self.keys:
+            self.keys[node.id] = fingerprint(node.component, node.params, inputs)
+        return self.keys[node.id]
 
     def waiting(self, who: str) -> Callable[[], None]:
         """Return a function that reports that another run holds a lock."""

@@ -13,10 +13,11 @@ from dermrobust.components.train.component import TRAIN
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.execution import Session, new_session, run_or_reuse
 from dermrobust.pipeline.graph import build_graph, with_upstream
+from dermrobust.pipeline.node_runs import run_node
 from dermrobust.pipeline.nodes import Node
 from dermrobust.pipeline.outcomes import NodeResult, RunResult
 from dermrobust.pipeline.recording import recorded
-from dermrobust.pipeline.runner import run_node, run_pipeline
+from dermrobust.pipeline.runner import run_pipeline
 from dermrobust.pipeline.waves import Ready, run_wave
 
 _LARGEST_SEED = 2**31 - 1

@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.beam_runtime import BeamRuntime
 from dermrobust.components.execution import Execution
-from dermrobust.components.fingerprint import fingerprint
 from dermrobust.components.parallel_executions import Outcome, run_side_by_side
 from dermrobust.components.progress import Progress
 from dermrobust.pipeline.execution import Inputs, Session, labelled, make_ready, published
 from dermrobust.pipeline.local_files import lock_path
 from dermrobust.pipeline.locks import locked
+from dermrobust.pipeline.node_runs import inputs_of, run_node
 from dermrobust.pipeline.nodes import Node
 from dermrobust.pipeline.outcomes import CACHED, DONE, NodeResult
-from dermrobust.pipeline.runner import inputs_of, run_node
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ def _key(ready: Ready) -> str | None:
     if not all(result.ok for result in ready.upstream):
         return None
     with contextlib.suppress(Exception):
-        return fingerprint(ready.node.component, ready.node.params, ready.inputs())
+        return ready.session.key(ready.node, ready.inputs())
     return None
 
 

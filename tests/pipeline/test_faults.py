@@ -425,7 +425,7 @@ class _Clock:
 def test_a_clock_that_jumps_changes_neither_order_nor_durations(
     jump: timedelta, run: Run, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("ledger", "runner"):
+    for module in ("ledger", "execution"):
         monkeypatch.setattr(f"dermrobust.pipeline.{module}.datetime", _Clock)
     monkeypatch.setattr(_Clock, "now_is", datetime(2026, 6, 1, tzinfo=UTC))
     first = run()
