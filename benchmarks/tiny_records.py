@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -73,4 +73,5 @@ def _record(index: int) -> ImageRecord:
 
 def register() -> None:
     """Let configs of this process name the data set 'tiny'."""
-    DATASETS.entries["tiny"] = "benchmarks.tiny_records:TinySource"
+    entries: Any = DATASETS.entries
+    entries["tiny"] = "benchmarks.tiny_records:TinySource"
