@@ -12,7 +12,7 @@ export HAM10000_DIR
 # Containers often set this. Without bytecode every process compiles TensorFlow and Beam anew, which takes 10 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test browser spark lint docs sbom audit-lock benchmarks lock clean
+.PHONY: run test test-portable browser spark lint docs sbom audit-lock benchmarks lock clean
 
 run: $(READY)
 	$(BIN)/dermrobust run
@@ -20,7 +20,11 @@ run: $(READY)
 # Tests that measure time run alone, before the others share the processor.
 test: $(READY) browser spark
 	$(BIN)/python -m pytest -m timing
-	$(BIN)/python -m pytest -m "not timing" --numprocesses $(TEST_PROCESSES) --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not timing and not portable" --numprocesses $(TEST_PROCESSES) --no-loadscope-reorder
+
+# The stages on Beam's own job services, or on the one of JOB_ENDPOINT=host:port; see docs/scaling.md.
+test-portable: $(READY)
+	JOB_ENDPOINT="$(JOB_ENDPOINT)" $(BIN)/python -m pytest -m portable --numprocesses 0 -rs tests/portable
 
 # The report is tested in a real browser.
 browser:

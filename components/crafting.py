@@ -10,12 +10,14 @@ from dermrobust.attacks.target import Target
 from dermrobust.components import storage
 from dermrobust.components.adversarial_shard import Crafting, write_records
 from dermrobust.components.component import Context
-from dermrobust.components.examples import read_shard
+from dermrobust.components.examples import Batch, read_shard
 from dermrobust.components.progress import watch_files
 from dermrobust.models.task import Task
 
-Unit = tuple[str, Crafting, str]
-"""URI of a shard of clean images, the attack, and the URI of the shard of its adversarial images."""
+Unit = tuple[str, int, Crafting, str]
+"""URI and index of a shard of clean images, the attack, and the URI of the shard of its adversarial images."""
+Sample = Callable[[int, Batch], Batch]
+"""Picklable function from the index of a shard and its images to those of them that are attacked."""
 
 
 def craft(
@@ -24,7 +26,7 @@ def craft(
     units: Sequence[Unit],
     target: Callable[[], Target],
     task: Task,
-    images: int | None = None,
+    sample: Sample | None = None,
 ) -> None:
     """Carry out units of crafting; one whose file is there is finished.
 
@@ -34,7 +36,7 @@ def craft(
         units: units of work.
         target: picklable function that returns the model as a target, loaded once per process.
         task: the classification problem.
-        images: number of images of each shard; None: all.
+        sample: choice of images; None: all.
     """
     output = context.outputs["adversarial"]
     with watch_files(context.progress, title, output, ".tfrecord", len(units)), context.beam.pipeline() as root:
@@ -43,7 +45,7 @@ def craft(
             | "Units" >> beam.Create(units)
             # Beam fuses the steps of a pipeline: without this one worker would carry out all units.
             | "Spread" >> beam.Reshuffle()
-            | "Craft" >> beam.ParDo(_CraftUnit(target, task, images))
+            | "Craft" >> beam.ParDo(_CraftUnit(target, task, sample))
         )
 
 
@@ -53,18 +55,18 @@ class _CraftUnit(beam.DoFn):
     Batches are cut within a shard, so neither the number of workers nor a retry changes a pixel.
     """
 
-    def __init__(self, target: Callable[[], Target], task: Task, images: int | None) -> None:
-        self._target, self._task, self._images = target, task, images
+    def __init__(self, target: Callable[[], Target], task: Task, sample: Sample | None) -> None:
+        self._target, self._task, self._sample = target, task, sample
 
     def process(self, unit: Unit) -> Iterator[None]:
-        source, crafting, uri = unit
+        source, shard, crafting, uri = unit
         if not storage.exists(uri):
-            write_records(uri, self._records(source, crafting))
+            write_records(uri, self._records(source, shard, crafting))
         yield from ()
 
-    def _records(self, source: str, crafting: Crafting) -> Iterator[bytes]:
+    def _records(self, source: str, shard: int, crafting: Crafting) -> Iterator[bytes]:
         target = self._target()
         for batch in read_shard(source, self._task):
-            part = batch if self._images is None else batch.first(self._images)
+            part = batch if self._sample is None else self._sample(shard, batch)
             if len(part.labels):
                 yield from crafting.records(part, crafting.craft(target, part))

@@ -22,7 +22,7 @@ from dermrobust.components.examples_layout import shard_uris as shard_uris
 from dermrobust.models.task import IMAGE, IMAGE_ID, LABEL, UNKNOWN, Task
 
 _WHOLE_SHARD = 1_000_000
-"""Batch size that no shard reaches; preprocess writes about 512 records each."""
+"""Batch size that no shard reaches: the bound of `ingest.shard_size` is far below."""
 
 
 _OF_THE_GRAPH = re.compile(r"\{\{.*?\}\} ?| \[Op:.*")

@@ -28,6 +28,7 @@ class ExamplesSpec(BaseModel):
         task: the classification problem; its `record_features` are the features of every record.
         preprocessing: how the images were made.
         shards: number of files of each split.
+        lengths: number of images of each file of each split.
         counts: number of images of each split.
         class_counts: number of images of each class, in the order of the labels, of each split.
     """
@@ -37,6 +38,7 @@ class ExamplesSpec(BaseModel):
     task: Task
     preprocessing: Preprocessing
     shards: dict[Split, int]
+    lengths: dict[Split, list[int]]
     counts: dict[Split, int]
     class_counts: dict[Split, list[int]]
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from typing import Protocol
 
 from dermrobust.components import storage
 
 _POLL_SECONDS = 0.5
+_PAUSE_RATIO = 20
+"""Smallest pause between listings, in durations of one: they take 5 % of the time at most."""
 
 
 class Task(Protocol):
@@ -61,9 +64,12 @@ def watch_files(progress: Progress, description: str, uri: str, suffix: str, tot
     finished = threading.Event()
 
     def watch(task: Task) -> None:
-        seen = 0
-        while not finished.wait(_POLL_SECONDS):
+        seen, pause = 0, _POLL_SECONDS
+        while not finished.wait(pause):
+            started = time.monotonic()
             count = sum(name.endswith(suffix) for name in storage.list_files(uri))
+            # Of many files a listing takes long; it must not occupy this process, in which workers may run.
+            pause = max(_POLL_SECONDS, _PAUSE_RATIO * (time.monotonic() - started))
             # A retried bundle replaces files, so the count may fall for a moment.
             task.advance(max(0, count - seen))
             seen = max(seen, count)

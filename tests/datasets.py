@@ -178,6 +178,7 @@ def folder_params(
     source: FolderSource | None = None,
     splits: SplitParams | None = None,
     max_bad_fraction: float = 0.0,
+    shard_size: int = 512,
 ) -> IngestParams:
     """Parameters of ingest for a folder data set; by default no bad record is tolerated."""
     return IngestParams(
@@ -185,6 +186,7 @@ def folder_params(
         path=str(path),
         splits=splits or SplitParams(),
         max_bad_fraction=max_bad_fraction,
+        shard_size=shard_size,
     )
 
 

@@ -82,7 +82,7 @@ def run(context: Context) -> None:
             | "Adopt" >> beam.ParDo(AdoptShard(output, reports, task, preprocessing))
         )
     _check_reports(reports)
-    _write_spec(output, rows, len(shards), task, preprocessing)
+    _write_spec(output, rows, [len(shard.images) for shard in shards], task, preprocessing)
     remarks = list(_remarks(rows, labels.missing, task))
     storage.write_json(storage.join(output, ADOPTION), remarks)
     for line in remarks:
@@ -137,7 +137,7 @@ def _check_reports(reports: str) -> None:
 
 
 def _write_spec(
-    output: str, rows: Sequence[ImageRecord], shards: int, task: Task, preprocessing: Preprocessing
+    output: str, rows: Sequence[ImageRecord], lengths: list[int], task: Task, preprocessing: Preprocessing
 ) -> None:
     counts = Counter(row.class_name for row in rows)
     none = dict.fromkeys(Split, 0)
@@ -145,7 +145,8 @@ def _write_spec(
     spec = ExamplesSpec(
         task=task,
         preprocessing=preprocessing,
-        shards={**none, Split.TEST: shards},
+        shards={**none, Split.TEST: len(lengths)},
+        lengths={Split.TRAIN: [], Split.VALIDATION: [], Split.TEST: lengths},
         counts={**none, Split.TEST: len(rows)},
         class_counts={**dict.fromkeys(Split, nothing), Split.TEST: [counts[name] for name in task.class_names]},
     )

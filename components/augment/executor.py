@@ -34,7 +34,7 @@ def run(context: Context) -> None:
         stop_at_success=False,
     )
     units = [
-        (uri, crafting, storage.join(output, shard_name(Split.TRAIN, index, len(shards))))
+        (uri, index, crafting, storage.join(output, shard_name(Split.TRAIN, index, len(shards))))
         for index, uri in enumerate(shards)
     ]
     target = functools.partial(load_target, model.uri, model.digest, params.gradient_precision)

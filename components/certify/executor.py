@@ -24,8 +24,8 @@ from dermrobust.components.attack_targets import classifier_of
 from dermrobust.components.component import Context
 from dermrobust.components.evaluation.certificate_params import CertifyParams
 from dermrobust.components.evaluation.certificates import CERTIFICATES, certificates_table
-from dermrobust.components.evaluation.predictions import share_of
-from dermrobust.components.examples import Batch, ExamplesSpec, Split, read_batches, shard_uris
+from dermrobust.components.examples import Batch, ExamplesSpec, Split, read_shard, shard_uris
+from dermrobust.components.samples import SplitOrder
 from dermrobust.components.slices.derive import derived_features
 from dermrobust.components.units import Unit, run_units
 from dermrobust.models.task import IMAGE_ID, Task
@@ -37,20 +37,21 @@ _ATTACK = "smoothed"
 
 
 def run(context: Context) -> None:
-    """Certify the first images of the test split on Beam; write class, radius and votes of each."""
+    """Certify a sample of the test split on Beam; write class, radius and votes of each image."""
     params = context.params
     assert isinstance(params, CertifyParams)
     examples = context.input("examples")
     spec = ExamplesSpec.read(examples)
     shards = shard_uris(examples, spec, Split.TEST)
-    share = share_of(params.images, len(shards))
-    places = tuple(itertools.product(params.sigmas, range(0, share, _BLOCK)))
+    order = SplitOrder.of(spec, Split.TEST)
+    largest = max(order.size(index, params.images) for index in range(len(shards)))
+    places = tuple(itertools.product(params.sigmas, range(0, largest, _BLOCK)))
     units = [
         Unit(uri, index, len(shards), CERTIFICATES, place)
         for index, uri in enumerate(shards)
         for place in range(len(places))
     ]
-    certifier = Certifier(context.input("model"), params, share, places, spec.task)
+    certifier = Certifier(context.input("model"), params, order, places, spec.task)
     run_units(context.beam, context.progress, context.outputs["certificates"], units, certifier)
 
 
@@ -61,28 +62,31 @@ class Certifier:
     Attributes:
         model: the model, whose network as it is exported is the base classifier.
         params: parameters of the component.
-        share: number of images of each shard, where it has as many.
-        places: deviation of the noise, and number of the first image in the shard, in the order of the results.
+        order: order of the test images, of which a sample is certified.
+        places: deviation of the noise, and number of the first image of a shard's part of the sample, in the order
+            of the results.
         task: the classification problem.
     """
 
     model: Artifact
     params: CertifyParams
-    share: int
+    order: SplitOrder
     places: tuple[tuple[float, int], ...]
     task: Task
 
     def __call__(self, unit: Unit) -> pa.Table:
         """Return the unit's certificates."""
         sigma, start = self.places[unit.place]
-        rows = [row for batch in self._images(unit.source, start) for row in self._rows(batch, sigma)]
+        rows = [row for batch in self._images(unit, start) for row in self._rows(batch, sigma)]
         return certificates_table(rows, self.task, self.params.slices)
 
-    def _images(self, uri: str, start: int) -> Iterator[Batch]:
-        """Yield the images of a block; none where the shard ends before it."""
-        blocks = read_batches(uri, _BLOCK, self.task)
-        for batch in itertools.islice(blocks, start // _BLOCK, start // _BLOCK + 1):
-            yield batch.first(self.share - start)
+    def _images(self, unit: Unit, start: int) -> Iterator[Batch]:
+        """Yield the images of a block; none where the shard's part of the sample ends before it."""
+        for batch in read_shard(unit.source, self.task):
+            part = self.order.sample(unit.shard, batch, self.params.images)
+            places = np.arange(len(part.labels))
+            if start < len(places):
+                yield part.chosen((places >= start) & (places < start + _BLOCK))
 
     def _rows(self, batch: Batch, sigma: float) -> Iterator[dict[str, Any]]:
         params, ids = self.params, batch.columns[IMAGE_ID]

@@ -20,7 +20,7 @@ class CraftParams(AttackSettings):
     attack: AnyAttack = Field(default_factory=lambda: PGD(steps=20), description="Attack and its parameters.")
     epsilons: Threats = Field((ThreatModel(4),), min_length=1, description="Budgets, all of one norm.")
     images: int | None = Field(
-        None, ge=1, description="Number of test images, taken evenly from the beginnings of the shards; null: all."
+        None, ge=1, description="Number of test images, evenly spaced in the order of the split; null: all."
     )
 
 

@@ -10,8 +10,9 @@ from dermrobust.components.attack_targets import target_of
 from dermrobust.components.component import Context
 from dermrobust.components.craft.component import CraftParams
 from dermrobust.components.crafting import craft
-from dermrobust.components.evaluation.predictions import adversarial_name, share_of
+from dermrobust.components.evaluation.predictions import adversarial_name
 from dermrobust.components.examples import ExamplesSpec, Split, shard_uris
+from dermrobust.components.samples import SplitOrder
 
 
 def run(context: Context) -> None:
@@ -28,10 +29,10 @@ def run(context: Context) -> None:
     ]
     output = context.outputs["adversarial"]
     units = [
-        (uri, made, storage.join(output, adversarial_name(made.name, made.threat, index, len(shards))))
+        (uri, index, made, storage.join(output, adversarial_name(made.name, made.threat, index, len(shards))))
         for index, uri in enumerate(shards)
         for made in crafting
     ]
-    images = None if params.images is None else share_of(params.images, len(shards))
     target = functools.partial(target_of, model, params.gradient_precision)
-    craft(context, "craft", units, target, spec.task, images)
+    order = SplitOrder.of(spec, Split.TEST)
+    craft(context, "craft", units, target, spec.task, functools.partial(order.sample, images=params.images))

@@ -19,11 +19,12 @@ from dermrobust.components.evaluation.escalation import ESCALATED, ESCALATION, E
 from dermrobust.components.evaluation.escalation_params import EscalateParams
 from dermrobust.components.evaluation.masking import is_random, masking_signs
 from dermrobust.components.evaluation.names import canonical_epsilon
-from dermrobust.components.evaluation.predictions import part_name, prediction_uris, share_of
+from dermrobust.components.evaluation.predictions import part_name, prediction_uris
 from dermrobust.components.evaluation.probes import HEALTH, PROBES, PROBES_SCHEMA, probe_uris
 from dermrobust.components.evaluation.standing import Broken
 from dermrobust.components.evaluation.tables import read_columns, read_tables, write_table
 from dermrobust.components.examples import Batch, ExamplesSpec, Split, read_shard, shard_uris
+from dermrobust.components.samples import SplitOrder
 from dermrobust.components.scoring import scored
 from dermrobust.components.units import Unit, run_units
 from dermrobust.models.task import IMAGE_ID, Task
@@ -44,6 +45,7 @@ def run(context: Context) -> None:
         predictions=tuple(prediction_uris(context.input("predictions"))),
         probes=tuple(probe_uris(context.input("probes"), PROBES)),
         task=spec.task,
+        order=SplitOrder.of(spec, Split.TEST),
         random=escalation.random,
     )
     units = [
@@ -110,6 +112,7 @@ class Escalator:
         predictions: URIs of the model's predictions, shard by shard.
         probes: URIs of its probes, shard by shard.
         task: the classification problem.
+        order: order of the test images.
         random: whether the model answers differently each time.
     """
 
@@ -118,6 +121,7 @@ class Escalator:
     predictions: tuple[str, ...]
     probes: tuple[str, ...]
     task: Task
+    order: SplitOrder
     random: bool
 
     def __call__(self, unit: Unit) -> pa.Table:
@@ -126,8 +130,7 @@ class Escalator:
         broken = Broken.read(self.predictions[unit.shard]).with_probes(self.probes[unit.shard])
         rows: list[dict[str, Any]] = []
         for batch in read_shard(unit.source, self.task):
-            images = self.params.escalation.images
-            part = batch if images is None else batch.first(share_of(images, unit.shards))
+            part = self.order.sample(unit.shard, batch, self.params.escalation.images)
             rows += self._rows(part, broken, threat)
         return pa.Table.from_pylist(rows, schema=PROBES_SCHEMA)
 

@@ -53,7 +53,7 @@ class CertificateSettings(Params):
         description='L2 radii at which certified accuracy is reported and the attack is tried, such as "l2:0.5".',
         json_schema_extra={"default": ["l2:0.25", "l2:0.5", "l2:0.75", "l2:1"]},
     )
-    images: int = Field(500, ge=1, le=1_000_000, description="Test images that are certified, the first of each shard.")
+    images: int = Field(500, ge=1, le=1_000_000, description="Test images that are certified, evenly spaced.")
     selection_samples: int = Field(
         100, ge=1, le=1_000_000, description="Noisy copies of an image that choose the class (n0 in the paper)."
     )

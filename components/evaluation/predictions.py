@@ -73,8 +73,3 @@ def folder_name(attack: str, threat: ThreatModel) -> str:
 def adversarial_name(attack: str, threat: ThreatModel, index: int, count: int) -> str:
     """Return the path of a shard of adversarial test images in an artifact."""
     return storage.join(ADVERSARIAL, folder_name(attack, threat), shard_name(Split.TEST, index, count))
-
-
-def share_of(images: int, shards: int) -> int:
-    """Return how many images of each shard are used where some images of all shards are."""
-    return -(-images // shards)

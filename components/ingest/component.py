@@ -51,6 +51,12 @@ class IngestParams(Params):
         json_schema_extra=NOT_IN_FINGERPRINT,
     )
     splits: SplitParams = Field(default_factory=SplitParams, description="Train, validation and test split.")
+    shard_size: int = Field(
+        512,
+        ge=1,
+        le=65_536,
+        description="Images of a shard, about. A shard is in the memory of a worker, and the work of one at a time.",
+    )
     max_bad_fraction: float = Field(
         0.01, ge=0, le=1, description="Fraction of unusable records above which ingest fails."
     )

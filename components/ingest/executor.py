@@ -65,6 +65,7 @@ def _builder(params: IngestParams, data_dir: str, reports: str) -> ImageBuilder:
         splits=SplitFractions(params.splits.validation, params.splits.test, params.splits.salt),
         report_uri=reports,
         source=params.dataset,
+        shard_size=params.shard_size,
     )
     builder_class: type[ImageBuilder] = pkgutil.resolve_name(params.dataset.builder)
     builder = builder_class(data_dir=data_dir, config=config)

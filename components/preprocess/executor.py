@@ -98,6 +98,7 @@ def _write_spec(source: str, output: str, preprocessing: Preprocessing, task: Ta
         task=task,
         preprocessing=preprocessing,
         shards={split: len(lengths) for split, lengths in shards.items()},
+        lengths=shards,
         counts={split: sum(lengths) for split, lengths in shards.items()},
         class_counts={split: [totals[split][str(label)] for label in range(len(task.class_names))] for split in Split},
     )

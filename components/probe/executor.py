@@ -25,7 +25,7 @@ from dermrobust.components.attack_targets import (
 from dermrobust.components.component import Context
 from dermrobust.components.corruptions.natural import SEVERITIES, corrupt
 from dermrobust.components.evaluation.params import ProbeParams
-from dermrobust.components.evaluation.predictions import adversarial_name, prediction_uris, share_of
+from dermrobust.components.evaluation.predictions import adversarial_name, prediction_uris
 from dermrobust.components.evaluation.probes import (
     CORRUPTED,
     HEALTH,
@@ -38,6 +38,7 @@ from dermrobust.components.evaluation.standing import Broken, Flags
 from dermrobust.components.examples import Batch, ExamplesSpec, Split, read_images, read_shard, shard_uris
 from dermrobust.components.probe.network_diagnostics import examine
 from dermrobust.components.probe.plan import Probe, planned_probes
+from dermrobust.components.samples import SplitOrder
 from dermrobust.components.scoring import evaluations_for, scored
 from dermrobust.components.units import Unit, run_units
 from dermrobust.models.task import IMAGE_ID, Task, column
@@ -46,7 +47,7 @@ Rows = list[dict[str, Any]]
 
 
 def run(context: Context) -> None:
-    """Probe a model on the first images of each shard of the test split, on Beam."""
+    """Probe a model on a sample of the test split, on Beam."""
     params = context.params
     assert isinstance(params, ProbeParams)
     examples, model = context.input("examples"), context.input("model")
@@ -57,10 +58,11 @@ def run(context: Context) -> None:
     prober = Prober(
         attacked=Attacked.of(context, params),
         params=params,
-        probes=tuple(planned_probes(params, model.fingerprint, values, len(shards))),
+        probes=tuple(planned_probes(params, model.fingerprint, values)),
         transferred=dict(zip(params.transferred, context.inputs.get("transferred", ()), strict=True)),
         predictions=tuple(prediction_uris(context.input("predictions"))),
         task=spec.task,
+        order=SplitOrder.of(spec, Split.TEST),
     )
     units = [
         Unit(uri, index, len(shards), folder, place)
@@ -82,6 +84,7 @@ class Prober:
         transferred: adversarial examples that were crafted on another model, by the name of that model.
         predictions: URIs of the model's predictions, shard by shard.
         task: the classification problem.
+        order: order of the test images, of which samples are probed.
     """
 
     attacked: Attacked
@@ -90,6 +93,7 @@ class Prober:
     transferred: Mapping[str, Artifact]
     predictions: tuple[str, ...]
     task: Task
+    order: SplitOrder
 
     def __call__(self, unit: Unit) -> pa.Table:
         """Return the unit's table; it is empty where the shard has no images."""
@@ -105,7 +109,7 @@ class Prober:
 
     def _probe(self, unit: Unit, batch: Batch) -> Rows:
         probe, classifier = self.probes[unit.place], classifier_of(self.attacked.model)
-        part = batch.first(probe.images)
+        part = self.order.sample(unit.shard, batch, probe.images)
         epsilon = probe.crafting.threat.epsilon
         standing = Broken.read(self.predictions[unit.shard]).standing(part.columns[IMAGE_ID], probe.against, epsilon)
         scores = iter(self._scores(classifier, self._adversarial(unit, probe, part, standing), part.labels[standing]))
@@ -136,12 +140,14 @@ class Prober:
         name = adversarial_name(probe.crafting.name, probe.crafting.threat, unit.shard, unit.shards)
         ids, crafted, _ = read_images(self.transferred[probe.source].path(name))
         if ids != part.columns[IMAGE_ID]:
-            raise ValueError(f"probe: '{name}' does not hold the first images of '{unit.source}'")
+            raise ValueError(f"probe: '{name}' does not hold the probed images of '{unit.source}'")
         return crafted[standing]
 
     def _examine(self, unit: Unit, batch: Batch) -> Rows:
         params, model = self.params, self.attacked.model
-        part = batch.first(share_of(params.images, unit.shards))
+        part = self.order.sample(unit.shard, batch, params.images)
+        if not len(part.labels):
+            return []
         found = examine(classifier_of(model), to_images(part.pixels), part.labels, params.batch_size)
         columns = {field.name: getattr(found, field.name).tolist() for field in dataclasses.fields(found)}
         whole = {"from_probabilities": has_only_probabilities(model), "black_box": is_black_box(model)}
@@ -153,7 +159,7 @@ class Prober:
     def _corrupt(self, unit: Unit, batch: Batch) -> Rows:
         rows: Rows = []
         classifier, group = classifier_of(self.attacked.model), self.task.group_key
-        part = batch.first(share_of(self.params.corruption_images, unit.shards))
+        part = self.order.sample(unit.shard, batch, self.params.corruption_images)
         ids = part.columns[IMAGE_ID]
         for corruption in self.params.corruptions if ids else ():
             for severity in SEVERITIES:

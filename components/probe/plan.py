@@ -20,7 +20,6 @@ from dermrobust.attacks.square import Square
 from dermrobust.attacks.threat import Norm, ThreatModel
 from dermrobust.components.adversarial_shard import Crafting
 from dermrobust.components.evaluation.params import ProbeParams, transfer_probe
-from dermrobust.components.evaluation.predictions import share_of
 from dermrobust.components.evaluation.probes import LARGE, MORE_RESTARTS, MORE_STEPS
 
 _LARGE_LEVELS = 64.0
@@ -35,7 +34,7 @@ class Probe:
         name: kind of the probe.
         crafting: the attack and its budget.
         against: names of the evaluated attacks that an image must have withstood to be tried.
-        images: number of images of each shard, at most.
+        images: number of images of the split that are tried, at most.
         source: model that the examples were crafted on already; None: they are crafted on the model itself.
     """
 
@@ -46,16 +45,15 @@ class Probe:
     source: str | None = None
 
 
-def planned_probes(params: ProbeParams, model: str, values: int, shards: int) -> Iterator[Probe]:
+def planned_probes(params: ProbeParams, model: str, values: int) -> Iterator[Probe]:
     """Yield all probes of a model, in the order of the results.
 
     Args:
         params: parameters of the component.
         model: fingerprint of the model.
         values: number of values of an image: height * width * 3.
-        shards: number of shards that the images are divided among.
     """
-    share = share_of(params.images, shards)
+    images = params.images
     white_box = tuple(named(params.attacks, *WHITE_BOX))
     # A black box is evaluated without white-box attacks; then what withstood all attacks is tried.
     against = white_box or tuple(params.attacks)
@@ -68,26 +66,26 @@ def planned_probes(params: ProbeParams, model: str, values: int, shards: int) ->
             stronger = attack.stronger()
             # An attack has converged if neither more steps nor another random start break any further image.
             if attack.kind is Kind.ITERATIVE and stronger is not None:
-                yield Probe(MORE_STEPS, crafting(name, stronger, threat), against, share)
+                yield Probe(MORE_STEPS, crafting(name, stronger, threat), against, images)
                 again = dataclasses.replace(crafting(name, attack, threat), seed=params.seed + 1)
-                yield Probe(MORE_RESTARTS, again, against, share)
+                yield Probe(MORE_RESTARTS, again, against, images)
         # Attacks without gradients that break more images than gradient attacks show that gradients are masked
         # (Athalye et al. 2018, arXiv 1802.00420).
         others: dict[str, Attack] = {"noise": Noise(draws=params.noise_draws)}
         if threat.norm is Norm.LINF and params.queries:
             others["square"] = Square(queries=params.queries)
         for name, attack in others.items():
-            yield Probe(str(attack.kind), crafting(name, attack, threat), against, share)
+            yield Probe(str(attack.kind), crafting(name, attack, threat), against, images)
         for source in params.transferred:
             name, attack = transfer_probe(source)
-            yield Probe(str(Kind.TRANSFER), crafting(name, attack, threat), against, share, source)
+            yield Probe(str(Kind.TRANSFER), crafting(name, attack, threat), against, images, source)
         if threat.norm is Norm.LINF and params.spsa_images:
             spsa = crafting("spsa", SPSA(steps=20, samples=64), threat)
-            yield Probe(str(Kind.BLACK_BOX), spsa, against, share_of(params.spsa_images, shards))
+            yield Probe(str(Kind.BLACK_BOX), spsa, against, params.spsa_images)
     # A model without gradients is evaluated only with attacks that need none.
     large: Attack = PGD(steps=20) if white_box else Square(queries=max(1, params.queries))
     budget = large_budget(params.epsilons[0].norm, values)
-    yield Probe(LARGE, crafting(large.name, large, budget), (), share)
+    yield Probe(LARGE, crafting(large.name, large, budget), (), images)
 
 
 def large_budget(norm: Norm, values: int) -> ThreatModel:

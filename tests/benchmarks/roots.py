@@ -34,6 +34,7 @@ def write_examples(folder: Path, split: Split = Split.TEST) -> None:
         task=lesion_task("abcdefg"),
         preprocessing=Preprocessing(image_size=SIZE),
         shards=shards,
+        lengths={each: [COUNT // 2] * count for each, count in shards.items()},
         counts=counts,
         class_counts={each: [0] * CLASS_COUNT for each in Split},
     )

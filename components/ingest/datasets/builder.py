@@ -24,9 +24,6 @@ from dermrobust.components.ingest.source import Source
 from dermrobust.components.ingest.splits import SplitFractions, unit_hash
 from dermrobust.models.task import IMAGE, LABEL, Task
 
-_SHARD_IMAGES = 512
-"""Images of a shard, about: as 224-pixel images 77 MB, which preprocess and the attacks hold in memory."""
-
 
 @dataclass
 class ImageConfig(tfds.core.BuilderConfig):
@@ -36,11 +33,13 @@ class ImageConfig(tfds.core.BuilderConfig):
         splits: fractions of the groups in each split.
         report_uri: folder for the counts and the bad records of every shard; None: they are not reported.
         source: the data set with its parameters.
+        shard_size: images of a shard, about: 512 as 224-pixel images are 77 MB, which the attacks hold in memory.
     """
 
     splits: SplitFractions = field(default_factory=lambda: SplitFractions(0.1, 0.2, "dermrobust"))
     report_uri: str | None = None
     source: Source | None = None
+    shard_size: int = 512
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ class ImageBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type
         return {
             split.value: [
                 ShardGenerator(shard, self.task, listing.reader, config.report_uri, f"{split.value}-{index:05d}")
-                for index, shard in enumerate(_shards(members, config.splits.salt))
+                for index, shard in enumerate(_shards(members, config.splits.salt, config.shard_size))
             ]
             for split, members in by_split.items()
         }
@@ -160,10 +159,10 @@ def _without_duplicates(records: list[ImageRecord]) -> tuple[list[ImageRecord], 
     return kept, duplicates
 
 
-def _shards(records: list[ImageRecord], salt: str) -> list[tuple[ImageRecord, ...]]:
+def _shards(records: list[ImageRecord], salt: str, size: int) -> list[tuple[ImageRecord, ...]]:
     """Return records in hash order, in shards of about equal size; at least one shard."""
     # The id breaks ties, so that the order does not depend on that of the table.
     ordered = sorted(records, key=lambda record: (unit_hash(f"{salt}/order", record.image_id), record.image_id))
-    count = max(1, round(len(ordered) / _SHARD_IMAGES))
+    count = max(1, round(len(ordered) / size))
     bounds = [len(ordered) * index // count for index in range(count + 1)]
     return [tuple(ordered[low:high]) for low, high in itertools.pairwise(bounds)]

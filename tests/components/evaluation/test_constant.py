@@ -76,7 +76,12 @@ def test_the_class_is_the_most_frequent_of_the_training_split_or_else_of_the_tes
     counts = {Split.TRAIN: train, Split.VALIDATION: [50, 0, 0, 0], Split.TEST: test}
     sizes = {split: sum(each) for split, each in counts.items()}
     spec = ExamplesSpec(
-        task=TASK, preprocessing=Preprocessing(image_size=16), shards=sizes, counts=sizes, class_counts=counts
+        task=TASK,
+        preprocessing=Preprocessing(image_size=16),
+        shards=sizes,
+        lengths={},
+        counts=sizes,
+        class_counts=counts,
     )
     assert most_frequent(spec) == label
 

@@ -21,7 +21,6 @@ from dermrobust.components import raw_dataset
 from dermrobust.components.examples import Split
 from dermrobust.components.ingest import raw_content
 from dermrobust.components.ingest.component import IngestParams
-from dermrobust.components.ingest.datasets import builder as builder_module
 from dermrobust.components.ingest.datasets.builder import ImageConfig
 from dermrobust.components.ingest.datasets.folder.builder import Folder
 from dermrobust.components.ingest.datasets.folder.source import FolderSource
@@ -128,11 +127,10 @@ def shard_bytes(result: Ingested) -> dict[str, bytes]:
 # Shards
 
 
-def test_shard_lengths_are_right_beyond_ten_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shard_lengths_are_right_beyond_ten_shards(tmp_path: Path) -> None:
     """TFDS 4.9.10 sorts the shards' numbers as text."""
-    monkeypatch.setattr(builder_module, "_SHARD_IMAGES", 4.3)
     write_folder_data_set(tmp_path / "raw", ROWS)
-    result = ingest(folder_params(tmp_path / "raw"), tmp_path)
+    result = ingest(folder_params(tmp_path / "raw", shard_size=4), tmp_path)
     folder = raw_dataset.folder(result.dataset)
     counts = raw_dataset.shard_counts(folder)
     assert len(counts[Split.TRAIN]) > 10
@@ -145,11 +143,10 @@ def test_shard_lengths_are_right_beyond_ten_shards(tmp_path: Path, monkeypatch: 
     assert not list(Path(folder).glob("*.shard_infos.json"))
 
 
-def test_the_size_of_shards_moves_no_image_to_another_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_shards_moves_no_image_to_another_split(tmp_path: Path) -> None:
     write_folder_data_set(tmp_path / "raw", ROWS)
     few = ingest(folder_params(tmp_path / "raw"), tmp_path / "few")
-    monkeypatch.setattr(builder_module, "_SHARD_IMAGES", 12)
-    many = ingest(folder_params(tmp_path / "raw"), tmp_path / "many")
+    many = ingest(folder_params(tmp_path / "raw", shard_size=12), tmp_path / "many")
     assert [(split, record["id"]) for split, record in records(few)] == [
         (split, record["id"]) for split, record in records(many)
     ]

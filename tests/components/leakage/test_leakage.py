@@ -96,6 +96,7 @@ def found_in(root: Path, shards: Mapping[Split, Sequence[Sequence[Record]]], tas
         counts={split: sum(map(len, parts)) for split, parts in shards.items()},
         class_counts={split: (0,) * len(task.class_names) for split in shards},
         shards={split: len(parts) for split, parts in shards.items()},
+        lengths={split: [len(part) for part in parts] for split, parts in shards.items()},
     )
     (examples / SPEC).write_text(spec.model_dump_json())
     source = Artifact(ArtifactType.EXAMPLES, "f", "d", str(examples))

@@ -18,7 +18,6 @@ from dermrobust.components import raw_dataset, storage
 from dermrobust.components.artifacts import Artifact, ArtifactType
 from dermrobust.components.component import Context
 from dermrobust.components.examples import ExamplesSpec, Split, read_batches, record_features, shard_uris
-from dermrobust.components.ingest.datasets import builder as builder_module
 from dermrobust.components.preprocess import executor
 from dermrobust.components.preprocess.component import PreprocessParams
 from dermrobust.models.pixels import from_encoded, to_network_pixels
@@ -43,9 +42,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
         for index, row in enumerate(ROWS)
     }
     write_folder_data_set(folder / "raw", ROWS, files)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(builder_module, "_SHARD_IMAGES", 20)
-        return ingest(folder_params(folder / "raw"), folder).dataset
+    return ingest(folder_params(folder / "raw", shard_size=20), folder).dataset
 
 
 def preprocess(

@@ -1,4 +1,4 @@
-"""Probes: what still stands is tried further, on the first images of every shard, whatever the images' shape."""
+"""Probes: what still stands is tried further, on a sample of the images, whatever their shape."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from dermrobust.components import storage
 from dermrobust.components.artifacts import Artifact
 from dermrobust.components.craft.component import CRAFT, CraftParams
 from dermrobust.components.evaluation.params import PredictParams, ProbeParams, transfer_probe
-from dermrobust.components.evaluation.predictions import prediction_uris, share_of
+from dermrobust.components.evaluation.predictions import prediction_uris
 from dermrobust.components.evaluation.probes import CORRUPTED, HEALTH, LARGE, PROBES, probe_uris
 from dermrobust.components.evaluation.tables import read_tables
 from dermrobust.components.examples import ExamplesSpec, Split
@@ -85,8 +85,7 @@ def test_only_units_that_are_joined_are_published(probes: Artifact, rectangles: 
     assert all(len(probe_uris(probes, folder)) == shards for folder in (PROBES, HEALTH, CORRUPTED))
 
 
-def test_every_probe_tries_the_same_images_in_the_order_of_the_plan(probed: pa.Table, rectangles: Artifact) -> None:
-    shards = ExamplesSpec.read(rectangles).shards[Split.TEST]
+def test_every_probe_tries_the_same_images_in_the_order_of_the_plan(probed: pa.Table) -> None:
     names = list(dict.fromkeys(zip(*probed.select(["probe", "attack"]).to_pydict().values(), strict=True)))
 
     assert names == [
@@ -100,7 +99,7 @@ def test_every_probe_tries_the_same_images_in_the_order_of_the_plan(probed: pa.T
     ]
     for name, attack in names:
         rows = [row for row in probed.to_pylist() if (row["probe"], row["attack"]) == (name, attack)]
-        assert len(rows) == shards * share_of(SIZES["spsa_images" if attack == "spsa" else "images"], shards)
+        assert len(rows) == SIZES["spsa_images" if attack == "spsa" else "images"]
 
 
 def test_what_has_fallen_is_not_tried_again(probed: pa.Table, inputs: Inputs) -> None:
@@ -128,17 +127,14 @@ def test_crafted_examples_are_scored_on_the_model(probed: pa.Table, inputs: Inpu
     np.testing.assert_allclose([row["probabilities"] for row in tried], keras.ops.softmax(logits), atol=1e-5)
 
 
-def test_the_network_and_the_corruptions_are_looked_at_on_the_first_images(
-    probes: Artifact, rectangles: Artifact
-) -> None:
-    shards = ExamplesSpec.read(rectangles).shards[Split.TEST]
+def test_the_network_and_the_corruptions_are_looked_at_on_samples(probes: Artifact) -> None:
     health = read_tables(probe_uris(probes, HEALTH)).to_pylist()
     corrupted = read_tables(probe_uris(probes, CORRUPTED))
 
-    assert len(health) == shards * share_of(SIZES["images"], shards)
+    assert len(health) == SIZES["images"]
     assert all(row["gradient"] > 0 and row["repeated"] == 0 and not row["from_probabilities"] for row in health)
     assert list(dict.fromkeys(corrupted["corruption"].to_pylist())) == list(CORRUPTIONS)
-    assert len(corrupted) == shards * share_of(SIZES["corruption_images"], shards) * len(CORRUPTIONS) * 5
+    assert len(corrupted) == SIZES["corruption_images"] * len(CORRUPTIONS) * 5
     assert "lesion_id" in corrupted.column_names
 
 

@@ -1,0 +1,252 @@
+"""Work per image from 500 to 10,015 images, and a cost model for more.
+
+    HAM10000_DIR=/where/it/is python -m benchmarks.scaling [--sizes 500 2000 10015] [--held-out 5000] [--json FILE]
+
+Every node of a run with the suite `auto` is executed in a process of its own, on subsets of the real images; processor
+time, bytes and files are counted after the imports. A line is fitted to each cost and checked on the held-out size.
+Targets: work per image constant within 10 %, that is, the marginal work of the largest step between sizes differs from
+that of the smallest by no more; and the held-out size predicted within 10 %.
+
+The driver's costs, the comparison of pairs (which grows with their number) and the memory of metrics are measured by
+themselves. `benchmarks/scale_simulation.py` looks for other work that is not linear.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cost_model import Line, Model
+from benchmarks.ingest import subset
+from benchmarks.measure import machine, measure
+
+_MOST = 0.1
+_NODES = ("ingest", "preprocess", "train[vanilla]", "leakage", "predict[vanilla]", "probe[vanilla]", "evaluate")
+_DATA_PARALLEL = ("ingest", "preprocess", "predict[vanilla]")
+"""Nodes whose work is for each image; probes work on a sample, and epochs decide how long a training takes."""
+_ROW_BYTES = 0.2 * (4 * 7 + 2 + 2 + 8 + 4)
+"""Of an image, one in five of which is tested: seven probabilities, label, clean class, group and radius."""
+_MEMORY = 8 * 2**30
+_STEPS = (10, 30)
+
+
+def main() -> int:
+    """Print the tables; return 1 if a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[500, 2_000, 10_015], help="numbers of images to fit")
+    parser.add_argument("--held-out", type=int, default=5_000, help="number of images to predict")
+    parser.add_argument("--suite", default="auto", help="suite of attacks")
+    parser.add_argument("--network", default="small_resnet", help="network")
+    parser.add_argument("--image-size", type=int, default=32, help="height and width of its input in pixels")
+    parser.add_argument("--workers", type=int, default=1_000, help="cores that 10^6 and 10^8 images are spread over")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--node", help=argparse.SUPPRESS)
+    parser.add_argument("--config", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.node is not None:
+        print(
+            json.dumps(_steps(options.config) if options.node == "steps" else _executed(options.config, options.node))
+        )
+        return 0
+    if len(options.sizes) < 3 or options.held_out in options.sizes:
+        parser.error("give three sizes at least, and another one to predict")
+    print(machine(), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        measured = {size: _run(Path(folder), size, options) for size in sorted({*options.sizes, options.held_out})}
+        step = _child("steps", Path(folder, f"{max(measured)}.json"))["core_seconds"]
+        hash_seconds, file_seconds = _driver_costs(Path(folder))
+    fitted = {size: measured[size] for size in sorted(options.sizes)}
+    model = Model(
+        **{cost: {node: _line(fitted, node, cost) for node in _NODES if node != "leakage"} for cost in _COSTS},
+        hash_seconds=hash_seconds,
+        file_seconds=file_seconds,
+        pair_seconds=_pair_seconds(fitted),
+        row_bytes=_ROW_BYTES,
+    )
+    met = _tell_work(fitted) & _tell_held_out(model, options.held_out, measured[options.held_out])
+    print(f"\nOne attack step of one image: {1e3 * step:.3f} core-milliseconds (PGD, {options.image_size} px)")
+    print(f"Driver: {1e3 * file_seconds:.2f} ms a file, {1e-6 / hash_seconds:.0f} MB/s hashed")
+    print(f"Pairs of images: {1e9 * model.pair_seconds:.1f} core-nanoseconds each")
+    _tell_extrapolation(model, options.workers)
+    if options.json is not None:
+        options.json.write_text(json.dumps({"machine": machine(), "measured": measured, "step": step}, indent=1))
+    return 0 if met else 1
+
+
+_COSTS = ("cpu", "written", "files")
+
+
+def _run(folder: Path, size: int, options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Execute all nodes on so many images, each in a process; return their costs."""
+    config = folder / f"{size}.json"
+    data = subset(Path(os.environ["HAM10000_DIR"]), folder / f"data-{size}", size)
+    content: dict[str, Any] = {
+        "root": str(folder / f"output-{size}"),
+        "ingest": {"dataset": "ham10000", "path": str(data)},
+        "preprocess": {"image_size": options.image_size},
+        "train": {"network": options.network, "epochs": 1, "warmup_epochs": 0, "xla": False},
+        "augment": {"models": {}, "attacks": {}},
+        "evaluate": {
+            "epsilons": [4],
+            "attacks": options.suite,
+            "gate": {
+                "candidate": "vanilla",
+                "thresholds": [{"metric": "accuracy", "attack": "worst_case", "epsilon": 4, "min": 0.0}],
+            },
+        },
+    }
+    config.write_text(json.dumps(content))
+    found = {}
+    for node in _NODES:
+        found[node] = _child(node, config)
+        print(f"{size} images, {node}: {found[node]}", file=sys.stderr, flush=True)
+    return found
+
+
+def _child(node: str, config: Path) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.scaling", "--node", node, "--config", str(config)]
+    found: dict[str, float] = json.loads(measure(command).output.splitlines()[-1])
+    return found
+
+
+def _executed(config_file: Path, node: str) -> dict[str, float]:
+    """Return the costs of a node in this process, and of what it needs if that is not there yet."""
+    import apache_beam  # noqa: F401 - imports are not counted
+    import tensorflow  # noqa: F401
+
+    from dermrobust.components import storage
+    from dermrobust.components.progress import Silent
+    from dermrobust.pipeline.config import PipelineConfig
+    from dermrobust.pipeline.graph import build_graph, with_upstream
+    from dermrobust.pipeline.runner import run_graph
+
+    config = PipelineConfig.model_validate_json(config_file.read_bytes())
+    nodes = with_upstream(build_graph(config), [node])
+    cpu, started = time.process_time(), time.perf_counter()
+    result = run_graph(config, nodes, Silent(), settings={}, selected=frozenset({node}), force=False)
+    spent, seconds = time.process_time() - cpu, time.perf_counter() - started
+    outcome = next(each for each in result.nodes if each.node == node)
+    if not outcome.ok:
+        raise RuntimeError(f"{node}: {outcome.message}")
+    sizes = [size for output in outcome.outputs.values() for size in storage.sizes(output.uri).values()]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"cpu": spent, "seconds": seconds, "written": sum(sizes), "files": len(sizes), "mib": peak}
+
+
+def _steps(config_file: Path) -> dict[str, float]:
+    """Return the core-seconds of one attack step of one image: the difference of two lengths of one attack."""
+    from dermrobust.attacks.cleverhans.pgd import PGD
+    from dermrobust.attacks.engine import attack_pixels
+    from dermrobust.attacks.threat import ThreatModel
+    from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType
+    from dermrobust.components.examples import ExamplesSpec, Split, first_records, shard_uris
+    from dermrobust.components.model_files import load_target
+    from dermrobust.pipeline.config import PipelineConfig
+
+    config = PipelineConfig.model_validate_json(config_file.read_bytes())
+    found = {each.type: each for each in ArtifactStore(config.root).all() if isinstance(each, Artifact)}
+    examples, model = found[ArtifactType.EXAMPLES], found[ArtifactType.MODEL]
+    spec = ExamplesSpec.read(examples)
+    # Full batches only: a part of one costs as much as another program.
+    batch = first_records(shard_uris(examples, spec, Split.TRAIN), 256, spec.task)
+    target, seeds = load_target(model.uri, model.digest, "float32"), np.arange(len(batch.labels), dtype=np.uint64)
+    spent = []
+    for steps in (1, *_STEPS):
+        cpu = time.process_time()
+        attack = PGD(steps=steps)
+        attack_pixels(attack, target, batch.pixels, batch.labels, seeds, threat=ThreatModel(4), batch_size=128)
+        spent.append(time.process_time() - cpu)
+    return {"core_seconds": (spent[2] - spent[1]) / (_STEPS[1] - _STEPS[0]) / len(batch.labels)}
+
+
+def _driver_costs(folder: Path) -> tuple[float, float]:
+    """Return the driver's seconds for each byte that it hashes, and for each file that it publishes."""
+    from dermrobust.components.artifacts import ArtifactStore, ArtifactType, Provenance
+
+    content, started = bytes(1 << 26), time.perf_counter()
+    hashlib.sha256(content).hexdigest()
+    each_byte = (time.perf_counter() - started) / len(content)
+    store, seconds = ArtifactStore(str(folder / "files")), []
+    for count in (1_000, 3_000):
+        staged = store.stage(ArtifactType.EXAMPLES, f"{count:032d}")
+        for index in range(count):
+            Path(staged, f"{index}.tfrecord").write_bytes(b"1")
+        started = time.perf_counter()
+        store.publish(staged, ArtifactType.EXAMPLES, f"{count:032d}", Provenance("benchmark", {}, {}, {}))
+        seconds.append(time.perf_counter() - started)
+    return each_byte, (seconds[1] - seconds[0]) / 2_000
+
+
+def _line(measured: Mapping[int, Mapping[str, Mapping[str, float]]], node: str, cost: str) -> Line:
+    return Line.fitted(list(measured), [each[node][cost] for each in measured.values()])
+
+
+def _pair_seconds(measured: Mapping[int, Mapping[str, Mapping[str, float]]]) -> float:
+    """Return the core-seconds of a pair, from the two largest sizes."""
+    smaller, larger = sorted(measured)[-2:]
+    spent = measured[larger]["leakage"]["cpu"] - measured[smaller]["leakage"]["cpu"]
+    return max(0.0, spent) / (Model.pairs(larger) - Model.pairs(smaller))
+
+
+def _tell_work(measured: Mapping[int, Mapping[str, Mapping[str, float]]]) -> bool:
+    """Print the marginal work of each step between sizes; return whether it is constant."""
+    sizes, met = sorted(measured), True
+    print("\n| node | " + " | ".join(f"ms/image, {a:,} to {b:,}" for a, b in _steps_between(sizes)) + " | differ |")
+    print("|---|" + "---|" * len(sizes))
+    for node in _NODES:
+        costs = [
+            1e3 * (measured[b][node]["cpu"] - measured[a][node]["cpu"]) / (b - a) for a, b in _steps_between(sizes)
+        ]
+        spread = max(costs) / min(costs) - 1 if min(costs) > 0 else float("inf")
+        if node in _DATA_PARALLEL:
+            met &= spread <= _MOST
+        print(f"| {node} | " + " | ".join(f"{cost:.2f}" for cost in costs) + f" | {100 * spread:.0f} % |")
+    return met
+
+
+def _steps_between(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    return list(itertools.pairwise(sizes))
+
+
+def _tell_held_out(model: Model, size: int, measured: Mapping[str, Mapping[str, float]]) -> bool:
+    """Print what the model says of the held-out size; return whether it is right for the nodes that matter."""
+    met = True
+    print(f"\n| {size:,} images | predicted core-s | measured | error | predicted MB | measured |")
+    print("|---|---|---|---|---|---|")
+    for node in model.cpu:
+        told, found = model.cpu[node].at(size), measured[node]["cpu"]
+        error = told / found - 1
+        if node in _DATA_PARALLEL:
+            met &= abs(error) <= _MOST
+        written, real = model.written[node].at(size) / 1e6, measured[node]["written"] / 1e6
+        print(f"| {node} | {told:.1f} | {found:.1f} | {100 * error:+.1f} % | {written:.1f} | {real:.1f} |")
+    return met
+
+
+def _tell_extrapolation(model: Model, workers: int) -> None:
+    print(f"\n| images | core-hours | TB written | files | first bottleneck on {workers:,} cores |")
+    print("|---|---|---|---|---|")
+    for images in (10**6, 10**8):
+        limits = list(model.bottlenecks(images, workers, _MEMORY))
+        listed = "; ".join(f"{limit.name}: {limit.ratio:.2g}" for limit in limits)
+        print(
+            f"| {images:.0e} | {model.core_seconds(images) / 3600:,.0f} | {model.bytes_written(images) / 1e12:.2f} | "
+            f"{model.file_count(images):,.0f} | {listed} |"
+        )
+    print("\nRatios: time beside that of all other work on all cores, or share of 8 GiB of memory. Above 1 it decides.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
