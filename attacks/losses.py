@@ -36,6 +36,11 @@ def margin(logits: tf.Tensor, labels: tf.Tensor, goals: tf.Tensor) -> tf.Tensor:
     return tf.reduce_max(wrong, axis=-1) - tf.gather(logits, labels, batch_dims=1)
 
 
+def targeted_margin(logits: tf.Tensor, labels: tf.Tensor, goals: tf.Tensor) -> tf.Tensor:
+    """Return the goal's logit minus the largest other one."""
+    return -margin(logits, goals, labels)
+
+
 def difference_of_logits_ratio(logits: tf.Tensor, labels: tf.Tensor, goals: tf.Tensor) -> tf.Tensor:
     """Return the margin divided by the difference of the first and third logit (Croce & Hein 2020, arXiv 2003.01690).
 

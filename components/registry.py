@@ -16,6 +16,7 @@ class ArtifactType(enum.StrEnum):
     ADVERSARIAL_EXAMPLES = "adversarial_examples"
     PREDICTIONS = "predictions"
     CERTIFICATES = "certificates"
+    REFERRALS = "referrals"
     PROBES = "probes"
     LEAKAGE = "leakage"
     EVALUATION = "evaluation"

@@ -13,6 +13,7 @@ from dermrobust.components.evaluation.certificate_params import CertificateSetti
 from dermrobust.components.evaluation.escalation_params import EscalationSettings
 from dermrobust.components.evaluation.measure_params import MeasureParams
 from dermrobust.components.evaluation.params import PredictParams, ProbeParams
+from dermrobust.components.evaluation.referral_params import ReferParams
 from dermrobust.components.evaluation.thresholds import Gate
 from dermrobust.components.evaluation.transform_params import TransformParams
 from dermrobust.components.progress import Progress
@@ -136,6 +137,8 @@ def _evaluation(audit: Audit, examples: Output) -> list[Node]:
         probe=probed,
         escalation=EscalationSettings(),
         transform=TransformParams(**beyond, **settings),
+        # A data set to audit on has no validation split to fit a rejector to.
+        refer=ReferParams(),
         certify=CertifyParams(**dict(_certificates(audit)), **settings),
         evaluate=evaluate,
         # Without thresholds, since an audit exports nothing: the gate asks for checks that do not fail.

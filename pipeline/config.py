@@ -12,6 +12,7 @@ from dermrobust.components.component import Params
 from dermrobust.components.evaluation.certificate_params import CertifyParams
 from dermrobust.components.evaluation.measure_params import MeasureParams
 from dermrobust.components.evaluation.params import PredictParams, ProbeParams, ProbeSizes
+from dermrobust.components.evaluation.referral_params import ReferParams
 from dermrobust.components.evaluation.transform_params import TransformParams
 from dermrobust.components.ingest.component import IngestParams
 from dermrobust.components.preprocess.component import PreprocessParams
@@ -23,6 +24,7 @@ from dermrobust.pipeline.config_checks import (
     check_certificates,
     check_gate,
     check_models,
+    check_referral,
     check_sources,
 )
 from dermrobust.pipeline.config_errors import explain
@@ -81,6 +83,7 @@ class PipelineConfig(Params):
         check_baseline(self.train, hardened)
         check_attacks(self.augment, self.evaluate, len(self.class_names()))
         check_certificates(self.evaluate, len(self.class_names()))
+        check_referral(self.evaluate, self.export)
         check_sources(self.augment, self.evaluate, self.model_names())
         check_gate(self.evaluate, self.model_names(), self.task().with_derived(self.slices()))
         return self
@@ -149,6 +152,11 @@ class PipelineConfig(Params):
         """Return the parameters of the certificates of every model."""
         settings = {name: getattr(self.evaluate, name) for name in ("batch_size", "seed")}
         return CertifyParams(**dict(self.evaluate.certificates), **settings, slices=self.slices())
+
+    def refer_params(self) -> ReferParams:
+        """Return the parameters of the referrals of every model."""
+        settings = {name: getattr(self.evaluate, name) for name in ("epsilons", "batch_size", "seed")}
+        return ReferParams(**dict(self.evaluate.referral), **settings, slices=self.slices())
 
     def evaluate_params(self) -> MeasureParams:
         """Return the parameters of the measurement of all models."""

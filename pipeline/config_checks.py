@@ -13,7 +13,9 @@ from dermrobust.components.evaluation.conditions import (
     CERTIFIED,
     SMOOTHED,
     family_of,
+    is_of_referral,
     is_of_smoothing,
+    of_referral,
     of_smoothing,
     search_of,
 )
@@ -22,7 +24,7 @@ from dermrobust.components.evaluation.thresholds import Threshold
 from dermrobust.components.gate.judging import check_slices
 from dermrobust.components.train.component import TrainParams
 from dermrobust.models.task import Task
-from dermrobust.pipeline.config_sections import BASELINE, AugmentConfig, EvaluateConfig
+from dermrobust.pipeline.config_sections import BASELINE, AugmentConfig, EvaluateConfig, ExportConfig
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+.-]{0,63}")
 """Names of models."""
@@ -103,6 +105,16 @@ def check_certificates(evaluate: EvaluateConfig, class_count: int) -> None:
         raise ValueError(f"evaluate.certificates.attack: {error}") from error
 
 
+def check_referral(evaluate: EvaluateConfig, export: ExportConfig) -> None:
+    """Check that the exported model refers at a rate that a threshold is fitted for, and that its attack can be run."""
+    rates, wanted = [f"{rate:g}" for rate in evaluate.referral.rates], export.referral_rate
+    if wanted is not None and f"{wanted:g}" not in rates:
+        raise ValueError(
+            f"export.referral_rate: {wanted:g} is not in evaluate.referral.rates; these are: "
+            f"{', '.join(rates) or 'none'}"
+        )
+
+
 def check_sources(augment: AugmentConfig, evaluate: EvaluateConfig, models: Sequence[str]) -> None:
     """Check the models that attacks transfer from."""
     for name, attack in evaluate.attacks.items():
@@ -155,6 +167,9 @@ def _check_threshold(threshold: Threshold, place: str, evaluate: EvaluateConfig)
     if is_of_smoothing(threshold.attack):
         _check_smoothed(threshold, place, evaluate)
         return
+    if is_of_referral(threshold.attack):
+        _check_referred(threshold, place, evaluate)
+        return
     if (family := family_of(threshold.attack)) is not None:
         _check_beyond_a_norm(threshold, family, place, evaluate)
         return
@@ -195,3 +210,17 @@ def _check_smoothed(threshold: Threshold, place: str, evaluate: EvaluateConfig) 
             f"{place}.epsilon: l2:{threshold.epsilon / 255:g} is not evaluated; these are: "
             + ", ".join(f"l2:{radius / 255:g}" for radius in radii)
         )
+
+
+def _check_referred(threshold: Threshold, place: str, evaluate: EvaluateConfig) -> None:
+    names = (CLEAN, *evaluate.attacks, WORST_CASE)
+    known = [of_referral(rate, name) for rate in evaluate.referral.rates for name in names]
+    if threshold.attack not in known:
+        raise ValueError(
+            f"{place}.attack: '{threshold.attack}' is not evaluated; with evaluate.referral.rates these are: "
+            f"{', '.join(known) or 'none'}"
+        )
+    evaluated = [canonical_epsilon(threat.epsilon) for threat in evaluate.epsilons]
+    if search_of(threshold.attack) != CLEAN and canonical_epsilon(threshold.epsilon) not in evaluated:
+        budgets = ", ".join(f"{epsilon:g}" for epsilon in evaluated)
+        raise ValueError(f"{place}.epsilon: {threshold.epsilon:g} is not evaluated; these are: {budgets}")

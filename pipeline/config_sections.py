@@ -18,6 +18,7 @@ from dermrobust.components.component import Params
 from dermrobust.components.evaluation.certificate_params import CertificateSettings
 from dermrobust.components.evaluation.escalation_params import EscalationSettings
 from dermrobust.components.evaluation.params import PredictParams, ProbeSizes, Reading
+from dermrobust.components.evaluation.referral_params import ReferralSettings
 from dermrobust.components.evaluation.thresholds import Gate, Threshold
 from dermrobust.components.evaluation.transform_params import TransformSettings
 from dermrobust.components.export.component import ExportParams
@@ -113,6 +114,9 @@ class EvaluateConfig(PredictParams, Reading, TransformSettings):
 
     certificates: CertificateSettings = Field(
         default_factory=CertificateSettings, description="Certificates by randomized smoothing; off without sigmas."
+    )
+    referral: ReferralSettings = Field(
+        default_factory=ReferralSettings, description="Selective prediction; off without rates."
     )
     probes: ProbeSizes = Field(default_factory=ProbeSizes, description="Sizes of the probes of the self-checks.")
     escalation: EscalationSettings = Field(

@@ -13,6 +13,7 @@ from dermrobust.components.evaluation.certificate_params import CertifyParams
 from dermrobust.components.evaluation.escalation_params import EscalateParams, EscalationSettings
 from dermrobust.components.evaluation.measure_params import MeasureParams
 from dermrobust.components.evaluation.params import PredictParams, ProbeParams, transfer_probe
+from dermrobust.components.evaluation.referral_params import ReferParams
 from dermrobust.components.evaluation.thresholds import Gate
 from dermrobust.components.evaluation.transform_params import TransformParams
 from dermrobust.components.gate.component import GATE, GateParams
@@ -20,6 +21,7 @@ from dermrobust.components.leakage.component import LEAKAGE, LeakageParams
 from dermrobust.components.measure.component import EVALUATE
 from dermrobust.components.predict.component import PREDICT
 from dermrobust.components.probe.component import PROBE
+from dermrobust.components.refer.component import REFER
 from dermrobust.components.transform.component import TRANSFORM
 from dermrobust.pipeline.nodes import Node, Output
 
@@ -35,6 +37,7 @@ def evaluation_nodes(
     escalation: EscalationSettings,
     transform: TransformParams,
     certify: CertifyParams,
+    refer: ReferParams,
     evaluate: MeasureParams,
     gate: Gate,
 ) -> list[Node]:
@@ -48,6 +51,7 @@ def evaluation_nodes(
         escalation: parameters of the attacks on models that fail a self-check of masked gradients.
         transform: parameters of the searches under threat models beyond a norm, on every model.
         certify: parameters of the certificates of every model.
+        refer: parameters of the referrals of every model.
         evaluate: parameters of the measurement.
         gate: requirements on the candidate.
     """
@@ -75,11 +79,12 @@ def evaluation_nodes(
         nodes.append(_escalation(name, escalation, attacked, inputs))
     transforms = _transforms(transform, models, examples)
     certificates = _certificates(certify, models, examples)
+    referrals = _referrals(refer, models, examples)
     leakage = Node("leakage", STAGE, LEAKAGE, LeakageParams(), {"examples": (examples,)})
-    inputs = _measured(models, examples, leakage, transforms, certificates)
+    inputs = _measured(models, examples, leakage, transforms, certificates, referrals)
     measured = Node("evaluate", STAGE, EVALUATE, evaluate, inputs)
     judged = Node("gate", STAGE, GATE, GateParams(gate=gate), {"evaluation": _outputs([measured], "evaluation")})
-    return [*crafted.values(), *nodes, *transforms, *certificates, leakage, measured, judged]
+    return [*crafted.values(), *nodes, *transforms, *certificates, *referrals, leakage, measured, judged]
 
 
 def _outputs(nodes: Iterable[Node], name: str) -> tuple[Output, ...]:
@@ -88,7 +93,12 @@ def _outputs(nodes: Iterable[Node], name: str) -> tuple[Output, ...]:
 
 
 def _measured(
-    models: Mapping[str, Output], examples: Output, leakage: Node, transforms: list[Node], certificates: list[Node]
+    models: Mapping[str, Output],
+    examples: Output,
+    leakage: Node,
+    transforms: list[Node],
+    certificates: list[Node],
+    referrals: list[Node],
 ) -> dict[str, tuple[Output, ...]]:
     """Return the inputs of the measurement of all models."""
     return {
@@ -98,6 +108,7 @@ def _measured(
         "escalated": tuple(Output(f"escalate[{name}]", "escalated") for name in models),
         "transformed": _outputs(transforms, "predictions"),
         "certificates": _outputs(certificates, "certificates"),
+        "referrals": _outputs(referrals, "referrals"),
         "leakage": _outputs([leakage], "leakage"),
     }
 
@@ -134,6 +145,27 @@ def _certificates(params: CertifyParams, models: Mapping[str, Output], examples:
         Node(f"certify[{name}]", STAGE, CERTIFY, params, {"examples": (examples,), "model": (model,)})
         for name, model in models.items()
         if params.sigmas
+    ]
+
+
+def _referrals(params: ReferParams, models: Mapping[str, Output], examples: Output) -> list[Node]:
+    """Return the nodes that fit a rejector to each model and attack both; without a rate, none."""
+    return [
+        Node(
+            f"refer[{name}]",
+            STAGE,
+            REFER,
+            params,
+            {
+                "examples": (examples,),
+                "model": (model,),
+                "predictions": (Output(f"predict[{name}]", "predictions"),),
+                "probes": (Output(f"probe[{name}]", "probes"),),
+                "escalated": (Output(f"escalate[{name}]", "escalated"),),
+            },
+        )
+        for name, model in models.items()
+        if params.rates
     ]
 
 

@@ -43,6 +43,7 @@ def build_graph(config: PipelineConfig) -> list[Node]:
         escalation=config.evaluate.escalation,
         transform=config.transform_params(),
         certify=config.certify_params(),
+        refer=config.refer_params(),
         evaluate=config.evaluate_params(),
         gate=config.evaluate.gate,
     )
@@ -52,6 +53,8 @@ def build_graph(config: PipelineConfig) -> list[Node]:
         "dataset": (dataset,),
         "examples": (examples,),
     }
+    if config.evaluate.referral.rates:
+        export["referrals"] = (Output(f"refer[{config.evaluate.gate.candidate}]", "referrals"),)
     params = ExportParams(**{name: getattr(config.export, name) for name in ExportParams.model_fields})
     nodes.append(Node("export", "export", EXPORT, params, export))
     return nodes

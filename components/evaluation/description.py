@@ -28,6 +28,8 @@ class Description(Content):
         threats: threat models beyond a norm, such as "colour:1".
         searches: parameters of the searches under them by the search's name in results.
         certificates: settings of certificates by randomized smoothing; empty: there are none.
+        referral: settings of selective prediction; empty: nothing is referred.
+        rejectors: temperature and thresholds of each model, by name; see `referrals.Rejector`.
         constant_class: class that the constant classifier answers: the most frequent one of the training images, or of
             the test images where the former are not known; None: it was not measured.
     """
@@ -48,4 +50,6 @@ class Description(Content):
     threats: tuple[str, ...] = ()
     searches: dict[str, dict[str, Any]] = {}
     certificates: dict[str, Any] = {}
+    referral: dict[str, Any] = {}
+    rejectors: dict[str, dict[str, Any]] = {}
     constant_class: str | None = None

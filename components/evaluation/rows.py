@@ -54,6 +54,31 @@ class Corruption:
 
 
 @dataclass(frozen=True)
+class RiskCoverage:
+    """Point of a risk-coverage curve.
+
+    Attributes:
+        model: name of the model.
+        attack: "none" for clean images, or "worst_case".
+        epsilon: budget in 1/255.
+        coverage: share of the images that are accepted: those of the highest confidence.
+        threshold: least confidence of them.
+        risk: share of them that are misclassified; `lower` and `upper` are its 95 % interval.
+        n: number of accepted images.
+    """
+
+    model: str
+    attack: str
+    epsilon: float
+    coverage: float
+    threshold: float
+    risk: float
+    lower: float
+    upper: float
+    n: int
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Paired comparison on the same images; `change` is the model's value minus the baseline's.
 

@@ -7,7 +7,7 @@ from typing import get_args, get_type_hints
 
 import pyarrow as pa
 
-from dermrobust.components.evaluation.rows import Comparison, Corruption, Flip, StoredImages
+from dermrobust.components.evaluation.rows import Comparison, Corruption, Flip, RiskCoverage, StoredImages
 from dermrobust.models.task import Task
 
 OVERALL = "overall"
@@ -51,6 +51,7 @@ COMPARISONS_SCHEMA = schema_of(Comparison)
 CORRUPTIONS_SCHEMA = schema_of(Corruption)
 FLIPS_SCHEMA = schema_of(Flip)
 STORED_SCHEMA = schema_of(StoredImages)
+RISK_COVERAGE_SCHEMA = schema_of(RiskCoverage)
 
 
 def outcomes_schema(models: Sequence[str]) -> pa.Schema:

@@ -15,7 +15,9 @@ from dermrobust.components.evaluation.conditions import (
     CERTIFIED,
     condition_of,
     family_of,
+    is_of_referral,
     is_of_smoothing,
+    rate_of,
     search_of,
 )
 from dermrobust.components.evaluation.metrics.registry import METRICS
@@ -49,7 +51,8 @@ class Threshold(BaseModel):
         min_length=1,
         description='The attack on the images: "none" for clean ones, "worst_case" for the worst attack on each image. '
         'Under a threat model beyond a norm a search, or "worst_case"; written out: "colour/worst_case". Of a smoothed '
-        'classifier "certified/0.25" (what is certified with sigma 0.25) or "smoothed/0.25" (what attacks leave).',
+        'classifier "certified/0.25" (what is certified with sigma 0.25) or "smoothed/0.25" (what attacks leave). '
+        'Of a classifier that refers images "referral/0.2/none", "referral/0.2/pgd" or "referral/0.2/worst_case".',
     )
     epsilon: Annotated[float, BeforeValidator(_in_levels)] = Field(
         default=0.0,
@@ -118,6 +121,10 @@ class Threshold(BaseModel):
         under = "on clean images" if self.attack == CLEAN else f"under {search_of(self.attack)} at {budget}"
         if is_of_smoothing(self.attack):
             under = f"of {self.attack} at l2:{self.epsilon / 255:g}"
+        if is_of_referral(self.attack):
+            attack = search_of(self.attack)
+            where = "on clean images" if attack == CLEAN else f"under {attack} at epsilon {self.epsilon:g}"
+            under = f"{where} with a referral rate of {rate_of(self.attack)}"
         images = self.images(class_key)
         return f"{self.metric} {under}" + (f" ({images})" if images else "")
 
@@ -152,7 +159,10 @@ class Threshold(BaseModel):
     def _has_consistent_slice(self) -> Self:
         if self.attack == CLEAN and self.epsilon != 0:
             raise ValueError(f'attack "{CLEAN}" means clean images: epsilon must be 0, not {self.epsilon:g}')
-        if self.attack != CLEAN and self.epsilon == 0 and not is_of_smoothing(self.attack):
+        clean = is_of_referral(self.attack) and search_of(self.attack) == CLEAN
+        if clean and self.epsilon != 0:
+            raise ValueError(f'attack "{self.attack}" means clean images: epsilon must be 0, not {self.epsilon:g}')
+        if self.attack != CLEAN and self.epsilon == 0 and not (clean or is_of_smoothing(self.attack)):
             raise ValueError(f'attack "{self.attack}" needs an epsilon above 0 (in units of 1/255)')
         if self.class_name is not None and self.slice is not None:
             raise ValueError(f"{self.metric}: give a class or a slice, not both")
@@ -167,6 +177,17 @@ class Threshold(BaseModel):
             raise ValueError(f"{self.metric} is not measured of smoothed classifiers; choose accuracy")
         if smoothed and self.compares and self.on == "interval":
             raise ValueError("a change of what a smoothed classifier reaches has no interval; bound its value")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_a_classifier_that_refers(self) -> Self:
+        metric, refers = METRICS.resolve(self.metric), is_of_referral(self.attack)
+        if metric.of_referral and not refers:
+            raise ValueError(f'{self.metric} needs an attack such as "referral/0.2/worst_case", or "referral/0.2/none"')
+        if refers and not metric.of_referral and self.metric not in ("accuracy", "balanced_accuracy"):
+            raise ValueError(f"{self.metric} is not measured of classifiers that refer images; choose accuracy")
+        if refers and self.compares and self.on == "interval":
+            raise ValueError("a change under a referral rate has no interval; bound the value")
         return self
 
     @model_validator(mode="after")

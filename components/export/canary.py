@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import numpy as np
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
+_COMPARED = ("probabilities", "confidence")
+"""Outputs that are compared, where the signature has them."""
 _TIMEOUT_SECONDS = 600
 _LONGEST_REASON = 600
 """Characters of an error; TensorFlow appends the graph to some."""
@@ -29,7 +31,8 @@ def ask(saved_model: Path, encoded: Sequence[bytes], folder: Path) -> dict[str, 
         folder: place for the files that the processes exchange.
 
     Returns:
-        Probabilities float32 [count, class_count] for each way of loading, by its name in messages.
+        Probabilities float32 [count, class_count] for each way of loading, by its name in messages. Of a model that
+        refers images its confidence is one more column.
 
     Raises:
         RuntimeError: the SavedModel cannot be loaded or run in one of the ways.
@@ -49,7 +52,8 @@ def _load(saved_model: str, images: list[bytes]) -> Floats:
     import tensorflow as tf
 
     serve = tf.saved_model.load(saved_model).signatures[tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY]
-    return np.asarray(serve(image_bytes=tf.constant(images))["probabilities"])
+    answers = serve(image_bytes=tf.constant(images))
+    return _side_by_side({name: np.asarray(answers[name]) for name in _COMPARED if name in answers})
 
 
 def _load_into_session(saved_model: str, images: list[bytes]) -> Floats:
@@ -59,7 +63,13 @@ def _load_into_session(saved_model: str, images: list[bytes]) -> Floats:
         graph = tf.compat.v1.saved_model.load(session, [tf.saved_model.SERVING], saved_model)
         signature = graph.signature_def[tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY]
         feeds = {signature.inputs["image_bytes"].name: np.asarray(images, np.object_)}
-        return np.asarray(session.run(signature.outputs["probabilities"].name, feeds))
+        wanted = {name: signature.outputs[name].name for name in _COMPARED if name in signature.outputs}
+        return _side_by_side(session.run(wanted, feeds))
+
+
+def _side_by_side(answers: Mapping[str, Floats]) -> Floats:
+    """Return outputs [count] or [count, width] as one array float32 [count, columns]."""
+    return np.concatenate([values.reshape(len(values), -1) for values in answers.values()], axis=1)
 
 
 # Both are needed: they restore variables by different names, so that a SavedModel can serve under one of them alone.

@@ -23,6 +23,12 @@ class ExportParams(Params):
     formats: Annotated[tuple[str, ...], AfterValidator(lambda names: tuple(map(EXPORTERS.check, names)))] = Field(
         (), description="Further formats, written into assets.extra of the SavedModel: litert, onnx."
     )
+    referral_rate: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Rate of evaluate.referral.rates at which the exported model refers images; null: the smallest.",
+    )
     tolerance: float = Field(1e-5, gt=0, le=1e-2, description="Largest accepted difference of a probability.")
 
     def plugins(self) -> frozenset[str]:
@@ -38,6 +44,7 @@ EXPORT = Component(
         "blessing": ArtifactType.BLESSING,
         "dataset": ArtifactType.DATASET,
         "examples": ArtifactType.EXAMPLES,
+        "referrals": ArtifactType.REFERRALS,
     },
     outputs={"exported_model": ArtifactType.EXPORTED_MODEL},
     executor="dermrobust.components.export.executor:run",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -20,10 +21,32 @@ PIXELS = "pixels"
 Outputs = dict[str, tf.Tensor]
 
 
+@dataclass(frozen=True)
+class ReferralRule:
+    """Rule by which an exported model refers images.
+
+    Attributes:
+        rate: share of the validation images that it refers.
+        temperature: what logits are divided by before the softmax that gives the confidence.
+        threshold: confidence below which an image is referred.
+    """
+
+    rate: float
+    temperature: float
+    threshold: float
+
+
 class ServedClassifier(tf.Module):
     """A network with its preprocessing and class names."""
 
-    def __init__(self, network: keras.Model, preprocessing: Preprocessing, class_names: Sequence[str], labels: Path):
+    def __init__(
+        self,
+        network: keras.Model,
+        preprocessing: Preprocessing,
+        class_names: Sequence[str],
+        labels: Path,
+        referral: ReferralRule | None = None,
+    ):
         """Wrap a network.
 
         Args:
@@ -31,10 +54,12 @@ class ServedClassifier(tf.Module):
             preprocessing: preprocessing of the training images.
             class_names: names of the classes, in the order of the logits.
             labels: text file with one class name per line; it becomes an asset of the SavedModel.
+            referral: rule of the outputs `confidence` and `refer`; None: there are no such outputs.
         """
         super().__init__(name="dermrobust_classifier")
         self._network = network
         self._preprocessing = preprocessing
+        self._referral = referral
         self._classes = tf.constant(list(class_names))
         # A SavedModel restores the variables that its root owns. Keras layers are no tf.Modules, so they are listed
         # here, and as tf.Variables: for a Keras variable tf.saved_model.save makes a second tf.Variable (keras#20095),
@@ -43,15 +68,32 @@ class ServedClassifier(tf.Module):
         self.labels = tf.saved_model.Asset(str(labels))
 
     def _classify(self, images: tf.Tensor) -> Outputs:
-        probabilities = tf.nn.softmax(self._network(images, training=False))
+        logits = self._network(images, training=False)
+        probabilities = tf.nn.softmax(logits)
         index = tf.argmax(probabilities, axis=-1)
-        return {"probabilities": probabilities, "class_index": index, "class": tf.gather(self._classes, index)}
+        outputs = {"probabilities": probabilities, "class_index": index, "class": tf.gather(self._classes, index)}
+        if self._referral is not None:
+            confidence = tf.reduce_max(tf.nn.softmax(logits / self._referral.temperature), axis=-1)
+            # Not "confidence < threshold": what is not a number is referred.
+            refer = tf.logical_not(confidence >= self._referral.threshold)
+            outputs |= {"confidence": confidence, "refer": refer}
+        return outputs
 
     def _classify_encoded(self, image_bytes: tf.Tensor) -> Outputs:
         pixels, status = decode_each(image_bytes, self._preprocessing)
         outputs = self._classify(to_network_input(pixels))
         usable = status == OK
+        # An image that cannot be read is one for a doctor.
+        referred = (
+            {}
+            if self._referral is None
+            else {
+                "confidence": tf.where(usable, outputs["confidence"], float("nan")),
+                "refer": outputs["refer"] | ~usable,
+            }
+        )
         return {
+            **referred,
             "probabilities": tf.where(usable[:, tf.newaxis], outputs["probabilities"], float("nan")),
             "class_index": tf.where(usable, outputs["class_index"], -1),
             "class": tf.where(usable, outputs["class"], ""),

@@ -16,6 +16,7 @@ EVALUATE = Component(
         "escalated": ArtifactType.PROBES,
         "transformed": ArtifactType.PREDICTIONS,
         "certificates": ArtifactType.CERTIFICATES,
+        "referrals": ArtifactType.REFERRALS,
         "leakage": ArtifactType.LEAKAGE,
     },
     outputs={"evaluation": ArtifactType.EVALUATION},

@@ -46,7 +46,7 @@ def constant_table(images: pa.Table, measured: pa.Table, task: Task, label: int,
         label: the label that it always answers.
         reading: specificity, and number of images below which a figure is marked as small.
     """
-    metrics = [metric for metric in METRICS.resolve_all() if not metric.of_certificates]
+    metrics = [metric for metric in METRICS.resolve_all() if metric.of_predictions]
     figures = {
         where: figures_of(_rows(part, task, label), metrics, Problem.of(task, reading.specificity))
         for where, part in slices_of(images, task.slices)

@@ -26,9 +26,10 @@ from dermrobust.components.evaluation.measure_params import MeasureParams
 from dermrobust.components.evaluation.names import CLEAN, CONSTANT, canonical_epsilon
 from dermrobust.components.evaluation.predictions import prediction_uris
 from dermrobust.components.evaluation.probes import CORRUPTED, HEALTH, PROBES, probe_uris
+from dermrobust.components.evaluation.referrals import Rejector, referral_uris
 from dermrobust.components.evaluation.tables import WriteTable, read_tables, write_table
 from dermrobust.components.examples import ExamplesSpec, Split, shard_uris
-from dermrobust.components.measure import certified, comparisons, constant, radii, stored, stored_transforms
+from dermrobust.components.measure import certified, comparisons, constant, radii, selective, stored, stored_transforms
 from dermrobust.components.measure.checks.evidence import Evidence
 from dermrobust.components.measure.checks.running import run_checks
 from dermrobust.components.measure.corrupted import corruptions_table
@@ -51,7 +52,7 @@ def run(context: Context) -> None:
     table = metrics_table(storage.local_folder(work.uri(files.TFMA)), params.models, params.norm, params.min_slice_size)
     losses = adaptive_losses(table, named(params.attacks, Kind.TRANSFER))
     found: dict[str, pa.Table | BaseModel] = {
-        files.METRICS: pa.concat_tables([table, work.constant(table), *work.certified()]),
+        files.METRICS: pa.concat_tables([table, work.constant(table), *work.certified(), *work.selective()]),
         files.COMPARISONS: work.compared(),
         files.CORRUPTIONS: work.corruptions(),
         files.ADAPTIVE: losses,
@@ -60,6 +61,9 @@ def run(context: Context) -> None:
     }
     if work.certificates is not None:
         found[files.CERTIFICATES] = work.certificates
+    if work.referrals:
+        found[files.REFERRALS] = pa.concat_tables(work.referrals.values())
+        found[files.RISK_COVERAGE] = selective.risk_coverage_table(work.referrals, work.budgets)
     for name, content in found.items():
         if isinstance(content, BaseModel):
             storage.write_bytes(work.uri(name), content.model_dump_json(indent=1).encode())
@@ -79,6 +83,8 @@ class _Work:
         self._transformed = dict(zip(params.models, transformed, strict=bool(params.threats)))
         certificates = context.inputs.get("certificates", ()) if params.certificates.sigmas else ()
         self._certified = dict(zip(params.models, certificates, strict=bool(params.certificates.sigmas)))
+        referrals = context.inputs.get("referrals", ()) if params.referral.rates else ()
+        self._referred = dict(zip(params.models, referrals, strict=bool(params.referral.rates)))
         # Without the component nothing is escalated.
         escalated = context.inputs.get("escalated", ())
         self._escalated = dict(zip(params.models, escalated, strict=bool(escalated)))
@@ -212,6 +218,35 @@ class _Work:
             models = (*params.models, CONSTANT)
             yield certified.certified_table(self.certificates, self._task, models, params.certificates, params)
 
+    @functools.cached_property
+    def referrals(self) -> Mapping[str, pa.Table]:
+        """Referrals of each model, by name, and last of the constant classifier; empty: nothing is referred."""
+        if not self._referred:
+            return {}
+        tables = {
+            model: selective.named(read_tables(referral_uris(artifact)), model)
+            for model, artifact in self._referred.items()
+        }
+        floor = selective.constant_referrals(next(iter(tables.values())), self._task, self._most_frequent)
+        return {**tables, CONSTANT: selective.named(floor, CONSTANT)}
+
+    @property
+    def budgets(self) -> tuple[float, ...]:
+        """Budgets of the evaluation in 1/255, ascending."""
+        return tuple(sorted(canonical_epsilon(threat.epsilon) for threat in self._params.epsilons))
+
+    @functools.cached_property
+    def _rejectors(self) -> Mapping[str, Rejector]:
+        return {model: Rejector.read(artifact) for model, artifact in self._referred.items()}
+
+    def selective(self) -> Iterable[pa.Table]:
+        """Yield the metrics of classifiers that refer images, where there are some."""
+        if self.referrals:
+            params = self._params
+            yield selective.selective_table(
+                self.referrals, self._rejectors, self._task, str(params.norm), self.budgets, params
+            )
+
     def corruptions(self) -> pa.Table:
         """Return metrics under natural corruptions."""
         corrupted = {model: read_tables(uris) for model, uris in self._probed(CORRUPTED).items()}
@@ -227,7 +262,7 @@ class _Work:
             models=params.models,
             baseline=self._baseline,
             norm=str(params.norm),
-            epsilons=tuple(sorted(canonical_epsilon(threat.epsilon) for threat in params.epsilons)),
+            epsilons=self.budgets,
             attacks={name: attack.model_dump(mode="json") for name, attack in params.attacks.items()},
             seed=params.seed,
             min_slice_size=params.min_slice_size,
@@ -241,6 +276,8 @@ class _Work:
             if params.threats
             else {},
             certificates=params.certificates.model_dump(mode="json") if params.certificates.sigmas else {},
+            referral=params.referral.model_dump(mode="json") if params.referral.rates else {},
+            rejectors={model: found.model_dump(mode="json") for model, found in self._rejectors.items()},
             constant_class=self._task.class_names[self._most_frequent],
         )
 

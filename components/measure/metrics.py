@@ -24,8 +24,8 @@ EXAMPLE_COUNT = "example_count"
 
 
 def of_predictions() -> list[Metric]:
-    """Return the metrics of predictions; those of certificates are measured apart."""
-    return [metric for metric in METRICS.resolve_all() if not metric.of_certificates]
+    """Return the metrics of predictions; those of certificates and of referrals are measured apart."""
+    return [metric for metric in METRICS.resolve_all() if metric.of_predictions]
 
 
 def count_of(metric: str) -> str:
@@ -113,7 +113,8 @@ class _RobustnessCombiner(beam.CombineFn):
     def compact(self, accumulator: list[Rows]) -> list[Rows]:
         if len(accumulator) < 2:
             return accumulator
-        columns = (fields.name for fields in dataclasses.fields(Rows))
+        # Predictions refer nothing.
+        columns = (fields.name for fields in dataclasses.fields(Rows) if fields.name != "referred")
         return [Rows(**{name: np.concatenate([getattr(rows, name) for rows in accumulator]) for name in columns})]
 
     def extract_output(self, accumulator: list[Rows]) -> dict[metric_types.MetricKey, float]:

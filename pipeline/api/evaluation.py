@@ -37,6 +37,8 @@ TABLES = {
     "transformed_gallery": files.TRANSFORMED_GALLERY,
     "radii": files.RADII,
     "certificates": files.CERTIFICATES,
+    "referrals": files.REFERRALS,
+    "risk_coverage": files.RISK_COVERAGE,
 }
 """Tables of an evaluation by name."""
 
@@ -76,7 +78,8 @@ class Evaluation:
         Args:
             model: name of the model; an audit calls it "model".
             attack: name of the attack; "none" for clean images, "worst_case" for the worst attack on each image. Under
-                a threat model beyond a norm its family and a search: "colour/adaptive", "colour/worst_case".
+                a threat model beyond a norm its family and a search: "colour/adaptive", "colour/worst_case". Of a
+                classifier that refers images "referral/0.2/none", "referral/0.2/pgd", "referral/0.2/worst_case".
             epsilon: budget in 1/255; 0 for clean images. Beyond a norm the strength.
             metric: name of the metric.
             slice: images that are measured, such as "dx=mel".
@@ -137,7 +140,8 @@ class Evaluation:
         """Return an Arrow table: metrics, comparisons, corruptions, outcomes, gallery or radii.
 
         With threat models beyond a norm also transformed (verification of the stored images) and transformed_gallery;
-        with randomized smoothing also certificates.
+        with randomized smoothing also certificates; with referral rates also referrals (confidence of the answers to
+        each image) and risk_coverage.
 
         Raises:
             UserError: there is no such table.

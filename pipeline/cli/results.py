@@ -18,8 +18,10 @@ from dermrobust.components.evaluation.conditions import family_of
 from dermrobust.components.evaluation.metrics.registry import METRICS
 from dermrobust.components.evaluation.names import CLEAN, CONSTANT, WORST_CASE
 from dermrobust.components.evaluation.reading import metric_rows, read_evaluation
+from dermrobust.components.evaluation.referral_params import ReferralSettings
 from dermrobust.components.evaluation.schemas import OVERALL
 from dermrobust.pipeline.cli.certificates_table import certificates_table
+from dermrobust.pipeline.cli.referral_table import referral_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +51,9 @@ def print_summary(result: RunResult) -> None:
         console.print(threats_table(found))
     if found.about.certificates:
         console.print(_certificates(found))
+    if found.about.referral:
+        settings = ReferralSettings.model_validate(found.about.referral)
+        console.print(referral_table(found, list(settings.rates)))
     if found.adaptive:
         console.print(adaptive_table(found.adaptive))
     console.print(checks_table(found.checks or ()))

@@ -20,7 +20,7 @@ from dermrobust.components.evaluation.schemas import OVERALL
 from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.report.headline import headline
 from dermrobust.pipeline.report.lineage import Lineage, ModelRecord
-from dermrobust.pipeline.report.panels import certificates, groups, transforms
+from dermrobust.pipeline.report.panels import certificates, groups, referral, transforms
 from dermrobust.pipeline.report.panels.radii import median_rows, minimizing
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -50,6 +50,8 @@ def render_card(evaluation: Evaluation, lineage: Lineage) -> str:
             certified=_certified(evaluation, verdict.model),
             certified_at=list(certificates.radii_of(evaluation).values()),
             certificates=certificates.settings_of(evaluation),
+            referred=_referred(evaluation, verdict.model),
+            referral_metrics=list(referral.METRICS.values()),
             crafted=_sees_adversarial(lineage, verdict.model),
             doubts=[check for check in evaluation.checks or () if check.status != "pass"],
             words=wording,
@@ -158,6 +160,25 @@ def _certified(evaluation: Evaluation, model: str) -> list[_Line]:
         )
         for sigma in certificates.settings_of(evaluation).sigmas
         for label, where in certificates.slices_of(evaluation).items()
+    ]
+
+
+def _referred(evaluation: Evaluation, model: str) -> list[_Line]:
+    """Return what a referral rate leaves of all images and of each class, clean and in the worst case."""
+    conditions = [each for each in referral.conditions_of(evaluation) if each[0] in (CLEAN, WORST_CASE)]
+    return [
+        (
+            text,
+            label,
+            wording.under(attack, epsilon, evaluation.about.norm),
+            *(
+                figure(referral.referral_figure(evaluation, rate, model, attack, epsilon, metric, where))
+                for metric in referral.METRICS
+            ),
+        )
+        for text, rate in referral.rates_of(evaluation).items()
+        for label, where in certificates.slices_of(evaluation).items()
+        for attack, epsilon in conditions
     ]
 
 

@@ -16,6 +16,7 @@ PANELS = Registry(
         "transforms": f"{_HERE}.transforms:PANEL",
         "radii": f"{_HERE}.radii:PANEL",
         "certificates": f"{_HERE}.certificates:PANEL",
+        "referral": f"{_HERE}.referral:PANEL",
         "flips": f"{_HERE}.flips:PANEL",
         "groups": f"{_HERE}.groups:PANEL",
         "clinical": f"{_HERE}.clinical:PANEL",

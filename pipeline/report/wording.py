@@ -6,7 +6,15 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dermrobust.components.evaluation.conditions import CERTIFIED, SMOOTHED, family_of, is_of_smoothing, search_of
+from dermrobust.components.evaluation.conditions import (
+    CERTIFIED,
+    SMOOTHED,
+    family_of,
+    is_of_referral,
+    is_of_smoothing,
+    rate_of,
+    search_of,
+)
 from dermrobust.components.evaluation.metrics.registry import METRICS
 from dermrobust.components.evaluation.names import BEFORE_ESCALATION, CLEAN, WORST_CASE
 from dermrobust.components.evaluation.rows import Figure
@@ -48,6 +56,8 @@ def condition(name: str) -> str:
     if is_of_smoothing(name):
         kind = {CERTIFIED: "Certified", SMOOTHED: "Smoothed classifier under attack"}[family_of(name) or ""]
         return f"{kind}, σ {search_of(name)}"
+    if is_of_referral(name):
+        return f"Referral rate {rate_of(name)}, {condition(search_of(name)).lower()}"
     if (family := family_of(name)) is not None:
         return f"{family.capitalize()}, {condition(search_of(name)).lower()}"
     return {CLEAN: "Clean", WORST_CASE: "Worst case", BEFORE_ESCALATION: "Before escalation"}.get(name, name)
@@ -86,6 +96,8 @@ def budget_under(attack: str, epsilon: float, norm: str | None) -> str:
     """Return a budget under the norm, or the strength of a threat model beyond it."""
     if is_of_smoothing(attack):
         return budget(epsilon, "l2")
+    if is_of_referral(attack):
+        return budget(epsilon, norm)
     return budget(epsilon, norm) if family_of(attack) is None else f"strength {epsilon:g}"
 
 
@@ -98,6 +110,8 @@ def probability(value: float | None) -> str:
 
 def under(attack: str, epsilon: float, norm: str | None) -> str:
     """Return under which attack something was measured: "pgd, ε 4/255"."""
+    if is_of_referral(attack) and search_of(attack) == CLEAN:
+        return condition(attack)
     if family_of(attack) is not None:
         return f"{condition(attack)}, {budget_under(attack, epsilon, norm)}"
     return "clean" if attack == CLEAN else f"{condition(attack)}, ε {budget(epsilon, norm)}"

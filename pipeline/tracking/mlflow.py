@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dermrobust.attacks.errors import UserError
 from dermrobust.components import storage
 from dermrobust.components.artifacts import ArtifactStore, ArtifactType
-from dermrobust.components.evaluation.conditions import family_of, is_of_smoothing, search_of
+from dermrobust.components.evaluation.conditions import family_of, is_of_referral, is_of_smoothing, rate_of, search_of
 from dermrobust.components.evaluation.names import CLEAN
 from dermrobust.components.integrity import check
 from dermrobust.pipeline.config import PipelineConfig
@@ -179,13 +179,16 @@ def metric_key(place: Place, norm: str) -> str:
     The balanced accuracy of all images in the worst case at 4/255 is worst_case/linf:4/overall/balanced_accuracy, the
     recall of melanoma on clean images clean/dx:mel/accuracy. Beyond a norm the family and its strength stand in the
     place of norm and budget: worst_case/colour:0.5/overall/accuracy. What is certified with sigma 0.25 at an L2 radius
-    of 127.5/255 is certified:0.25/l2:127.5/overall/accuracy. No name is the beginning of another, since a store of
-    files makes folders of them.
+    of 127.5/255 is certified:0.25/l2:127.5/overall/accuracy, and what a classifier with a referral rate of 0.2 leaves
+    referral:0.2/worst_case/linf:4/overall/coverage. No name is the beginning of another, since a store of files makes
+    folders of them.
     """
     under = f"{family_of(place.attack) or norm}:{place.epsilon:g}"
     attack: Sequence[str] = ("clean",) if place.attack == CLEAN else (search_of(place.attack), under)
     if is_of_smoothing(place.attack):
         attack = (place.attack.replace("/", ":"), f"l2:{place.epsilon:g}")
+    if is_of_referral(place.attack):
+        attack = (f"referral:{rate_of(place.attack)}", search_of(place.attack), f"{norm}:{place.epsilon:g}")
     where = place.slice.replace("=", ":", 1)
     return "/".join(_NOT_IN_KEYS.sub("_", part) for part in (*attack, where, place.metric))
 

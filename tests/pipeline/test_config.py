@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.evaluation.certificate_params import CertifyParams
+from dermrobust.components.evaluation.referral_params import ReferParams
 from dermrobust.components.ingest.component import IngestParams
 from dermrobust.pipeline.cli.main import main
 from dermrobust.pipeline.config import PipelineConfig
@@ -549,6 +550,47 @@ def test_a_threshold_asks_for_something_of_a_smoothed_classifier(tmp_path: Path)
         ({"certificates": {"sigmas": [0.25, 0.25]}}, r"a sigma stands in the list twice"),
         ({"certificates": {"samples": 9}}, r"samples: 9 cannot certify anything at alpha 0.001; the least is 10"),
         ({"certificates": {"attack": "square"}}, r"certificates.*square is defined for linf only, not for l2"),
+    ):
+        with pytest.raises(UserError, match=message):
+            checked(**wrong)
+
+
+def test_a_threshold_asks_for_something_of_a_classifier_that_refers_images(tmp_path: Path) -> None:
+    def checked(referral: Values | None = None, export: Values | None = None, **asked: Any) -> Any:
+        first = {"metric": "accuracy", "attack": "pgd", "epsilon": 1, "min": 0.1}
+        second = {"metric": "unreferred_missed", "attack": "referral/0.2/worst_case", "epsilon": 1, "max": 0.1}
+        evaluate: Values = {
+            "attacks": {"pgd": "pgd"},
+            "epsilons": [1],
+            "gate": {"candidate": "pgd", "thresholds": [first, {**second, **asked}]},
+            "referral": {"rates": [0.2, 0.1], "attack": {"steps": 7}, **(referral or {})},
+        }
+        return load(tmp_path, {"evaluate": evaluate, "export": export or {}})
+
+    config = checked(slice="dx=mel", export={"referral_rate": 0.2})
+    asked = config.evaluate.gate.thresholds[1]
+    assert str(asked) == "unreferred_missed under worst_case at epsilon 1 with a referral rate of 0.2 (dx=mel)"
+    assert type(config).model_validate(config.model_dump(mode="json")) == config
+    nodes = {node.id: node for node in build_graph(config)}
+    refer = nodes["refer[pgd]"].params
+    assert isinstance(refer, ReferParams)
+    assert (refer.rates, refer.attack.steps, [threat.epsilon for threat in refer.epsilons]) == ((0.1, 0.2), 7, [1])
+    assert [output.node for output in nodes["evaluate"].inputs["referrals"]] == [
+        f"refer[{name}]" for name in config.model_names()
+    ]
+    assert [output.node for output in nodes["export"].inputs["referrals"]] == ["refer[pgd]"]
+    plain = {node.id: node for node in build_graph(load(tmp_path, {}))}
+    assert not any(name.startswith("refer") for name in plain) and "referrals" not in plain["export"].inputs
+    assert checked(metric="coverage", attack="referral/0.1/none", epsilon=0)
+    for wrong, message in (
+        ({"attack": "referral/0.3/none", "epsilon": 0}, r"'referral/0.3/none' is not evaluated; .*referral/0.1/none"),
+        ({"epsilon": 4}, r"thresholds.1.epsilon: 4 is not evaluated; these are: 1"),
+        ({"attack": "referral/0.2/none"}, r"means clean images: epsilon must be 0"),
+        ({"attack": "pgd"}, r'unreferred_missed needs an attack such as "referral/0.2/worst_case"'),
+        ({"metric": "ece"}, r"ece is not measured of classifiers that refer images"),
+        ({"referral": {"rates": [0.2, 0.2]}}, r"a rate stands in the list twice"),
+        ({"referral": {"rates": [0.2, 1]}}, r"referral.rates.1.*less than 1"),
+        ({"export": {"referral_rate": 0.5}}, r"export.referral_rate: 0.5 is not in .*; these are: 0.1, 0.2"),
     ):
         with pytest.raises(UserError, match=message):
             checked(**wrong)

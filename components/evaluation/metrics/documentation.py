@@ -25,6 +25,7 @@ def _row(metric: Metric) -> str:
     limits = [
         *(["under attack"] if metric.needs_attack else []),
         *(["of `certified/<sigma>`"] if metric.of_certificates else []),
+        *(["of `referral/<rate>/<attack>`"] if metric.of_referral else []),
         *(["not within one class"] if metric.needs_other_classes else []),
         *(["by the interval, above chance"] if metric.chance else []),
     ]

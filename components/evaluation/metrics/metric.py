@@ -50,6 +50,7 @@ class Rows:
         clusters: uint64 [row], the same for all images of a group, such as those of one lesion.
         radius: distance of the nearest misclassified image in 1/255, at most the budget, float32 [row]; NaN where it
             was not looked for. Of certificates the certified radius, 0 where the smoothed classifier abstains.
+        referred: images that are referred: bool [row]; None: none is.
     """
 
     labels: npt.NDArray[Any]
@@ -57,11 +58,17 @@ class Rows:
     clean: npt.NDArray[Any]
     clusters: Clusters
     radius: npt.NDArray[np.float32]
+    referred: Flags | None = None
 
     @property
     def predicted(self) -> npt.NDArray[np.intp]:
         """Predicted class [row]; the first of equal scores."""
         return np.asarray(self.scores.argmax(axis=1))
+
+    @property
+    def accepted(self) -> Flags:
+        """Images that are not referred: bool [row]."""
+        return np.ones(len(self.labels), np.bool_) if self.referred is None else ~self.referred
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,7 @@ class Metric:
             end must be above chance. None: it depends on the frequencies of the classes, or on other things.
         needs_attack: undefined on clean images.
         of_certificates: measured from certificates alone, under "certified/<sigma>" at epsilon 0.
+        of_referral: measured of classifiers that refer images alone, under "referral/<rate>/<attack>".
         needs_other_classes: undefined within one class.
         compared: paired differences from the baseline have an interval.
         places: where it is shown beside the matrix of all metrics.
@@ -128,10 +136,16 @@ class Metric:
     chance: Callable[[int], float] | None = None
     needs_attack: bool = False
     of_certificates: bool = False
+    of_referral: bool = False
     needs_other_classes: bool = False
     compared: bool = False
     places: frozenset[Place] = frozenset()
     headline: frozenset[Literal["clean", "smallest", "largest"]] = frozenset()
+
+    @property
+    def of_predictions(self) -> bool:
+        """Whether it is measured of all models on clean and attacked images."""
+        return not (self.of_certificates or self.of_referral)
 
     @property
     def counts_all(self) -> bool:
