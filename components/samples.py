@@ -34,13 +34,14 @@ class SplitOrder:
             batch: all its images.
             images: number of images of the sample, which are evenly spaced in the split; None: all.
         """
-        return batch.chosen(self._flags(shard, images))
+        return batch.chosen(self.flags(shard, images))
 
     def size(self, shard: int, images: int | None) -> int:
         """Return the number of images that a sample of the split has in a shard; see `sample`."""
-        return int(self._flags(shard, images).sum())
+        return int(self.flags(shard, images).sum())
 
-    def _flags(self, shard: int, images: int | None) -> npt.NDArray[np.bool_]:
+    def flags(self, shard: int, images: int | None) -> npt.NDArray[np.bool_]:
+        """Return which images of a shard are in a sample of the split: bool [image]; see `sample`."""
         places, total = np.arange(self.starts[shard], self.starts[shard + 1]), self.starts[-1]
         count = total if images is None else min(images, total)
         # True at the places ceil(i * total / count): exactly `count` times in the split, with gaps that differ by one.

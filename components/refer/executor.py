@@ -22,7 +22,7 @@ from dermrobust.components.artifacts import Artifact
 from dermrobust.components.attack_targets import classifier_of, plain_target_of
 from dermrobust.components.component import Context
 from dermrobust.components.evaluation.names import CLEAN
-from dermrobust.components.evaluation.predictions import prediction_uris, share_of
+from dermrobust.components.evaluation.predictions import prediction_uris
 from dermrobust.components.evaluation.probes import PROBES, probe_uris
 from dermrobust.components.evaluation.referral_params import ReferParams
 from dermrobust.components.evaluation.referrals import (
@@ -38,8 +38,9 @@ from dermrobust.components.evaluation.referrals import (
     referrals_table,
 )
 from dermrobust.components.evaluation.tables import read_columns, read_tables
-from dermrobust.components.examples import Batch, ExamplesSpec, Split, read_batches, read_shard, shard_uris
+from dermrobust.components.examples import Batch, ExamplesSpec, Split, read_shard, shard_uris
 from dermrobust.components.refer.fitting import fit_rejector
+from dermrobust.components.samples import SplitOrder
 from dermrobust.components.scoring import scored
 from dermrobust.components.units import Unit, run_units
 from dermrobust.models.task import IMAGE_ID, Task, column
@@ -71,14 +72,15 @@ def run(context: Context) -> None:
     rejector = _fitted(output, params)
     storage.write_bytes(storage.join(output, REJECTOR), rejector.model_dump_json(indent=1).encode())
     uris = prediction_uris(context.input("predictions"))
-    share = _largest(uris) if params.images is None else share_of(params.images, len(uris))
-    # A block beyond the end of a shard is empty.
-    places = tuple(itertools.product(params.rates, range(0, share, _BLOCK)))
+    order = SplitOrder.of(spec, Split.TEST)
+    largest = max(order.size(index, params.images) for index in range(len(uris)))
+    # A block beyond the end of a shard's part of the sample is empty.
+    places = tuple(itertools.product(params.rates, range(0, largest, _BLOCK)))
     judge = Judge(
         model=model,
         params=params,
         rejector=rejector,
-        share=share,
+        order=order,
         places=places,
         predictions=tuple(uris),
         probes=tuple(
@@ -105,12 +107,6 @@ def _fitted(output: str, params: ReferParams) -> Rejector:
     ]
     scores = read_tables(uris)
     return fit_rejector(_probabilities(scores), scores["label"].to_numpy(), params.rates)
-
-
-def _largest(predictions: list[str]) -> int:
-    """Return the number of images of the largest shard."""
-    tables = (read_columns(uri, ["attack"]) for uri in predictions)
-    return max(pc.sum(pc.equal(table["attack"], CLEAN)).as_py() or 0 for table in tables)
 
 
 def _probabilities(table: pa.Table) -> npt.NDArray[np.float32]:
@@ -153,8 +149,8 @@ class Judge:
         model: the model artifact.
         params: parameters of the component.
         rejector: the rejector.
-        share: number of images of each shard, where it has as many.
-        places: rate, and number of the first image in the shard, in the order of the results.
+        order: order of the test images, of which a sample is judged.
+        places: rate, and number of the first image of a shard's part of the sample, in the order of the results.
         predictions: URIs of the model's predictions, shard by shard.
         probes: URIs of its probes and of escalated attacks, shard by shard each.
         task: the classification problem.
@@ -163,7 +159,7 @@ class Judge:
     model: Artifact
     params: ReferParams
     rejector: Rejector
-    share: int
+    order: SplitOrder
     places: tuple[tuple[float, int], ...]
     predictions: tuple[str, ...]
     probes: tuple[tuple[str, ...], ...]
@@ -175,11 +171,12 @@ class Judge:
         if unit.place == 0:
             return referrals_table(evaluated, self.task, self.params.slices)
         rate, start = self.places[unit.place - 1]
-        blocks = itertools.islice(read_batches(unit.source, _BLOCK, self.task), start // _BLOCK, start // _BLOCK + 1)
         rows: list[Row] = []
-        for batch in blocks:
-            part = batch.first(self.share - start)
-            rows += self._attacked(part, rate, evaluated)
+        for batch in read_shard(unit.source, self.task):
+            part = self.order.sample(unit.shard, batch, self.params.images)
+            places = np.arange(len(part.labels))
+            if start < len(places):
+                rows += self._attacked(part.chosen((places >= start) & (places < start + _BLOCK)), rate, evaluated)
         return referrals_table(rows, self.task, self.params.slices)
 
     @property
@@ -194,7 +191,8 @@ class Judge:
         if not table.num_rows:
             return
         # Clean images stand in the order of the shard.
-        clean = table.filter(pc.equal(table["attack"], CLEAN)).slice(0, self.share)
+        clean = table.filter(pc.equal(table["attack"], CLEAN))
+        clean = clean.filter(pa.array(self.order.flags(shard, self.params.images)))
         table = table.filter(pc.is_in(table["image_id"], value_set=clean["image_id"].combine_chunks()))
         yield from self._judged(table.select(names).to_pylist(), _probabilities(table))
         records = {row["image_id"]: row for row in clean.select(names).to_pylist()}
