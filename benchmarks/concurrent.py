@@ -48,11 +48,15 @@ def main() -> int:
             Path(folder, f"{name}.json").write_text(json.dumps(values))
             root = Path(folder, f"alone-{name}")
             _ended(wrong, [_start(folder, name, root)])
+            if wrong:
+                raise RuntimeError(f"a run that is alone failed, so that there is nothing to compare:{_failures(root)}")
             expected[name] = digests(root)
         for number in range(options.pairs):
             names = ("one", "one") if number % 2 == 0 else ("one", "other")
             root = Path(folder, f"pair-{number}")
             _ended(wrong, [_start(folder, name, root) for name in names])
+            if wrong["failed run"]:
+                print(_failures(root), flush=True)
             _compare(root, {key: value for name in names for key, value in expected[name].items()}, wrong)
             print(f"{number + 1} pairs: {sum(wrong.values())} wrong {dict(wrong) or ''}", flush=True)
     return 1 if wrong else 0
@@ -73,6 +77,12 @@ def _ended(wrong: Counter[str], processes: Sequence[subprocess.Popen[bytes]]) ->
             wrong["hanging run"] += 1
             process.kill()
             process.wait()
+
+
+def _failures(root: Path) -> str:
+    """Return the ends of what the runs in a root printed."""
+    logs = sorted(root.parent.glob(f"{root.name}-*.log"))
+    return "".join(f"\n{log.name}:\n{log.read_text(errors='replace')[-2000:]}" for log in logs)
 
 
 def _compare(root: Path, expected: Digests, wrong: Counter[str]) -> None:

@@ -29,6 +29,8 @@ from benchmarks.measure import machine
 
 _PART = 200
 """Inputs that are drawn from one seed."""
+_FIRST_SECONDS = 300.0
+"""That the first input of a process may take: TensorFlow is imported for it, which takes long on a busy machine."""
 _KEPT = Path("build", "fuzz")
 _CURRENT = "current"
 
@@ -132,11 +134,11 @@ def _tried(target: Target, first: int, last: int) -> Tally:
 def _work(target: Target, first: int, last: int, folder: Path) -> None:
     """Print the counts of each part as a line of JSON; `folder` gets the input that is being read."""
     for part in range(first, last):
-        counts = _read_part(target, part, folder)
+        counts = _read_part(target, part, folder, _FIRST_SECONDS if part == first else 0.0)
         print(json.dumps({"read": counts.read, "refused": counts.refused, "errors": counts.errors}), flush=True)
 
 
-def _read_part(target: Target, part: int, folder: Path) -> Tally:
+def _read_part(target: Target, part: int, folder: Path, first_seconds: float) -> Tally:
     tally = Tally()
 
     @hypothesis.seed(part)
@@ -151,7 +153,7 @@ def _read_part(target: Target, part: int, folder: Path) -> Tally:
     def read_all(content: bytes) -> None:
         (folder / _CURRENT).write_bytes(content)
         # Without a handler the signal ends the process, even inside of a library.
-        signal.setitimer(signal.ITIMER_REAL, target.seconds)
+        signal.setitimer(signal.ITIMER_REAL, target.seconds if tally.inputs else max(first_seconds, target.seconds))
         try:
             if is_read(target, content, folder):
                 tally.read += 1

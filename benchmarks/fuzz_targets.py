@@ -5,15 +5,19 @@ Most inputs are valid ones with a few changes, since random bytes get no further
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import json
 import re
+import socketserver
 import tempfile
+import threading
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hypothesis import strategies as st
@@ -371,6 +375,260 @@ def _read_saved_model(content: bytes, folder: Path) -> None:
     load_outputs(model, signature)
 
 
+# ONNX files
+
+
+@functools.cache
+def _onnx_file() -> bytes:
+    import numpy as np
+    import onnx
+    from onnx import helper, numpy_helper
+
+    nodes = [helper.make_node("Flatten", ["images"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["scores"])]
+    images = helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, ["n", 4, 4, 3])
+    scores = helper.make_tensor_value_info("scores", onnx.TensorProto.FLOAT, ["n", 2])
+    weights = numpy_helper.from_array(np.ones((48, 2), np.float32), "w")
+    graph = helper.make_graph(nodes, "linear", [images], [scores], [weights])
+    opsets = [helper.make_opsetid("", 17)]
+    return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())
+
+
+def _onnx_files() -> SearchStrategy[bytes]:
+    whole = st.deferred(lambda: st.just(_onnx_file()))
+    byte = st.tuples(st.just("r"), st.integers(0, 250), st.binary(min_size=1, max_size=1))
+    bytes_ = st.builds(_apply, whole, st.lists(byte, min_size=1, max_size=2))
+    name = st.sampled_from(["Loop", "If", "Reshape", "MatMul", "Identity", "images", "scores", "w"])
+    names = st.builds(_renamed, whole, st.lists(st.tuples(_PLACES, name), min_size=1, max_size=2))
+    return st.one_of(whole, names, bytes_, _changed(whole))
+
+
+def _read_onnx(content: bytes, folder: Path) -> None:
+    path = folder / "model.onnx"
+    path.write_bytes(content)
+    ask_onnx(path)
+
+
+def ask_onnx(path: Path) -> None:
+    """Read an ONNX file, and ask it about two images."""
+    import numpy as np
+
+    from dermrobust.models.foreign.black_box import answers_of, read_endpoint
+    from dermrobust.models.image_size import height_and_width
+
+    endpoint = read_endpoint(path, None, None)
+    height, width = height_and_width(endpoint.image_size or 4)
+    answers_of(endpoint, path.read_bytes())(np.ones((2, min(height, 64), min(width, 64), 3), np.float32))
+
+
+# Served models
+
+
+def served_metadata() -> dict[str, Any]:
+    """Metadata of a served model that takes images of 8 by 8 pixels and returns two scores."""
+    taken = {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": size} for size in ("-1", "8", "8", "3")]}}
+    returned = {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}, {"size": "2"}]}}
+    signature = {"inputs": {"images": taken}, "outputs": {"scores": returned}}
+    return {
+        "model_spec": {"version": "3"},
+        "metadata": {"signature_def": {"signature_def": {"serving_default": signature}}},
+    }
+
+
+class AnsweringServer(socketserver.ThreadingTCPServer):
+    """A server of chosen bytes on a port of this machine, which answers each request with all of them.
+
+    Attributes:
+        metadata: HTTP answer to GET.
+        predictions: HTTP answer to POST.
+    """
+
+    daemon_threads = True
+    metadata, predictions = b"", b""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answering)
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        """Address of the model."""
+        return f"http://127.0.0.1:{self.server_address[1]}/v1/models/skin"
+
+    def ask(self) -> None:
+        """Read the metadata, and ask for predictions of one image."""
+        import numpy as np
+
+        from dermrobust.models.foreign.black_box import answers_of, read_endpoint
+
+        answers_of(read_endpoint(self.url, None, None), None)(np.ones((1, 8, 8, 3), np.float32))
+
+
+class _Answering(socketserver.StreamRequestHandler):
+    server: AnsweringServer
+
+    def handle(self) -> None:
+        lines = list(iter(self.rfile.readline, b"\r\n"))
+        lengths = [int(line.split(b":")[1]) for line in lines if line.lower().startswith(b"content-length:")]
+        self.rfile.read(sum(lengths))
+        # The client may have seen enough.
+        with contextlib.suppress(OSError):
+            self.wfile.write(self.server.metadata if lines[0].startswith(b"GET") else self.server.predictions)
+
+
+_server = functools.cache(AnsweringServer)
+
+
+def _with_answers(metadata: list[tuple[int, Any]], predictions: list[tuple[int, Any]]) -> bytes:
+    """Bodies of answers, a line each, with other values at some places."""
+    bodies = (
+        _edited(json.dumps(served_metadata()), metadata),
+        _edited(json.dumps({"predictions": [[0.1, 0.9]]}), predictions),
+    )
+    return b"\n".join(bodies)
+
+
+def _answers() -> SearchStrategy[bytes]:
+    words = st.sampled_from(["DT_INT64", "DT_STRING", "serving_default", "scores", "-1", "4", "99999999999"])
+    edits = st.lists(st.tuples(st.integers(0, 100), st.one_of(_VALUES, words)), max_size=2)
+    whole = st.builds(_with_answers, edits, edits)
+    return st.one_of(whole, _changed(whole))
+
+
+def _read_answers(content: bytes, folder: Path) -> None:
+    del folder
+    server, bodies = _server(), content.partition(b"\n")
+    server.metadata, server.predictions = (
+        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body) for body in bodies[::2]
+    )
+    server.ask()
+
+
+# Requests to a served model
+
+
+class _Echo:
+    """A model whose answers are sizes."""
+
+    version = 1
+    description: Mapping[str, Any] = MappingProxyType({"signatures": {}})
+
+    def __init__(self) -> None:
+        from dermrobust.pipeline.serving.requests import Signature
+
+        self.signatures = {
+            "serving_default": Signature("serving_default", "image_bytes", (), encoded=True),
+            "pixels": Signature("pixels", "images", (2, 2, 3), encoded=False),
+        }
+
+    def predict(self, request: Any) -> dict[str, Any]:
+        import numpy as np
+
+        return {"size": np.array([len(each) for each in request.values])}
+
+
+@functools.cache
+def _client() -> Any:
+    from starlette.testclient import TestClient
+
+    from dermrobust.pipeline.serving.app import create_app
+
+    return TestClient(create_app(_Echo(), "skin"))
+
+
+def post(content: bytes) -> None:
+    """Send the body of a request.
+
+    Raises:
+        UserError: the answer is not a prediction but a status below 500, with its message.
+    """
+    answer = _client().post("/v1/models/skin:predict", content=content)
+    if 400 <= answer.status_code < 500:
+        raise UserError(f"{answer.status_code}: {answer.json()['error']}")
+    assert answer.status_code == 200 and answer.json()
+
+
+def _with_request(image: bool, changes: list[tuple[int, Any]]) -> bytes:
+    pixels = {"signature_name": "pixels", "instances": [[[[0.5] * 3] * 2] * 2]}
+    return _edited(json.dumps({"instances": [{"b64": "AAAA"}]} if image else pixels), changes)
+
+
+def _requests() -> SearchStrategy[bytes]:
+    edits = st.lists(st.tuples(st.integers(0, 100), _VALUES), max_size=2)
+    whole = st.builds(_with_request, st.booleans(), edits)
+    return st.one_of(whole, _changed(whole), st.binary(max_size=60))
+
+
+def _read_request(content: bytes, folder: Path) -> None:
+    del folder
+    post(content)
+
+
+# Ledgers
+
+
+@functools.cache
+def _ledger() -> bytes:
+    from dermrobust.pipeline.ledger import Ledger
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "ledger.sqlite")
+        ledger = Ledger(path)
+        ledger.begin_run("20260101T000000-aaaaaa", {"seed": 1})
+        outcome = {"fingerprint": "f" * 32, "status": "done", "seconds": 1.5, "message": ""}
+        ledger.record(
+            "20260101T000000-aaaaaa",
+            node="gate",
+            stage="evaluate",
+            component="gate",
+            inputs={},
+            outputs={},
+            **outcome,  # type: ignore[arg-type]
+        )
+        return path.read_bytes()
+
+
+def _ledgers() -> SearchStrategy[bytes]:
+    whole = st.deferred(lambda: st.just(_ledger()))
+    byte = st.tuples(st.just("r"), _PLACES, st.binary(min_size=1, max_size=2))
+    used = st.tuples(st.just("r"), st.sampled_from(_used(_ledger())), st.binary(min_size=1, max_size=2))
+    bytes_ = st.builds(_apply, whole, st.lists(st.one_of(byte, used), min_size=1, max_size=3))
+    return st.one_of(bytes_, _changed(whole))
+
+
+def _used(content: bytes) -> list[int]:
+    """Return the places that are not zero: most of a ledger is free space."""
+    return [place for place, byte in enumerate(content) if byte]
+
+
+def _read_ledger(content: bytes, folder: Path) -> None:
+    root = folder / "root"
+    root.mkdir(exist_ok=True)
+    (root / "ledger.sqlite").write_bytes(content)
+    use_ledger(root)
+
+
+def use_ledger(root: Path) -> None:
+    """Read a root's ledger as the commands do that list runs, show results and find garbage."""
+    from dermrobust.pipeline.config import PipelineConfig
+    from dermrobust.pipeline.garbage import disk_use
+    from dermrobust.pipeline.history import latest_evaluation, recent_runs
+    from dermrobust.pipeline.ledger import Ledger
+    from dermrobust.pipeline.local_files import ledger_path
+
+    config = PipelineConfig(root=str(root))
+    ledger = Ledger(ledger_path(config))
+    for run in recent_runs(config, 10):
+        json.dumps(ledger.run(run["id"]))
+    ledger.durations()
+    disk_use(config)
+    try:
+        latest_evaluation(config)
+    except UserError as refusal:
+        # Nothing was evaluated.
+        if "cannot be used" in str(refusal):
+            raise
+
+
 TARGETS: Mapping[str, Target] = {
     target.name: target
     for target in (
@@ -380,5 +638,9 @@ TARGETS: Mapping[str, Target] = {
         Target("archive", _archives(), _read_archive, 0.2),
         Target("network", _networks(), _read_network, 0.02),
         Target("saved_model", _graphs(), _read_saved_model, 0.03),
+        Target("onnx", _onnx_files(), _read_onnx, 0.05),
+        Target("answer", _answers(), _read_answers, 0.05),
+        Target("request", _requests(), _read_request, 0.1),
+        Target("ledger", st.deferred(_ledgers), _read_ledger, 0.05),
     )
 }

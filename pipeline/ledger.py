@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dermrobust.attacks.errors import UserError
-from dermrobust.components.artifacts import Artifact
+from dermrobust.components.artifacts import Artifact, ArtifactType
 
 _BUSY_SECONDS = 60.0
 """Time to wait for another writer before giving up."""
@@ -29,6 +30,27 @@ CREATE TABLE IF NOT EXISTS lineage (
     run TEXT NOT NULL, node TEXT NOT NULL, direction TEXT NOT NULL CHECK (direction IN ('input', 'output')),
     name TEXT NOT NULL, type TEXT NOT NULL, fingerprint TEXT NOT NULL, uri TEXT NOT NULL
 );
+"""
+
+_UNFIT = f"""
+SELECT 'runs' WHERE EXISTS (SELECT 1 FROM runs WHERE
+    typeof(id) <> 'text' OR length(CAST(id AS BLOB)) NOT BETWEEN 1 AND 100 OR id GLOB '*[^0-9A-Za-z_-]*'
+    OR length(CAST(id AS BLOB)) <> length(id)
+    OR typeof(started) <> 'text' OR typeof(finished) NOT IN ('text', 'null')
+    OR typeof(status) <> 'text' OR typeof(config) <> 'text')
+UNION ALL SELECT 'executions' WHERE EXISTS (SELECT 1 FROM executions WHERE
+    typeof(run) <> 'text' OR typeof(node) <> 'text' OR typeof(stage) <> 'text' OR typeof(component) <> 'text'
+    OR typeof(fingerprint) NOT IN ('text', 'null') OR typeof(status) <> 'text' OR typeof(message) <> 'text'
+    OR typeof(seconds) <> 'real' OR NOT seconds BETWEEN 0 AND 1e9)
+UNION ALL SELECT 'lineage' WHERE EXISTS (SELECT 1 FROM lineage WHERE
+    typeof(run) <> 'text' OR typeof(node) <> 'text' OR typeof(name) <> 'text' OR typeof(uri) <> 'text'
+    OR typeof(type) <> 'text' OR type NOT IN ({", ".join(f"'{each}'" for each in ArtifactType)})
+    OR typeof(fingerprint) <> 'text' OR fingerprint = '' OR fingerprint GLOB '*[^0-9A-Za-z]*'
+    OR length(CAST(fingerprint AS BLOB)) <> length(fingerprint))
+"""
+"""Tables with values that no run records. Ids and fingerprints become parts of paths, and SQLite enforces no types.
+
+GLOB and length() end at a NUL, which a cast shows.
 """
 
 
@@ -49,7 +71,13 @@ class Ledger:
             raise UserError(f"the folder '{path.parent}' cannot be used: {error.strerror}") from error
         self._path = path
         with self._connection() as connection:
-            connection.executescript(_TABLES)
+            known, found = _tables_of_a_ledger(), _tables(connection)
+            if not found.items() <= known.items():
+                raise sqlite3.DatabaseError("it has other tables than a ledger, or other columns")
+            if len(found) < len(known):
+                connection.executescript(_TABLES)
+            for row in connection.execute(_UNFIT):
+                raise sqlite3.DatabaseError(f"its table '{row[0]}' has values that no run records")
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -197,12 +225,44 @@ class Ledger:
                 return None
             nodes = connection.execute("SELECT * FROM executions WHERE run = ? ORDER BY rowid", (run,)).fetchall()
             made = connection.execute("SELECT * FROM lineage WHERE run = ? AND direction = 'output'", (run,)).fetchall()
+            config = _config(row)
         return {
             **dict(row),
-            "config": json.loads(row["config"]),
+            "config": config,
             "nodes": [dict(node) for node in nodes],
             "outputs": [dict(output) for output in made],
         }
+
+
+def _tables(connection: sqlite3.Connection) -> dict[str, tuple[str, ...]]:
+    """Return the columns of each table, and a key without columns for each view, trigger or virtual table."""
+    # Indices of primary keys have no SQL, virtual tables no page.
+    rows = connection.execute(
+        "SELECT type || ' ' || name, type = 'table' AND rootpage > 0, name FROM sqlite_schema "
+        "WHERE NOT (type = 'index' AND sql IS NULL)"
+    ).fetchall()
+    columns = "SELECT name FROM pragma_table_info(?)"
+    return {
+        key: tuple(str(column) for (column,) in connection.execute(columns, (name,))) if is_table else ()
+        for key, is_table, name in rows
+    }
+
+
+@functools.cache
+def _tables_of_a_ledger() -> Mapping[str, tuple[str, ...]]:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(_TABLES)
+        return _tables(connection)
+
+
+def _config(row: sqlite3.Row) -> Mapping[str, Any]:
+    try:
+        config = json.loads(row["config"])
+    except (ValueError, RecursionError):
+        config = None
+    if not isinstance(config, dict):
+        raise sqlite3.DatabaseError(f"the config of run '{row['id']}' is no JSON object")
+    return config
 
 
 def _now() -> str:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.fuzz_targets import AnsweringServer, ask_onnx, post, use_ledger
 from dermrobust.attacks.errors import UserError
 from dermrobust.components import raw_dataset
 from dermrobust.components.csv_table import read_csv
@@ -66,13 +67,14 @@ class Watch:
 
     def __init__(self) -> None:
         self.allowed: tuple[str, ...] | None = None
+        self.server: tuple[str, int] | None = None
         self.seen: list[str] = []
         sys.addaudithook(self._note)
 
     def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.allowed is None or (event not in _EFFECTS | _CHANGES and event != "open") or _importing():
             return
-        if event in _EFFECTS:
+        if event in _EFFECTS and not self._asks_the_server(event, arguments):
             self.seen.append(f"{event} {arguments!r:.200}")
         if event == "open" and isinstance(arguments[0], str | bytes) and arguments[2] & 0o103:
             self._place("open", arguments[0])
@@ -84,6 +86,15 @@ class Watch:
             self._place(event, target, target_folder)
         elif event in _CHANGES:
             self._place(event, arguments[0], arguments[-1])
+
+    def _asks_the_server(self, event: str, arguments: tuple[Any, ...]) -> bool:
+        """Return whether only the server is asked whose address was given."""
+        if self.server is None:
+            return False
+        host, port = self.server
+        return (event == "socket.connect" and arguments[1] == self.server) or (
+            event == "urllib.Request" and str(arguments[0]).startswith(f"http://{host}:{port}/")
+        )
 
     def _place(self, event: str, place: Any, folder: int = -1) -> None:
         """Note a change of a place, which is relative to an open folder if there is one."""
@@ -216,6 +227,17 @@ def read_saved_model(folder: Path) -> None:
         load_outputs.cache_clear()
 
 
+def read_ledger(path: Path) -> None:
+    """As commands do that only read: in a root of its own, since they make locks."""
+    root = Path("temporary", "root").absolute()
+    root.mkdir()
+    shutil.copyfile(path, root / path.name)
+    try:
+        use_ledger(root)
+    finally:
+        shutil.rmtree(root)
+
+
 def read_photo(place: Path) -> None:
     check_image(read_image(index_images([Path("given")], IMAGE_SUFFIXES).get(place.name, "")))
 
@@ -229,6 +251,9 @@ READERS: dict[str, Callable[[Path], object]] = {
     "shard": lambda path: list(read_shard(str(path), TASK)),
     "network": read_model,
     "saved_model": read_saved_model,
+    "onnx": ask_onnx,
+    "request": lambda path: post(path.read_bytes()),
+    "ledger": read_ledger,
 }
 
 
@@ -249,6 +274,25 @@ def test_each_input_ends_as_it_must(kind: str, case: Case, tmp_path: Path, unaff
     unaffected(place)
 
     outcome, reason = outcome_of(READERS[kind], place)
+
+    assert (outcome, reason if outcome is not case.outcome else "") == (case.outcome, "")
+    assert outcome is Outcome.READ or re.search(case.told, reason, re.DOTALL), reason
+
+
+@pytest.mark.parametrize("case", EVERY["served"], ids=lambda case: case.name)
+def test_each_answer_of_a_server_ends_as_it_must(
+    case: Case, tmp_path: Path, watch: Watch, unaffected: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dermrobust.models.foreign.rest._TRIES", 2)
+    folder = tmp_path / "given"
+    folder.mkdir()
+    place = case.make(folder)
+    with AnsweringServer() as server:
+        server.metadata, server.predictions = ((place / name).read_bytes() for name in ("metadata", "predictions"))
+        monkeypatch.setattr(watch, "server", server.server_address)
+        unaffected(place)
+        outcome, reason = outcome_of(lambda _: server.ask(), place)
+        server.shutdown()
 
     assert (outcome, reason if outcome is not case.outcome else "") == (case.outcome, "")
     assert outcome is Outcome.READ or re.search(case.told, reason, re.DOTALL), reason

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.target import Target
 from dermrobust.attacks.threat import Images
 from dermrobust.models.foreign.declared import check_regular
@@ -17,6 +18,7 @@ from dermrobust.models.foreign.onnx_models import onnx_answers, read_onnx
 from dermrobust.models.foreign.outputs import as_logits
 from dermrobust.models.foreign.rest import read_rest, rest_answers
 from dermrobust.models.foreign.spec import Endpoint, ForeignSpec, is_url
+from dermrobust.models.image_size import LARGEST, height_and_width
 
 Answers = Callable[[Images], npt.NDArray[np.float32]]
 """Images float32 [count, height, width, 3], in the model's own range, to scores float32 [count, class_count]."""
@@ -39,9 +41,15 @@ def read_endpoint(location: Path | str, signature: str | None, classes: int | No
         UserError: the model cannot be reached or read, or takes no images.
     """
     if isinstance(location, str) and is_url(location):
-        return read_rest(location, signature, classes)
-    check_regular(Path(location))
-    return read_onnx(Path(location).read_bytes(), str(location))
+        endpoint = read_rest(location, signature, classes)
+    else:
+        check_regular(Path(location))
+        endpoint = read_onnx(Path(location).read_bytes(), str(location))
+    if endpoint.image_size is not None and not all(
+        1 <= side <= LARGEST for side in height_and_width(endpoint.image_size)
+    ):
+        raise UserError(f"'{location}' states an image size that is not from 1 to {LARGEST} pixels a side")
+    return endpoint
 
 
 def answers_of(endpoint: Endpoint, content: bytes | None) -> Answers:

@@ -61,9 +61,8 @@ def onnx_answers(content: bytes, endpoint: Endpoint) -> Callable[[Images], npt.N
             batch = given[start : start + size]
             # A file with a fixed batch size takes no smaller batch.
             filled = np.ascontiguousarray(batch[np.arange(size) % len(batch)])
-            (found,) = session.run([endpoint.output], {endpoint.input: filled})
-            parts.append(found[: len(batch)])
-        return np.asarray(np.concatenate(parts), np.float32)
+            parts.append(_run(session, endpoint, filled)[: len(batch)])
+        return np.concatenate(parts)
 
     return answers
 
@@ -78,6 +77,19 @@ def _session(content: bytes, name: str) -> Any:
     except Exception as error:  # ONNX Runtime raises many kinds without a common base.
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"'{name}' cannot be read as ONNX: {first}") from error
+
+
+def _run(session: Any, endpoint: Endpoint, images: Images) -> npt.NDArray[np.float32]:
+    """Return the scores of a batch: a file may state other shapes than those that it computes with."""
+    try:
+        (found,) = session.run([endpoint.output], {endpoint.input: images})
+    except Exception as error:  # As above.
+        first = str(error).strip().splitlines()[0]
+        raise UserError(f"the ONNX file does not answer for images {list(images.shape)}: {first}") from error
+    scores = np.asarray(found, np.float32)
+    if scores.shape != (len(images), endpoint.outputs) or not np.isfinite(scores).all():
+        raise UserError(f"the ONNX file must answer with {endpoint.outputs} finite numbers for each image")
+    return scores
 
 
 def _described(values: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import io
 import json
@@ -32,6 +33,7 @@ _DIGITS = 10
 """Characters of a number in JSON."""
 _MOST_ANSWERED = 64 << 20
 """Bytes of an answer that are read; a larger one is refused."""
+_PART = 1 << 16
 _FLOAT, _INTEGER, _TEXT = "DT_FLOAT", "DT_INT64", "DT_STRING"
 _SCORES = ("logits", "scores", "probabilities", "predictions", "output_0", "outputs")
 """Outputs that are preferred, in this order."""
@@ -187,9 +189,16 @@ def _json(url: str, body: bytes | None) -> Any:
 
 
 def _parsed(url: str, answer: http.client.HTTPResponse) -> Any:
-    content = answer.read(_MOST_ANSWERED + 1)
-    if len(content) > _MOST_ANSWERED:
-        raise UserError(f"the answer from {url} is larger than {_MOST_ANSWERED >> 20} MiB")
+    parts, size, end = list[bytes](), 0, time.monotonic() + _SECONDS
+    # The time limit of the socket is one for each part: a server that sends a byte now and then never exceeds it.
+    while part := answer.read1(_PART):
+        parts.append(part)
+        size += len(part)
+        if size > _MOST_ANSWERED:
+            raise UserError(f"the answer from {url} is larger than {_MOST_ANSWERED >> 20} MiB")
+        if time.monotonic() > end:
+            raise UserError(f"the answer from {url} was not complete after {_SECONDS:g} s")
+    content = b"".join(parts)
     # Unlike the whole, a limited number of bytes is read without an error if the connection ends before.
     if answer.length:
         raise http.client.IncompleteRead(content, answer.length)
@@ -201,7 +210,7 @@ def _reason(error: urllib.error.HTTPError) -> str:
         text = error.read(500).decode(errors="replace")
     except (OSError, http.client.HTTPException):
         return str(error.reason)
-    try:
-        return str(json.loads(text)["error"])
-    except (ValueError, KeyError, TypeError):
-        return text or str(error.reason)
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+        text = str(json.loads(text)["error"])
+    # A terminal would obey escape sequences.
+    return "".join(each if each.isprintable() else " " for each in text or str(error.reason))

@@ -14,6 +14,8 @@ import numpy.typing as npt
 DEFAULT_SIGNATURE = "serving_default"
 _BYTES = "b64"
 """Key of an object that stands for bytes."""
+_SHOWN = 60
+"""Characters of a client's text in a message."""
 
 
 class BadRequest(Exception):
@@ -66,8 +68,11 @@ def parse_request(body: Any, signatures: Mapping[str, Signature], most: int) -> 
     if not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object with 'instances' or 'inputs'")
     name = body.get("signature_name") or DEFAULT_SIGNATURE
-    if not isinstance(name, str) or name not in signatures:
-        raise BadRequest(f"there is no signature '{name}'; there are: {', '.join(signatures)}")
+    if not isinstance(name, str):
+        raise BadRequest("'signature_name' must be a text")
+    if name not in signatures:
+        # A client chooses the name: it may be long, or hold halves of surrogate pairs, which are no UTF-8.
+        raise BadRequest(f"there is no signature {name[:_SHOWN]!a}; there are: {', '.join(signatures)}")
     signature = signatures[name]
     if ("instances" in body) == ("inputs" in body):
         raise BadRequest("give either 'instances' or 'inputs'")
@@ -108,11 +113,18 @@ def _values(rows: Sequence[Any], signature: Signature) -> npt.NDArray[Any]:
         values[:] = [_bytes(row, index) for index, row in enumerate(rows)]
         return values
     try:
-        found = np.asarray(rows, np.float32)
-    except (TypeError, ValueError):
-        raise BadRequest(f"'{signature.input}' must hold numbers, {list(signature.shape)} for each instance") from None
-    if found.shape[1:] != signature.shape:
-        raise BadRequest(f"an instance has shape {list(found.shape[1:])}, not {list(signature.shape)}")
+        numbers = np.asarray(rows)
+    except (TypeError, ValueError, RecursionError):
+        # Rows of different lengths.
+        numbers = np.empty(0, object)
+    # NumPy would also take texts and truth values for numbers; integers beyond 64 bits are objects to it.
+    if numbers.dtype.kind not in "iuf":
+        raise BadRequest(f"'{signature.input}' must hold numbers, {list(signature.shape)} for each instance")
+    if numbers.shape[1:] != signature.shape:
+        raise BadRequest(f"an instance has shape {list(numbers.shape[1:])}, not {list(signature.shape)}")
+    # Numbers beyond float32 become infinite.
+    with np.errstate(over="ignore"):
+        found = numbers.astype(np.float32)
     if not np.isfinite(found).all():
         raise BadRequest(f"'{signature.input}' holds values that are not finite")
     return found

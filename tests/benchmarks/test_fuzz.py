@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from benchmarks.fuzz_targets import TARGETS, is_read
 
 INPUTS = {"config": 80, "table": 300, "record": 40, "archive": 200, "network": 10, "saved_model": 60}
+INPUTS |= {"onnx": 150, "answer": 100, "request": 150, "ledger": 100}
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tests.corpus import archives, configs, images, networks, records, saved_models, tables
+from tests.corpus import (
+    archives,
+    configs,
+    images,
+    ledgers,
+    networks,
+    onnx_files,
+    records,
+    saved_models,
+    served,
+    service_requests,
+    tables,
+)
 from tests.corpus.case import Case
 
 EVERY: Mapping[str, Sequence[Case]] = {
@@ -16,4 +28,8 @@ EVERY: Mapping[str, Sequence[Case]] = {
     "shard": records.SHARDS,
     "network": networks.CASES,
     "saved_model": saved_models.CASES,
+    "onnx": onnx_files.CASES,
+    "served": served.CASES,
+    "request": service_requests.CASES,
+    "ledger": ledgers.CASES,
 }

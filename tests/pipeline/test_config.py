@@ -432,6 +432,16 @@ def test_the_papers_claim_is_a_gate() -> None:
     assert config.evaluate.gate.checks == "no_failure"
 
 
+def test_every_input_is_an_output_of_an_earlier_node() -> None:
+    evaluate = {"certificates": {"sigmas": [0.25]}, "threats": ["geometry:0.5"], "transferred": ["vanilla"]}
+    for values in ({}, {"evaluate": evaluate}):
+        earlier: set[str] = set()
+        for node in build_graph(PipelineConfig.model_validate(values)):
+            assert {output.node for outputs in node.inputs.values() for output in outputs} <= earlier, node.id
+            earlier.add(node.id)
+        assert {"predict[pgd]", "probe[pgd]", "escalate[pgd]", "evaluate", "gate", "export"} <= earlier
+
+
 def test_probes_and_readings_reach_their_components() -> None:
     evaluate = {"probes": {"images": 7}, "min_slice_size": 9, "malignant": ["mel"], "seed": 5}
     config = PipelineConfig.model_validate({"evaluate": evaluate})
