@@ -69,7 +69,6 @@ def evaluation_nodes(
             "transferred": _outputs(transfers, "adversarial"),
         }
         node = Node(f"predict[{name}]", STAGE, PREDICT, attacked, inputs)
-        nodes.append(node)
         inputs = {
             **inputs,
             "surrogates": tuple(models[other] for other in probed.surrogates),
