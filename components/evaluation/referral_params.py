@@ -38,7 +38,7 @@ class ReferralSettings(Params):
         None,
         ge=1,
         le=1_000_000,
-        description="Test images that are measured and attacked, the first of each shard; null: all.",
+        description="Test images that are measured and attacked, evenly spaced in the order of the split; null: all.",
     )
     attack: Evading = Field(
         default_factory=lambda: Evading(steps=20), description="Parameters of the attack that knows of the rejector."

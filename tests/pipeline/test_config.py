@@ -433,11 +433,17 @@ def test_the_papers_claim_is_a_gate() -> None:
 
 
 def test_every_input_is_an_output_of_an_earlier_node() -> None:
-    evaluate = {"certificates": {"sigmas": [0.25]}, "threats": ["geometry:0.5"], "transferred": ["vanilla"]}
+    evaluate = {
+        "certificates": {"sigmas": [0.25]},
+        "threats": ["geometry:0.5"],
+        "transferred": ["vanilla"],
+        "referral": {"rates": [0.2]},
+    }
     for values in ({}, {"evaluate": evaluate}):
         earlier: set[str] = set()
         for node in build_graph(PipelineConfig.model_validate(values)):
             assert {output.node for outputs in node.inputs.values() for output in outputs} <= earlier, node.id
+            assert node.id not in earlier
             earlier.add(node.id)
         assert {"predict[pgd]", "probe[pgd]", "escalate[pgd]", "evaluate", "gate", "export"} <= earlier
 
