@@ -33,11 +33,13 @@ SMALL: dict[str, Any] = {
 }
 
 
-def execute(root: Path, ids: Collection[str], changes: dict[str, Any], **beam: Any) -> RunResult:
-    """Run nodes of the small config, with some sections replaced, on a Beam runner."""
+def execute(root: Path, ids: Collection[str] | None, changes: dict[str, Any], **beam: Any) -> RunResult:
+    """Run nodes of the small config, with some sections replaced, on a Beam runner; None: all but the export."""
     config = PipelineConfig.model_validate({**SMALL, **changes, "root": str(root), "beam": beam})
-    nodes = [node for node in build_graph(config) if node.id in ids]
-    return run_graph(config, nodes, Silent(), settings={}, selected=frozenset(ids), force=False)
+    graph = build_graph(config)
+    wanted = frozenset(node.id for node in graph if node.id != "export") if ids is None else frozenset(ids)
+    nodes = [node for node in graph if node.id in wanted]
+    return run_graph(config, nodes, Silent(), settings={}, selected=wanted, force=False)
 
 
 def published(root: Path) -> dict[str, dict[str, str]]:

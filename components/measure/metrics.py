@@ -121,7 +121,7 @@ class _RobustnessCombiner(beam.CombineFn):
         keys = _keys(self._model)
         values = dict.fromkeys(keys, math.nan) | {count_of(name): 0.0 for name in METRICS.names}
         for rows in self.compact(accumulator):
-            for name, figure in figures_of(rows, of_predictions(), self._problem).items():
+            for name, figure in figures_of(_in_order(rows), of_predictions(), self._problem).items():
                 values |= {name: figure.value, count_of(name): float(figure.n)}
                 if figure.lower is not None and figure.upper is not None:
                     values |= dict(zip(bounds_of(name), (figure.lower, figure.upper), strict=True))
@@ -130,3 +130,10 @@ class _RobustnessCombiner(beam.CombineFn):
     def _of_model(self, values: Any) -> Any:
         # With a single model TFMA drops the level of model names.
         return values[self._model] if isinstance(values, Mapping) else values
+
+
+def _in_order(rows: Rows) -> Rows:
+    """Return rows in an order of their own: engines and shards give them in any, and sums depend on it a little."""
+    order = np.lexsort((rows.radius, rows.clean, *rows.scores.T, rows.labels, rows.clusters))
+    columns = (fields.name for fields in dataclasses.fields(Rows))
+    return Rows(**{name: getattr(rows, name)[order] for name in columns})

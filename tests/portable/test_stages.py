@@ -16,26 +16,13 @@ from tests.portable.conftest import WORKERS, Pool, Service
 pytestmark = pytest.mark.portable
 
 SEVERAL_SHARDS = {"ingest": {"dataset": {"dataset": "synthetic", "count": 120}, "shard_size": 10}}
-NODES = frozenset(
-    {
-        "ingest",
-        "preprocess",
-        "train[vanilla]",
-        "train[fgsm]",
-        "leakage",
-        "augment[fgsm]",
-        *(f"{component}[{model}]" for component in ("predict", "probe", "escalate") for model in ("vanilla", "fgsm")),
-        "evaluate",
-        "gate",
-    }
-)
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Root of a run on the in-process engine."""
     root = tmp_path_factory.mktemp("engines") / "alone"
-    assert [node.message for node in execute(root, NODES, SEVERAL_SHARDS).nodes if not node.ok] == []
+    assert [node.message for node in execute(root, None, SEVERAL_SHARDS).nodes if not node.ok] == []
     return root
 
 
@@ -45,14 +32,15 @@ def test_the_same_bytes_from_a_job_service(alone: Path, service: Service, pool: 
     shutil.copytree(alone / "artifacts" / "model", root / "artifacts" / "model")
     before = len(pool.log.read_text().splitlines())
 
-    result = execute(root, NODES, SEVERAL_SHARDS, runner="PortableRunner", options=list(service.options))
+    result = execute(root, None, SEVERAL_SHARDS, runner="PortableRunner", options=list(service.options))
 
     assert [node.message for node in result.nodes if not node.ok] == []
     found = {node.node for node in result.nodes if node.status == "cached"}
     assert found == {"train[vanilla]", "train[fgsm]"}
     assert published(root) == published(alone)
-    assert len(list((root / "artifacts").glob("predictions/*/predictions/part-*"))) > 2 * WORKERS
+    shards = list((root / "artifacts").glob("predictions/*/predictions/part-*"))
+    assert len(shards) >= 2 * WORKERS
     started = [line for line in pool.log.read_text().splitlines()[before:] if line.startswith("worker_pool: ")]
+    # Prism has one process for a job; where a given service has its workers is not known here.
     if service.name == "local_job_service_main":
-        jobs = len({line for line in started}) / WORKERS
-        assert jobs >= 5, "each job has as many workers as were asked for"
+        assert len(started) >= 10 * WORKERS

@@ -130,7 +130,7 @@ def shard_bytes(result: Ingested) -> dict[str, bytes]:
 def test_shard_lengths_are_right_beyond_ten_shards(tmp_path: Path) -> None:
     """TFDS 4.9.10 sorts the shards' numbers as text."""
     write_folder_data_set(tmp_path / "raw", ROWS)
-    result = ingest(folder_params(tmp_path / "raw", shard_size=4), tmp_path)
+    result = ingest(folder_params(tmp_path / "raw", shard_size=3), tmp_path)
     folder = raw_dataset.folder(result.dataset)
     counts = raw_dataset.shard_counts(folder)
     assert len(counts[Split.TRAIN]) > 10
