@@ -515,7 +515,7 @@ class _Echo:
     def __init__(self) -> None:
         from dermrobust.pipeline.serving.requests import Signature
 
-        self.signatures = {
+        self.signatures: Mapping[str, Signature] = {
             "serving_default": Signature("serving_default", "image_bytes", (), encoded=True),
             "pixels": Signature("pixels", "images", (2, 2, 3), encoded=False),
         }
