@@ -21,6 +21,8 @@ from dermrobust.components.measure.figures import figures_of
 from dermrobust.components.measure.joining import clean_feature, radius_feature
 
 EXAMPLE_COUNT = "example_count"
+_COLUMNS = tuple(fields.name for fields in dataclasses.fields(Rows) if fields.name != "referred")
+"""Columns of rows of predictions, which refer nothing."""
 
 
 def of_predictions() -> list[Metric]:
@@ -113,9 +115,7 @@ class _RobustnessCombiner(beam.CombineFn):
     def compact(self, accumulator: list[Rows]) -> list[Rows]:
         if len(accumulator) < 2:
             return accumulator
-        # Predictions refer nothing.
-        columns = (fields.name for fields in dataclasses.fields(Rows) if fields.name != "referred")
-        return [Rows(**{name: np.concatenate([getattr(rows, name) for rows in accumulator]) for name in columns})]
+        return [Rows(**{name: np.concatenate([getattr(rows, name) for rows in accumulator]) for name in _COLUMNS})]
 
     def extract_output(self, accumulator: list[Rows]) -> dict[metric_types.MetricKey, float]:
         keys = _keys(self._model)
@@ -135,5 +135,4 @@ class _RobustnessCombiner(beam.CombineFn):
 def _in_order(rows: Rows) -> Rows:
     """Return rows in an order of their own: engines and shards give them in any, and sums depend on it a little."""
     order = np.lexsort((rows.radius, rows.clean, *rows.scores.T, rows.labels, rows.clusters))
-    columns = (fields.name for fields in dataclasses.fields(Rows))
-    return Rows(**{name: getattr(rows, name)[order] for name in columns})
+    return Rows(**{name: getattr(rows, name)[order] for name in _COLUMNS})
