@@ -86,7 +86,8 @@ class Ledger:
                 connection.row_factory = sqlite3.Row
                 with connection:
                     yield connection
-        except sqlite3.DatabaseError as error:
+        # Messages of SQLite that quote a damaged schema are no UTF-8.
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
                 raise UserError(
                     f"the ledger '{self._path}' was locked by another process for {_BUSY_SECONDS:g} s. End that "

@@ -89,6 +89,11 @@ CASES: tuple[Case, ...] = (
     bad("cut in a page", _rewritten(lambda content: content[:9000]), "cannot be used: .*malformed"),
     bad("a header alone", _rewritten(lambda content: content[:100]), "cannot be used"),
     bad("zeros for a page", _rewritten(lambda content: content[:4096] + bytes(4096) + content[8192:]), "malformed"),
+    bad(
+        "a schema that is no UTF-8",
+        _rewritten(lambda content: content.replace(b"CREATE TABLE lineage", b"CR\x80ATE TABLE lineage")),
+        "cannot be used",
+    ),
     bad("another database", _database("CREATE TABLE moz_places (id INTEGER PRIMARY KEY)"), _SCHEMA),
     bad("a table of the same name", _database("CREATE TABLE runs (name TEXT)"), _SCHEMA),
     bad("a column too many", _with("ALTER TABLE runs ADD COLUMN extra"), _SCHEMA),
