@@ -45,7 +45,7 @@ UNION ALL SELECT 'executions' WHERE EXISTS (SELECT 1 FROM executions WHERE
 UNION ALL SELECT 'lineage' WHERE EXISTS (SELECT 1 FROM lineage WHERE
     typeof(run) <> 'text' OR typeof(node) <> 'text' OR typeof(name) <> 'text' OR typeof(uri) <> 'text'
     OR typeof(type) <> 'text' OR type NOT IN ({", ".join(f"'{each}'" for each in ArtifactType)})
-    OR typeof(fingerprint) <> 'text' OR fingerprint = '' OR fingerprint GLOB '*[^0-9A-Za-z]*'
+    OR typeof(fingerprint) <> 'text' OR fingerprint = '' OR fingerprint GLOB '*[^0-9A-Za-z_-]*'
     OR length(CAST(fingerprint AS BLOB)) <> length(fingerprint))
 """
 """Tables with values that no run records. Ids and fingerprints become parts of paths, and SQLite enforces no types.
