@@ -1,6 +1,6 @@
 """Random inputs for the readers of untrusted data: each must be read or refused, and nothing else may happen.
 
-    python -m benchmarks.fuzz [--inputs 1000000] [--seed 0] [--readers config table record archive network saved_model]
+    python -m benchmarks.fuzz [--inputs 1000000] [--seed 0] [--readers config table …]
 
 Inputs are drawn by Hypothesis in parts of 200, each with a seed of its own: `--seed` goes on from a part. Another
 process reads them, so that crashes are counted as well as hangs, which a time limit ends. Inputs that were neither read
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -24,7 +25,8 @@ from pathlib import Path
 import hypothesis
 from hypothesis import HealthCheck, Phase, given, settings
 
-from benchmarks.fuzz_targets import TARGETS, Target, is_read
+from benchmarks.fuzz_targets.registry import TARGETS
+from benchmarks.fuzz_targets.target import Target, is_read
 from benchmarks.measure import machine
 
 _PART = 200
@@ -133,9 +135,16 @@ def _tried(target: Target, first: int, last: int) -> Tally:
 
 def _work(target: Target, first: int, last: int, folder: Path) -> None:
     """Print the counts of each part as a line of JSON; `folder` gets the input that is being read."""
+    # Libraries print as well, which must not get between the lines.
+    counted = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     for part in range(first, last):
         counts = _read_part(target, part, folder, _FIRST_SECONDS if part == first else 0.0)
-        print(json.dumps({"read": counts.read, "refused": counts.refused, "errors": counts.errors}), flush=True)
+        print(
+            json.dumps({"read": counts.read, "refused": counts.refused, "errors": counts.errors}),
+            file=counted,
+            flush=True,
+        )
 
 
 def _read_part(target: Target, part: int, folder: Path, first_seconds: float) -> Tally:

@@ -16,7 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.fuzz_targets import AnsweringServer, ask_onnx, post, use_ledger
+from benchmarks.fuzz_targets.ledgers import use_ledger
+from benchmarks.fuzz_targets.onnx_files import ask_onnx
+from benchmarks.fuzz_targets.served_models import AnsweringServer
+from benchmarks.fuzz_targets.service_requests import post
 from dermrobust.attacks.errors import UserError
 from dermrobust.components import raw_dataset
 from dermrobust.components.csv_table import read_csv
@@ -267,7 +270,13 @@ READERS: dict[str, Callable[[Path], object]] = {
         if kind != "image" or case.hostile
     ],
 )
-def test_each_input_ends_as_it_must(kind: str, case: Case, tmp_path: Path, unaffected: Callable[[Path], None]) -> None:
+def test_each_input_ends_as_it_must(
+    kind: str,
+    case: Case,
+    tmp_path: Path,
+    unaffected: Callable[[Path], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     folder = tmp_path / "given"
     folder.mkdir()
     place = case.make(folder)
@@ -275,6 +284,8 @@ def test_each_input_ends_as_it_must(kind: str, case: Case, tmp_path: Path, unaff
 
     outcome, reason = outcome_of(READERS[kind], place)
 
+    # Commands print JSON there.
+    assert capsys.readouterr().out == ""
     assert (outcome, reason if outcome is not case.outcome else "") == (case.outcome, "")
     assert outcome is Outcome.READ or re.search(case.told, reason, re.DOTALL), reason
 

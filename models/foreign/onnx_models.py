@@ -73,7 +73,8 @@ def _session(content: bytes, name: str) -> Any:
     except ModuleNotFoundError:
         raise UserError("onnxruntime is missing; install it with: pip install 'dermrobust[onnx]'") from None
     try:
-        return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        # The fallback would try the same provider again, and print to stdout.
+        return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # ONNX Runtime raises many kinds without a common base.
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"'{name}' cannot be read as ONNX: {first}") from error

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from benchmarks.fuzz_targets import TARGETS, is_read
+from benchmarks.fuzz_targets.registry import TARGETS
+from benchmarks.fuzz_targets.target import is_read
 
 INPUTS = {"config": 80, "table": 300, "record": 40, "archive": 200, "network": 10, "saved_model": 60}
 INPUTS |= {"onnx": 150, "answer": 100, "request": 150, "ledger": 100}

@@ -94,6 +94,7 @@ CASES: tuple[Case, ...] = (
     ),
     bad("pixels that are too many", _file(images=("n", 16, 3 * 10**6, 3)), _UNREAD + "|states an image size"),
     bad("an operator that is none", _file([helper.make_node("Nothing", ["images"], ["scores"])]), _UNREAD),
+    bad("an operator whose name is no UTF-8", _bytes(model().replace(b"MatMul", b"Mat\xeful")), _UNREAD),
     bad("no node makes the output", _file([]), _UNREAD),
     bad("other sizes than it states", _file(images=("n", 3, "h", 2)), "does not answer for images"),
     bad(

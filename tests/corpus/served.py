@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.fuzz_targets import served_metadata
+from benchmarks.fuzz_targets.served_models import served_metadata
 from tests.corpus.case import Case, bad, good, hostile
 
 _METADATA = json.dumps(served_metadata()).encode()

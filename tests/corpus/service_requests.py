@@ -1,4 +1,4 @@
-"""Bodies of requests to `dermrobust serve`, for a model with the signatures of `benchmarks.fuzz_targets`."""
+"""Bodies of requests to `dermrobust serve`, for the model of the fuzzer's requests."""
 
 from __future__ import annotations
 

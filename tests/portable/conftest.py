@@ -90,7 +90,7 @@ def service(request: pytest.FixtureRequest, pool: Pool, tmp_path_factory: pytest
             yield Service("prism", (f"--job_endpoint=127.0.0.1:{port}", *workers))
     else:
         port_file = folder / "port"
-        command = [sys.executable, "-m", "apache_beam.runners.portability.local_job_service_main"]
+        command = [sys.executable, "-m", "tests.portable.job_service"]
         with running([*command, "--port_file", str(port_file)], folder / "output", folder / "log"):
             endpoint = f"--job_endpoint=localhost:{waited_for(port_file, folder / 'log')}"
             yield Service("local_job_service_main", (endpoint, *workers, f"--direct_num_workers={WORKERS}"))
