@@ -33,7 +33,10 @@ from benchmarks.ingest import subset
 from benchmarks.measure import machine, measure
 
 _MOST = 0.1
-_NODES = ("ingest", "preprocess", "train[vanilla]", "leakage", "predict[vanilla]", "probe[vanilla]", "evaluate")
+_NODES = (
+    *("ingest", "preprocess", "train[vanilla]", "leakage", "predict[vanilla]", "probe[vanilla]", "escalate[vanilla]"),
+    "evaluate",
+)
 _DATA_PARALLEL = ("ingest", "preprocess", "predict[vanilla]")
 """Nodes whose work is for each image; probes work on a sample, and epochs decide how long a training takes."""
 _ROW_BYTES = 0.2 * (4 * 7 + 2 + 2 + 8 + 4)

@@ -22,15 +22,17 @@ def _ledger() -> bytes:
         path = Path(folder, "ledger.sqlite")
         ledger = Ledger(path)
         ledger.begin_run("20260101T000000-aaaaaa", {"seed": 1})
-        outcome = {"fingerprint": "f" * 32, "status": "done", "seconds": 1.5, "message": ""}
         ledger.record(
             "20260101T000000-aaaaaa",
             node="gate",
             stage="evaluate",
             component="gate",
+            fingerprint="f" * 32,
+            status="done",
+            seconds=1.5,
+            message="",
             inputs={},
             outputs={},
-            **outcome,  # type: ignore[arg-type]
         )
         return path.read_bytes()
 
