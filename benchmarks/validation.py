@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
@@ -39,20 +40,23 @@ def validation_figures(network: keras.Model, examples: Artifact, steps: int) -> 
     clean = validator(network, files, classes)
 
     def measure() -> Figures:
-        figures = {"clean": clean()["balanced_accuracy"], "macro AUC": _macro_auc(network, files)}
+        figures = {"clean": clean()["balanced_accuracy"], "macro AUC": _macro_auc_of(network, files)}
         attacked = {f"{budget}/255": validate()["robust_balanced_accuracy"] for budget, validate in robust.items()}
         return figures | attacked
 
     return measure
 
 
-def _macro_auc(network: keras.Model, files: list[str]) -> float:
-    """Return the mean over the classes of the AUC of each against the rest."""
+def _macro_auc_of(network: keras.Model, files: list[str]) -> float:
     height, width = network.input_shape[1:3]
     images = tf.data.TFRecordDataset(files).map(parse_pixels(height, width)).batch(batch_size(height, width))
     found = [(labels, network(to_network_input(pixels), training=False)) for pixels, labels in images]
-    labels = np.concatenate([each for each, _ in found])
-    scores = np.concatenate([tf.nn.softmax(logits) for _, logits in found])
+    return macro_auc(np.concatenate([logits for _, logits in found]), np.concatenate([labels for labels, _ in found]))
+
+
+def macro_auc(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> float:
+    """Return the mean over the classes of the AUC of each against the rest, from logits [image, class]."""
+    scores = tf.nn.softmax(logits).numpy()
     return float(np.mean([roc_auc_score(labels == index, scores[:, index]) for index in np.unique(labels)]))
 
 

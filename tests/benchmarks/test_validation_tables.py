@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from benchmarks import trade_off, trainings
+from benchmarks import trade_off, trainings, views
 from dermrobust.components.artifacts import ArtifactStore, ArtifactType
 from dermrobust.components.examples import Split
 from dermrobust.components.model_files import METRICS, NETWORK
@@ -97,3 +97,32 @@ def test_a_root_without_these_models_is_refused(main: Callable[[list[str]], int]
     with pytest.raises(SystemExit) as stopped:
         main(["--config", str(path)])
     assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize("chosen", ["run", "file"])
+def test_all_views_of_an_image_are_measured(
+    chosen: str, networks: list[keras.Model], config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_network(networks[0], file := tmp_path / "vanilla.keras")
+
+    code = views.main(
+        ["--config", str(config_file), *{"run": ("--models", "vanilla"), "file": ("--file", str(file))}[chosen]]
+    )
+
+    rows = re.findall(r"^\| vanilla \| ([a-z ]+) \| \S+ \| (\S+) \|", capsys.readouterr().out, re.M)
+    figures = {name: float(value) for name, value in rows}
+    assert code == 0
+    assert figures["as it is"] == pytest.approx(balanced_accuracy(networks[0]), abs=5e-4)
+    ordered = [figures[f"{name} of the views"] for name in ("least", "mean", "greatest")]
+    assert ordered == sorted(ordered) and ordered[0] <= figures["as it is"] <= ordered[2]
+    # Colors tell the classes apart, which no flip changes.
+    assert figures["averaged logits"] > 0.8
+
+
+def test_the_views_are_the_eight_symmetries_of_a_square() -> None:
+    image = np.arange(4, dtype=np.float32).reshape(1, 2, 2, 1)
+
+    seen = {tuple(np.ravel(view).astype(int)) for view in views.views(image)}
+
+    turns = [np.rot90(image[0, :, :, 0], times) for times in range(4)]
+    assert seen == {tuple(each.ravel().astype(int)) for turn in turns for each in (turn, turn.T)}
