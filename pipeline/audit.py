@@ -106,6 +106,7 @@ def _evaluation(audit: Audit, examples: Output) -> list[Node]:
         "attacks": audit.attacks,
         "epsilons": audit.epsilons,
         "batch_size": audit.batch_size,
+        "gradient_precision": audit.gradient_precision,
         "seed": audit.seed,
         "slices": tuple(feature.name for feature in TASK.derived),
     }

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from dermrobust.attacks.selection import NamedAttacks, read_suite
+from dermrobust.attacks.target import Precision
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.evaluation.certificate_params import CertificateSettings
 from dermrobust.components.evaluation.params import Threats
@@ -55,6 +56,11 @@ class Audit(TransformSettings):
         default_factory=CertificateSettings, description="Certificates by randomized smoothing; off without sigmas."
     )
     batch_size: int = Field(64, ge=1, le=4096, description="Images per gradient step.")
+    gradient_precision: Precision = Field(
+        "float32",
+        description="Precision of an attack's gradients. bfloat16 is faster on CPUs with AMX or AVX-512-BF16; success "
+        "is decided in float32 either way. A SavedModel computes in the precision that it was saved in.",
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of random starts.")
     limit: int | None = Field(None, ge=1, description="Number of images, drawn at random; default: all.")
     classes: tuple[ClassName, ...] | None = Field(None, description="Classes in the order of the model's outputs.")

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.target import Precision
 from dermrobust.attacks.threat import Pixels
 from dermrobust.components.progress import Progress, Silent
 from dermrobust.pipeline.api.arrays import collected, to_pixels
@@ -36,6 +37,7 @@ def audit(
     control: Any = None,
     input_range: str = "0..1",
     batch_size: int = 64,
+    gradient_precision: Precision = "float32",
     seed: int = 0,
     root: str | Path = "output/audit",
     progress: Progress | None = None,
@@ -58,6 +60,7 @@ def audit(
         control: an undefended Keras model to compare with.
         input_range: values that the model takes for black and white: "0..1", "0..255" or "-1..1".
         batch_size: images per gradient step.
+        gradient_precision: precision of an attack's gradients; success is decided in float32 either way.
         seed: seed of random starts.
         root: folder of artifacts and ledger.
         progress: receives progress; None: nobody.
@@ -77,8 +80,7 @@ def audit(
         classes=tuple(class_names),
         malignant=malignant,
         input={"range": input_range},
-        batch_size=batch_size,
-        seed=seed,
+        **{"batch_size": batch_size, "gradient_precision": gradient_precision, "seed": seed},
     )
     return _evaluated(root, run_audit(settings, progress or Silent(), force=False))
 

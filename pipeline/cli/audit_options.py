@@ -42,6 +42,8 @@ def audit_settings(options: dict[str, Any]) -> Audit:
         values["epsilons"] = [float(text) if _is_number(text) else text for text in options["epsilons"]]
     if options["threats"]:
         values["threats"] = options["threats"]
+    if options["gradient_precision"]:
+        values["gradient_precision"] = options["gradient_precision"]
     if options["sigmas"]:
         values["certificates"] = {"sigmas": options["sigmas"]}
     values |= _of_zoo(options, values)
@@ -67,6 +69,8 @@ def _of_zoo(options: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     found |= {name: value for name, value in stated.items() if values[name] is None}
     if not options["suite"]:
         found["attacks"] = audited_attacks(card)
+    if not options["gradient_precision"]:
+        found["gradient_precision"] = card.evaluation.settings.get("gradient_precision", "float32")
     if not options["epsilons"]:
         found["epsilons"] = [ThreatModel(epsilon, Norm(card.evaluation.norm)) for epsilon in card.epsilons]
     return found

@@ -66,6 +66,12 @@ _there = click.Path(path_type=Path, exists=False)
 @click.option(
     "--batch-size", type=click.IntRange(1, 4096), default=64, show_default=True, help="Images per gradient step."
 )
+@click.option(
+    "--gradient-precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    help="Precision of an attack's gradients; bfloat16 is faster on CPUs with AMX or AVX-512-BF16, and success is "
+    "decided in float32 either way. Default: float32, or for a model of the zoo that of its card.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of random starts.")
 @click.option("--limit", type=click.IntRange(1), help="Number of images, drawn at random; default: all.")
 @click.option("--classes", help="Classes in the order of the model's outputs: a,b,c, or a JSON file with a list.")

@@ -58,7 +58,10 @@ def extend_card(folder: Path, root: str, *, run: str | None = None, allow_failed
             "name": AUDITED,
             "epsilons": new,
             "attacks": about.attacks,
-            "settings": {"stop_at_success": True, "batch_size": settings.batch_size},
+            "settings": {
+                "stop_at_success": True,
+                **{name: getattr(settings, name) for name in ("gradient_precision", "batch_size")},
+            },
             "versions": about.versions,
         }
     )

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.artifacts import ArtifactType
 from dermrobust.components.audit.component import AdoptDataParams, AdoptModelParams
-from dermrobust.components.evaluation.params import EvaluateParams, PredictParams
+from dermrobust.components.evaluation.params import EvaluateParams, PredictParams, ProbeParams
 from dermrobust.components.evaluation.transform_params import TransformParams
 from dermrobust.models.foreign.spec import InputFormat
 from dermrobust.pipeline.audit import audit_graph
@@ -128,9 +128,8 @@ def test_a_control_is_evaluated_beside_the_model_and_lends_it_its_examples(given
 
 
 def test_what_is_said_reaches_the_components(given: dict[str, Any]) -> None:
-    nodes = graph(
-        given, classes=("C", "b", "A"), image_size=64, input={"range": "-1..1"}, limit=5, batch_size=3, seed=9
-    )
+    said = {"limit": 5, "batch_size": 3, "gradient_precision": "bfloat16", "seed": 9}
+    nodes = graph(given, classes=("C", "b", "A"), image_size=64, input={"range": "-1..1"}, **said)
 
     data, model, predict = (nodes[name].params for name in ("adopt[data]", "adopt[model]", "predict[model]"))
     assert isinstance(data, AdoptDataParams)
@@ -139,7 +138,9 @@ def test_what_is_said_reaches_the_components(given: dict[str, Any]) -> None:
     assert (data.task.class_names, data.preprocessing.image_size, data.limit) == (("c", "b", "a"), 64, 5)
     assert model.input == InputFormat.model_validate({"range": "-1..1"})
     assert model.stated == ("image_size", "classes")
-    assert (predict.batch_size, predict.seed) == (3, 9)
+    assert (predict.batch_size, predict.gradient_precision, predict.seed) == (3, "bfloat16", 9)
+    assert isinstance(probe := nodes["probe[model]"].params, ProbeParams)
+    assert probe.gradient_precision == "bfloat16"
 
 
 def command(given: dict[str, Any], root: Path, *options: str) -> Result:

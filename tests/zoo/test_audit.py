@@ -70,12 +70,15 @@ def test_the_card_settles_what_is_not_said(zoo: Path, photos: tuple[Path, Path],
     assert list(settings.attacks) == ["fgsm", "pgd", "auto"]
     assert settings.attacks["pgd"].model_dump()["steps"] == 20
     assert [threat.epsilon for threat in settings.epsilons] == [1, 2, 4, 8]
+    assert settings.gradient_precision == card().evaluation.settings["gradient_precision"] == "bfloat16"
 
 
 def test_what_is_said_counts(zoo: Path, photos: tuple[Path, Path], heard: list[Audit]) -> None:
-    audit(zoo, photos, "--suite", "paper", "--epsilon", "3", "--input-range", "0..255", "--control", "zoo:plain")
+    said = ("--suite", "paper", "--epsilon", "3", "--input-range", "0..255", "--gradient-precision", "float32")
+    audit(zoo, photos, *said, "--control", "zoo:plain")
 
     (settings,) = heard
+    assert settings.gradient_precision == "float32"
     assert list(settings.attacks) == ["fgsm", "pgd"]
     assert [threat.epsilon for threat in settings.epsilons] == [3]
     assert str(settings.input) == "0..255"
