@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 from keras.src.models.functional import Functional
 from keras.src.ops.nn import Sigmoid, Softmax
@@ -297,10 +298,14 @@ def _before_squashing(output: Any) -> tuple[Any, str] | None:
 def _hint(network: keras.Model) -> tuple[InputFormat, str] | None:
     """Return the format of images that the first layer that changes values expects, and the evidence for it."""
     first = next((layer for layer in _operations(network) if not isinstance(layer, _KEEPING_RANGE)), None)
-    if isinstance(first, layers.Rescaling) and isinstance(first.scale, int | float):
+    if isinstance(first, layers.Rescaling):
+        # Either may have a value for each channel.
+        scale, offset = np.ravel(first.scale), np.ravel(first.offset)
         for values in InputRange:
-            ends = tuple(round(value * first.scale + first.offset, 2) for value in values.bounds)
-            if ends in _TYPICAL:
+            # [channel, end]
+            found = {tuple(ends) for ends in np.round(np.outer(scale, values.bounds) + offset[:, None], 2).tolist()}
+            ends = found.pop()
+            if not found and ends in _TYPICAL:
                 return InputFormat(range=values), f"layer '{first.name}' rescales to {ends[0]:g}..{ends[1]:g}"
     if isinstance(first, layers.Normalization):
         mean = float(keras.ops.max(first.mean)) if first.built and first.mean is not None else 0.0

@@ -2,8 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from dermrobust.models.classifier import load_network
+from dermrobust.models.foreign.networks import adopted_network, opened, read_network
+from dermrobust.models.foreign.spec import InputFormat, OutputKind
 from dermrobust.pipeline.config_files import load_config
 from dermrobust.pipeline.zoo.adding import folder_size
 from dermrobust.pipeline.zoo.card_text import render_card_text
@@ -29,3 +33,17 @@ def test_a_model_is_whole(name: str) -> None:
     # The folders are on whoever's machine it is.
     assert load_config(config).ingest.path == "${HAM10000_DIR}"
     assert json.loads(config.read_text(encoding="utf-8"))["root"] == f"output/{name.partition('/')[2]}"
+
+
+@pytest.mark.parametrize("name", model_names(ZOO))
+def test_a_model_is_adopted_by_an_audit_as_it_is(name: str) -> None:
+    path = ZOO / name / "model.keras"
+    network = load_network(path)
+    height, width = network.input_shape[1:3]
+    images = np.random.default_rng(0).random((2, height, width, 3), np.float32)
+
+    found = opened(read_network(path), (height, width))
+
+    assert found.kind is OutputKind.LOGITS
+    adopted = adopted_network(found.network, InputFormat(), found.kind)
+    np.testing.assert_allclose(adopted(images, training=False), network(images, training=False), rtol=1e-5, atol=1e-5)
