@@ -73,6 +73,8 @@ def audit_graph(audit: Audit) -> list[Node]:
     data = AdoptDataParams(
         images=str(audit.data),
         labels=str(audit.labels),
+        validation_images=None if audit.validation_data is None else str(audit.validation_data),
+        validation_labels=None if audit.validation_labels is None else str(audit.validation_labels),
         task=lesion_task(classes),
         preprocessing=_preprocessing(audit),
         limit=audit.limit,
@@ -128,6 +130,7 @@ def _evaluation(audit: Audit, examples: Output) -> list[Node]:
         malignant=audit.malignant,
         slices=shared["slices"],
         certificates=_certificates(audit),
+        referral=audit.referral,
         **beyond,
     )
     return evaluation_nodes(
@@ -137,8 +140,7 @@ def _evaluation(audit: Audit, examples: Output) -> list[Node]:
         probe=probed,
         escalation=EscalationSettings(),
         transform=TransformParams(**beyond, **settings),
-        # A data set to audit on has no validation split to fit a rejector to.
-        refer=ReferParams(),
+        refer=ReferParams(**dict(audit.referral), **settings, epsilons=audit.epsilons, malignant=audit.malignant),
         certify=CertifyParams(**dict(_certificates(audit)), **settings),
         evaluate=evaluate,
         # Without thresholds, since an audit exports nothing: the gate asks for checks that do not fail.
@@ -161,6 +163,11 @@ def _check_attacks(audit: Audit, class_count: int) -> None:
         raise UserError(
             f"threat '{audit.threats[0]}' is searched through gradients, but of '{blind[0]}' only the answers are "
             "available; leave the threat models beyond a norm out"
+        )
+    if blind and audit.referral.rates:
+        raise UserError(
+            f"the attack that knows of a rejector needs gradients, but of '{blind[0]}' only the answers are available; "
+            "leave selective prediction out"
         )
     audit.certificates.attack.check_classes(class_count)
     for name, attack in audit.attacks.items():

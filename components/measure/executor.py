@@ -92,10 +92,7 @@ class _Work:
         self._escalations = {model: escalation for model, escalation in found.items() if escalation.signs}
         self._spec = ExamplesSpec.read(context.input("examples"))
         # Predictions have the derived columns that predict was asked for, which may be more than the task declares.
-        self._task = self._spec.task.with_derived(params.slices)
-        if params.malignant is not None:
-            known = tuple(name for name in self._task.class_names if name in params.malignant)
-            self._task = self._task.model_copy(update={"malignant": known})
+        self._task = self._spec.task.with_derived(params.slices).with_malignant(params.malignant)
         self._shards = {name: prediction_uris(artifact) for name, artifact in self._predictions.items()}
         # The gate's baseline, else the undefended model.
         self._baseline = params.baseline or params.control
@@ -312,6 +309,12 @@ class _Work:
             )
         if self._baseline is None:
             yield "There is no baseline: models are not compared."
+        if self._referred and not self._spec.counts[Split.TRAIN]:
+            yield (
+                f"Temperature and thresholds of rejectors are fitted to {self._spec.counts[Split.VALIDATION]} given "
+                "validation images. Whether a model was trained on them is not known here; if it was, its confidence "
+                "is too high there, and it refers more images than the rate says."
+            )
 
     def _reader(self) -> stored.Reader:
         params = self._params

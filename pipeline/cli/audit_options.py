@@ -31,6 +31,7 @@ def audit_settings(options: dict[str, Any]) -> Audit:
     values = {
         **{name: options[name] for name in ("model", "data", "labels", "control", "root", "batch_size", "seed")},
         **{name: options[name] for name in ("limit", "outputs", "signature", "trust_model")},
+        **{name: options[name] for name in ("validation_data", "validation_labels")},
         "beam": load_beam(options["config_path"], options["overrides"]),
         "attacks": options["suite"] or ("black-box" if is_black_box(options["model"]) else "auto"),
         "classes": _classes(options["classes"]),
@@ -44,6 +45,8 @@ def audit_settings(options: dict[str, Any]) -> Audit:
         values["threats"] = options["threats"]
     if options["sigmas"]:
         values["certificates"] = {"sigmas": options["sigmas"]}
+    if options["rates"]:
+        values["referral"] = {"rates": options["rates"]}
     values |= _of_zoo(options, values)
     try:
         return Audit.model_validate(values)

@@ -64,6 +64,16 @@ _there = click.Path(path_type=Path, exists=False)
     help="Certify by randomized smoothing with noise of this deviation, where a pixel is 0 to 1; repeatable.",
 )
 @click.option(
+    "--refer",
+    "rates",
+    multiple=True,
+    type=float,
+    metavar="RATE",
+    help="Measure selective prediction that refers this share of the validation images; repeatable.",
+)
+@click.option("--validation-data", type=_there, help="Folder of other images, to fit what refers images to.")
+@click.option("--validation-labels", type=_there, help="Table of their labels, as for --labels.")
+@click.option(
     "--batch-size", type=click.IntRange(1, 4096), default=64, show_default=True, help="Images per gradient step."
 )
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of random starts.")
