@@ -20,7 +20,7 @@ from dermrobust.pipeline.api.attacking import norm_and_transforms
 from dermrobust.pipeline.api.evaluation import Evaluation, load_evaluation
 from dermrobust.pipeline.audit_settings import Audit
 from dermrobust.pipeline.config_errors import explain
-from dermrobust.pipeline.outcomes import RunResult
+from dermrobust.pipeline.outcomes import EXIT_CODES, EXIT_USER_ERROR, REFUSED, RunResult
 
 
 def audit(
@@ -86,9 +86,10 @@ def audit(
 
 
 def _evaluated(root: str | Path, result: RunResult) -> Evaluation:
-    if result.exit_code:
+    # A model that the gate refuses was evaluated all the same.
+    if result.exit_code not in (0, EXIT_CODES[REFUSED]):
         messages = "\n".join(node.message for node in result.nodes if not node.ok)
-        raise UserError(messages) if result.exit_code == 2 else RuntimeError(messages)
+        raise UserError(messages) if result.exit_code == EXIT_USER_ERROR else RuntimeError(messages)
     return load_evaluation(root, result.run)
 
 

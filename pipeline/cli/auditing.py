@@ -122,6 +122,8 @@ def audit(as_json: bool, force: bool, **options: Any) -> None:
     Input format and outputs of the model are detected unless they are given, and printed at the end. Options about
     them also apply to the control. Those of a model of the zoo are on its card, with whose figures the audit ends if
     the images are the card's test split.
+
+    Exit code 3: a self-check fails, so that the gate refuses the model; of a black box one always does.
     """
     from dermrobust.pipeline.cli.audit_options import audit_settings
     from dermrobust.pipeline.cli.progress import with_progress

@@ -31,7 +31,7 @@ from dermrobust.pipeline.cli.library_output import library_output_to
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.interruption import interruptible
 from dermrobust.pipeline.local_files import library_log
-from dermrobust.pipeline.outcomes import FAILED, REFUSED, NodeResult
+from dermrobust.pipeline.outcomes import NodeResult
 from dermrobust.pipeline.report.wording import duration
 
 _LINE_SECONDS = 15.0
@@ -184,6 +184,7 @@ def with_progress(config: PipelineConfig, work: Callable[[ProgressProtocol], _Re
             click.echo("interrupted: finished work is kept, and the same command goes on from there", err=True)
             sys.exit(interruption.exit_code)
     for node in result.nodes:
-        if node.message and node.status in (FAILED, REFUSED):
+        # What was skipped has a message, too.
+        if node.message and node.exit_code:
             click.echo(f"error: {node.message}", err=True)
     return result

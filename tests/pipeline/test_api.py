@@ -19,6 +19,7 @@ from dermrobust.components.examples_layout import Split
 from dermrobust.models.tasks.ham10000 import TASK
 from dermrobust.pipeline.audit import audit_graph
 from dermrobust.pipeline.audit_settings import Audit
+from dermrobust.pipeline.outcomes import DONE, EXIT_CODES, REFUSED, NodeResult, RunResult
 from tests.pipeline.report.evaluations import DrawnRoot
 from tests.small_networks import colored_images, trained_network
 
@@ -108,6 +109,20 @@ def test_an_audit_refuses_what_does_not_fit(victim: Any, here: Path) -> None:
         dermrobust.audit(network, pixels, labels, class_names=names[:2])
     with pytest.raises(dermrobust.UserError, match="no runs"):
         dermrobust.load_evaluation(here)
+
+
+def test_an_audit_returns_the_evaluation_of_a_model_that_the_gate_refuses(
+    victim: Any, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, pixels, labels = victim
+    DrawnRoot(here / "output").run("20261122T100000-aaaaaa")
+    refused = NodeResult("gate", DONE, message="gate: 'model' is not blessed", exit_code=EXIT_CODES[REFUSED])
+    result = RunResult("20261122T100000-aaaaaa", (refused,))
+    monkeypatch.setattr("dermrobust.pipeline.audit.run_audit", lambda *_, **__: result)
+
+    evaluation = dermrobust.audit(network, pixels, labels, class_names=TASK.class_names, root=here / "output")
+
+    assert evaluation.run == result.run
 
 
 def test_validation_images_of_an_audit_are_written_beside_the_audited_ones(

@@ -11,8 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dermrobust.attacks.errors import UserError
-from dermrobust.components.artifacts import ArtifactType
+from dermrobust.components.artifacts import Artifact, ArtifactType
 from dermrobust.components.audit.component import AdoptDataParams, AdoptModelParams
+from dermrobust.components.evaluation import files
+from dermrobust.components.evaluation.blessing import Blessing
 from dermrobust.components.evaluation.measure_params import MeasureParams
 from dermrobust.components.evaluation.params import EvaluateParams, PredictParams
 from dermrobust.components.evaluation.referral_params import ReferParams
@@ -25,6 +27,7 @@ from dermrobust.pipeline.cli.main import main
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.config_sections import BeamConfig
 from dermrobust.pipeline.nodes import Node
+from dermrobust.pipeline.outcomes import CACHED, NodeResult, RunResult
 from tests.datasets import write_table
 from tests.foreign_models import SIZE, learned
 
@@ -218,6 +221,31 @@ def test_mistakes_end_with_a_message_and_code_2(
     assert told in " ".join(result.stderr.split())
     assert "Traceback" not in result.output
     assert not (tmp_path / "out" / "artifacts").exists()
+
+
+@pytest.mark.parametrize(("blessed", "code"), [(True, 0), (False, 3)])
+def test_the_exit_code_is_the_answer_of_the_gate(
+    blessed: bool, code: int, given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "blessing").mkdir()
+    answer = Blessing(
+        blessed=blessed,
+        candidate="model",
+        baseline=None,
+        thresholds=(),
+        checks=() if blessed else ("Access to the model: fail. It is a black box.",),
+    )
+    (tmp_path / "blessing" / files.BLESSING).write_text(answer.model_dump_json())
+    judged = Artifact(ArtifactType.BLESSING, "0badcafe", "0badcafe", str(tmp_path / "blessing"))
+    result = RunResult("run", (NodeResult("gate", CACHED, outputs={"blessing": judged}),))
+    monkeypatch.setattr("dermrobust.pipeline.audit.run_graph", lambda *_, **__: result)
+
+    plain, as_json = command(given, tmp_path), command(given, tmp_path, "--json")
+
+    assert (plain.exit_code, as_json.exit_code) == (code, code), plain.output
+    assert json.loads(as_json.stdout)["exit_code"] == code
+    told = " ".join(plain.stderr.split())
+    assert ("error: gate: 'model' is not blessed: Access to the model: fail. It is a black box." in told) is not blessed
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.onnx"])
