@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dermrobust.pipeline.cli.options import json_option, user_errors
+from dermrobust.pipeline.cli.terminal import echo, echo_json, echo_lines
 from dermrobust.pipeline.cli.zoo import zoo_option
 
 if TYPE_CHECKING:
@@ -177,15 +177,15 @@ def _print(
         values = {**run_summary(config, result, page), "data": remarks, "models": found}
         if reproduced is not None:
             values["zoo"] = reproduction_json(reproduced)
-        click.echo(json.dumps(values, indent=1))
+        echo_json(values)
         return
     for remark in remarks:
-        click.echo(f"data: {remark}")
+        echo(f"data: {remark}")
     for name, model in models.items():
         adoption = Adoption.model_validate(model.read_json(ADOPTION))
         for line in (*adoption.findings, *(f"note: {note}" for note in adoption.notes)):
-            click.echo(f"{name}: {line}")
+            echo(f"{name}: {line}")
     print_summary(result)
     if reproduced is not None:
-        click.echo(f"{reproduction_listing(reproduced)}\n")
+        echo_lines(f"{reproduction_listing(reproduced)}\n")
     print_places(result, page)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from dermrobust.pipeline.cli.options import config_from, config_option, set_option, user_errors
+from dermrobust.pipeline.cli.terminal import echo
 
 
 @click.command(short_help="Serve the exported model over REST, to try it out.")
@@ -59,7 +60,7 @@ def serve(
     model = ServedModel(place)
     with _listening(host, port) as listener:
         address = f"http://{host}:{listener.getsockname()[1]}/v1/models/{name}"
-        click.echo(f"version {model.version} of '{place}' at {address}; stop with Ctrl-C", err=True)
+        echo(f"version {model.version} of '{place}' at {address}; stop with Ctrl-C", err=True)
         limits = Limits(bytes=max_bytes, instances=max_images, seconds=timeout, at_once=max_requests)
         server = uvicorn.Server(uvicorn.Config(create_app(model, name, limits), log_level="warning"))
         server.run(sockets=[listener])
