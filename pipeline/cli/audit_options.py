@@ -70,6 +70,8 @@ def _of_zoo(options: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     found |= {name: value for name, value in stated.items() if values[name] is None}
     if not options["suite"]:
         found["attacks"] = audited_attacks(card)
+    if not options["threats"] and card.evaluation.threats:
+        found |= {"threats": card.evaluation.threats, "searches": card.evaluation.searches}
     if not options["epsilons"]:
         found["epsilons"] = [ThreatModel(epsilon, Norm(card.evaluation.norm)) for epsilon in card.epsilons]
     return found
