@@ -28,12 +28,19 @@ _PARTIAL = ".partial-"
 _WHOLE = "s3://"
 """Beginning of URIs of the store where a file appears only when it is complete; see `s3.put`."""
 
+_BROUGHT = ("gs", "hdfs", "s3")
+"""Schemes whose file systems Beam brings. Beam, which takes seconds to import, is asked about others alone."""
+
 UNUSABLE = "Look for the bucket, the credentials, and the packages of the store: pip install 'dermrobust[s3]'"
 """Advice for an object store that refuses a call."""
 
 
 def _file_systems(uri: str) -> Any:
-    """Return Beam's file systems, for a URI."""
+    """Return Beam's file systems, for a URI.
+
+    Raises:
+        UserError: none of them is that of the URI.
+    """
     # Beam takes seconds to import; commands that only read local files must do without it.
     from apache_beam.io.filesystems import FileSystems
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -43,7 +50,28 @@ def _file_systems(uri: str) -> Any:
         FileSystems.set_options(PipelineOptions([]))
     if uri.startswith("s3://"):
         s3.keep_clients()
+    _check_known(uri)
     return FileSystems
+
+
+def _check_known(uri: str) -> None:
+    from apache_beam.io.filesystem import FileSystem
+
+    # A store whose package is not installed is not among them; the local file system has no scheme.
+    known = {kind.scheme() for kind in FileSystem.get_all_subclasses()} - {None}
+    scheme = uri.partition("://")[0]
+    if scheme not in known:
+        schemes = ", ".join(f"{name}://" for name in sorted(known))
+        raise UserError(
+            f"'{uri}': there is no file system for {scheme}:// here. Give a local path without a scheme, or one of "
+            f"{schemes}; further ones come with packages: pip install 'apache-beam[gcp]' for gs://"
+        )
+
+
+def check_scheme(uri: str) -> None:
+    """Raise `UserError` if a URI is of no file system that is known here; those that Beam brings are not looked up."""
+    if not is_local(uri) and uri.partition("://")[0] not in _BROUGHT:
+        _file_systems(uri)
 
 
 class FileEntry(BaseModel):
@@ -294,7 +322,7 @@ def remove(uri: str) -> None:
 
 
 def check_usable(root: str) -> None:
-    """Raise `UserError` if nothing can be written below a root on an object store.
+    """Raise `UserError` if nothing can be written below a root on an object store, or it is of no known file system.
 
     For a local root the ledger tells.
     """
@@ -302,8 +330,11 @@ def check_usable(root: str) -> None:
         return
     probe = join(root, f"{_PARTIAL}{uuid.uuid4().hex[:8]}")
     try:
+        _file_systems(root)
         write_bytes(probe, b"-")
         remove(probe)
+    except UserError as error:
+        raise UserError(f"root: {error}") from error
     # Beam hands on what the library of each store raises.
     except Exception as error:
         raise UserError(f"root: '{root}' cannot be written to: {error}. {UNUSABLE}") from error

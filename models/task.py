@@ -198,6 +198,12 @@ class Task(_Declared):
         derived = tuple(declared.get(name) or Derived(name=name) for name in names)
         return self.model_copy(update={"features": (*self.metadata, *derived)})
 
+    def with_malignant(self, names: Sequence[str] | None) -> Task:
+        """Return the task with these of its classes malignant, in place of its own; None: its own."""
+        if names is None:
+            return self
+        return self.model_copy(update={"malignant": tuple(name for name in self.class_names if name in names)})
+
     @property
     def record_features(self) -> dict[str, type[str] | type[int] | type[float]]:
         """Features of a record beside its image, in their order, each with its type."""

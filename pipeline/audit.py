@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.kinds import Kind
 from dermrobust.components.audit.component import ADOPT_DATA, ADOPT_MODEL, AdoptDataParams, AdoptModelParams
 from dermrobust.components.audit.labels import read_labels
+from dermrobust.components.evaluation import files
+from dermrobust.components.evaluation.blessing import Blessing
 from dermrobust.components.evaluation.certificate_params import CertificateSettings, CertifyParams
 from dermrobust.components.evaluation.escalation_params import EscalationSettings
 from dermrobust.components.evaluation.measure_params import MeasureParams
@@ -24,9 +27,9 @@ from dermrobust.models.preprocessing import Preprocessing
 from dermrobust.models.tasks.ham10000 import TASK, lesion_task
 from dermrobust.pipeline.audit_settings import CONTROL, MODEL, Audit
 from dermrobust.pipeline.config import PipelineConfig
-from dermrobust.pipeline.evaluation_graph import evaluation_nodes
+from dermrobust.pipeline.evaluation_graph import GATE_NODE, evaluation_nodes
 from dermrobust.pipeline.nodes import Node, Output
-from dermrobust.pipeline.outcomes import RunResult
+from dermrobust.pipeline.outcomes import EXIT_CODES, REFUSED, RunResult
 from dermrobust.pipeline.runner import run_graph
 
 DATA = "adopt[data]"
@@ -37,6 +40,9 @@ ADOPTED = "adopt[{}]"
 
 def run_audit(audit: Audit, progress: Progress, *, force: bool) -> RunResult:
     """Run an audit; unchanged work is not repeated.
+
+    Its exit code is 3 if a self-check of the model, or of the evaluation as a whole, fails: the gate then refuses the
+    model, as it always does a black box.
 
     Args:
         audit: settings.
@@ -50,7 +56,22 @@ def run_audit(audit: Audit, progress: Progress, *, force: bool) -> RunResult:
     config = PipelineConfig(root=audit.root, beam=audit.beam)
     selected = frozenset(node.id for node in nodes)
     settings = {"audit": audit.model_dump(mode="json")}
-    return run_graph(config, nodes, progress, settings=settings, selected=selected, force=force)
+    return _judged(run_graph(config, nodes, progress, settings=settings, selected=selected, force=force))
+
+
+def _judged(result: RunResult) -> RunResult:
+    """Return an outcome whose exit code says whether the gate refuses; in a run the export does that."""
+    artifact = result.output(GATE_NODE, "blessing")
+    blessing = None if artifact is None else Blessing.model_validate(artifact.read_json(files.BLESSING))
+    if blessing is None or blessing.blessed:
+        return result
+    lines = "".join(f"\n  {reason}" for reason in blessing.reasons)
+    message = f"gate: '{blessing.candidate}' is not blessed:{lines}"
+    nodes = (
+        dataclasses.replace(node, message=message, exit_code=EXIT_CODES[REFUSED]) if node.node == GATE_NODE else node
+        for node in result.nodes
+    )
+    return dataclasses.replace(result, nodes=tuple(nodes))
 
 
 def audit_graph(audit: Audit) -> list[Node]:
@@ -73,6 +94,8 @@ def audit_graph(audit: Audit) -> list[Node]:
     data = AdoptDataParams(
         images=str(audit.data),
         labels=str(audit.labels),
+        validation_images=None if audit.validation_data is None else str(audit.validation_data),
+        validation_labels=None if audit.validation_labels is None else str(audit.validation_labels),
         task=lesion_task(classes),
         preprocessing=_preprocessing(audit),
         limit=audit.limit,
@@ -129,6 +152,7 @@ def _evaluation(audit: Audit, examples: Output) -> list[Node]:
         malignant=audit.malignant,
         slices=shared["slices"],
         certificates=_certificates(audit),
+        referral=audit.referral,
         **beyond,
     )
     return evaluation_nodes(
@@ -138,8 +162,7 @@ def _evaluation(audit: Audit, examples: Output) -> list[Node]:
         probe=probed,
         escalation=EscalationSettings(),
         transform=TransformParams(**beyond, **settings),
-        # A data set to audit on has no validation split to fit a rejector to.
-        refer=ReferParams(),
+        refer=ReferParams(**dict(audit.referral), **settings, epsilons=audit.epsilons, malignant=audit.malignant),
         certify=CertifyParams(**dict(_certificates(audit)), **settings),
         evaluate=evaluate,
         # Without thresholds, since an audit exports nothing: the gate asks for checks that do not fail.
@@ -162,6 +185,11 @@ def _check_attacks(audit: Audit, class_count: int) -> None:
         raise UserError(
             f"threat '{audit.threats[0]}' is searched through gradients, but of '{blind[0]}' only the answers are "
             "available; leave the threat models beyond a norm out"
+        )
+    if blind and audit.referral.rates:
+        raise UserError(
+            f"the attack that knows of a rejector needs gradients, but of '{blind[0]}' only the answers are available; "
+            "leave selective prediction out"
         )
     audit.certificates.attack.check_classes(class_count)
     for name, attack in audit.attacks.items():

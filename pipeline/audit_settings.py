@@ -12,6 +12,7 @@ from dermrobust.attacks.target import Precision
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.evaluation.certificate_params import CertificateSettings
 from dermrobust.components.evaluation.params import Threats
+from dermrobust.components.evaluation.referral_params import ReferralSettings
 from dermrobust.components.evaluation.transform_params import TransformSettings
 from dermrobust.models.foreign.spec import InputFormat, OutputKind, is_url
 from dermrobust.models.image_size import ImageSize
@@ -43,6 +44,10 @@ class Audit(TransformSettings):
     )
     data: Path = Field(description="Folder of images.")
     labels: Path = Field(description="Table of the labels of the images.")
+    validation_data: Path | None = Field(
+        None, description="Folder of further images, which rejectors are fitted to; none of them is audited."
+    )
+    validation_labels: Path | None = Field(None, description="Table of their labels.")
     control: Location | None = Field(None, description="Undefended model to compare with.")
     root: Root = Field(
         "output/audit", min_length=1, validate_default=True, description="Folder of artifacts and ledger."
@@ -54,6 +59,9 @@ class Audit(TransformSettings):
     )
     certificates: CertificateSettings = Field(
         default_factory=CertificateSettings, description="Certificates by randomized smoothing; off without sigmas."
+    )
+    referral: ReferralSettings = Field(
+        default_factory=ReferralSettings, description="Selective prediction; off without rates."
     )
     batch_size: int = Field(64, ge=1, le=4096, description="Images per gradient step.")
     gradient_precision: Precision = Field(
@@ -80,6 +88,18 @@ class Audit(TransformSettings):
     def _classes_differ(self) -> Self:
         if self.classes is not None and len(set(self.classes)) < len(self.classes):
             raise ValueError("two classes have the same name (case does not count)")
+        return self
+
+    @model_validator(mode="after")
+    def _validation_is_there(self) -> Self:
+        given = [path is not None for path in (self.validation_data, self.validation_labels)]
+        if self.referral.rates and not all(given):
+            raise ValueError(
+                "referral: temperature and thresholds are fitted to images that are not audited; give such images and "
+                "their labels: --validation-data and --validation-labels"
+            )
+        if any(given) and not self.referral.rates:
+            raise ValueError("validation images serve selective prediction alone; add a rate: --refer 0.2")
         return self
 
     def models(self) -> dict[str, Path | str]:

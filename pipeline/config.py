@@ -155,7 +155,7 @@ class PipelineConfig(Params):
 
     def refer_params(self) -> ReferParams:
         """Return the parameters of the referrals of every model."""
-        settings = {name: getattr(self.evaluate, name) for name in ("epsilons", "batch_size", "seed")}
+        settings = {name: getattr(self.evaluate, name) for name in ("epsilons", "batch_size", "seed", "malignant")}
         return ReferParams(**dict(self.evaluate.referral), **settings, slices=self.slices())
 
     def evaluate_params(self) -> MeasureParams:

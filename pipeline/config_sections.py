@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, field_validator
 
 from dermrobust.attacks.cleverhans.fgsm import FGSM
 from dermrobust.attacks.cleverhans.pgd import PGD
+from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.selection import NamedAttacks
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components import storage
@@ -31,6 +32,10 @@ BASELINE = "vanilla"
 def _absolute(root: str) -> str:
     if "\0" in root:
         raise ValueError("a path cannot hold the character NUL")
+    try:
+        storage.check_scheme(root)
+    except UserError as error:
+        raise ValueError(str(error)) from error
     return storage.absolute(root)
 
 

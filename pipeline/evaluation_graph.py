@@ -26,6 +26,8 @@ from dermrobust.components.transform.component import TRANSFORM
 from dermrobust.pipeline.nodes import Node, Output
 
 STAGE = "evaluate"
+GATE_NODE = "gate"
+"""Id of the node that judges the candidate."""
 
 
 def evaluation_nodes(
@@ -83,7 +85,7 @@ def evaluation_nodes(
     leakage = Node("leakage", STAGE, LEAKAGE, LeakageParams(), {"examples": (examples,)})
     inputs = _measured(models, examples, leakage, transforms, certificates, referrals)
     measured = Node("evaluate", STAGE, EVALUATE, evaluate, inputs)
-    judged = Node("gate", STAGE, GATE, GateParams(gate=gate), {"evaluation": _outputs([measured], "evaluation")})
+    judged = Node(GATE_NODE, STAGE, GATE, GateParams(gate=gate), {"evaluation": _outputs([measured], "evaluation")})
     return [*crafted.values(), *nodes, *transforms, *certificates, *referrals, leakage, measured, judged]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from dermrobust.components.artifacts import ArtifactType
 from dermrobust.components.component import NOT_IN_FINGERPRINT, Component, Params
+from dermrobust.components.examples_layout import Split
 from dermrobust.models.foreign.spec import InputFormat, OutputKind
 from dermrobust.models.preprocessing import Preprocessing
 from dermrobust.models.task import Task
@@ -18,9 +20,24 @@ class AdoptDataParams(Params):
 
     images: str = Field(description="Folder of the images.", json_schema_extra=NOT_IN_FINGERPRINT)
     labels: str = Field(description="Table of the labels.", json_schema_extra=NOT_IN_FINGERPRINT)
+    validation_images: str | None = Field(
+        None,
+        description="Folder of further images, which a rejector is fitted to; null: none.",
+        json_schema_extra=NOT_IN_FINGERPRINT,
+    )
+    validation_labels: str | None = Field(
+        None, description="Table of their labels.", json_schema_extra=NOT_IN_FINGERPRINT
+    )
     task: Task = Field(description="Classification problem; its classes are in the order of the model's outputs.")
     preprocessing: Preprocessing = Field(description="Preprocessing of the images for the model.")
-    limit: int | None = Field(None, ge=1, description="Number of images, drawn at random; null: all.")
+    limit: int | None = Field(None, ge=1, description="Number of audited images, drawn at random; null: all.")
+
+    def sources(self) -> dict[Split, tuple[Path, Path]]:
+        """Return the folder of images and the table of labels of each split that is given."""
+        found = {Split.TEST: (Path(self.images), Path(self.labels))}
+        if self.validation_images is not None and self.validation_labels is not None:
+            found[Split.VALIDATION] = (Path(self.validation_images), Path(self.validation_labels))
+        return found
 
 
 class AdoptModelParams(Params):

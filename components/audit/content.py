@@ -15,14 +15,17 @@ from dermrobust.models.foreign.spec import is_url
 
 
 def data_digest(params: Params) -> str:
-    """Return a digest of the images and the table.
+    """Return a digest of the images and tables of all splits.
 
     Raises:
         UserError: they are not there.
     """
     assert isinstance(params, AdoptDataParams)
-    folder, table = Path(params.images), Path(params.labels)
-    return _digest([("labels", table), *((name, path) for name, path in sorted(image_files(folder).items()))])
+    total = hashlib.sha256()
+    for split, (folder, table) in params.sources().items():
+        found = _digest([("labels", table), *((name, path) for name, path in sorted(image_files(folder).items()))])
+        total.update(f"{split} {found}\n".encode())
+    return total.hexdigest()
 
 
 def model_digest(params: Params) -> str:

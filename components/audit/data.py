@@ -1,9 +1,9 @@
-"""Executor of adopt_data: files and a table become the test split of an examples artifact."""
+"""Executor of adopt_data: files and tables become the test and the validation split of an examples artifact."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,13 @@ class Shard:
     """Images that become one file.
 
     Attributes:
-        index: number of the shard, from 0.
-        count: number of shards.
+        split: what the images are for.
+        index: number of the shard in its split, from 0.
+        count: number of shards of the split.
         images: the images, each with its file.
     """
 
+    split: Split
     index: int
     count: int
     images: tuple[tuple[ImageRecord, str], ...]
@@ -53,25 +55,31 @@ class Shard:
     @property
     def name(self) -> str:
         """File name of the shard."""
-        return shard_name(Split.TEST, self.index, self.count)
+        return shard_name(self.split, self.index, self.count)
 
 
 def run(context: Context) -> None:
     """Crop and resize every labelled image to the model's input, and describe the result in `examples.json`.
 
     Raises:
-        UserError: images and labels do not match, an image cannot be read, or all are of one class.
+        UserError: images and labels do not match, an image cannot be read, all are of one class, or audited and
+            validation images have images or groups in common.
     """
     params = context.params
     assert isinstance(params, AdoptDataParams)
-    task = params.task
-    labels = read_labels(Path(params.labels), task)
-    files = image_files(Path(params.images))
-    rows = matched(labels, files, task.class_names)[: params.limit]
-    if len({row.class_name for row in rows}) == 1:
-        raise UserError(f"the first {len(rows)} images are all of the class '{rows[0].class_name}'; raise --limit")
-    preprocessing = params.preprocessing
-    shards = _shards([(row, str(files[row.image_id])) for row in rows], preprocessing.height * preprocessing.width)
+    task, preprocessing = params.task, params.preprocessing
+    adopted: dict[Split, list[ImageRecord]] = {}
+    shards: list[Shard] = []
+    missing: dict[Split, tuple[str, ...]] = {}
+    for split, (folder, table) in params.sources().items():
+        labels, files = read_labels(table, task), image_files(folder)
+        rows = matched(labels, files, task.class_names)[: params.limit if split is Split.TEST else None]
+        if len({row.class_name for row in rows}) == 1:
+            raise UserError(f"the first {len(rows)} images are all of the class '{rows[0].class_name}'; raise --limit")
+        images = [(row, str(files[row.image_id])) for row in rows]
+        shards += _shards(split, images, preprocessing.height * preprocessing.width)
+        adopted[split], missing[split] = rows, labels.missing
+    _check_apart(adopted, task)
     output, reports = context.outputs["examples"], storage.join(context.work_folder, _REPORTS)
     storage.remove(reports)
     with watch_files(context.progress, "adopt", output, ".tfrecord", len(shards)), context.beam.pipeline() as root:
@@ -82,17 +90,38 @@ def run(context: Context) -> None:
             | "Adopt" >> beam.ParDo(AdoptShard(output, reports, task, preprocessing))
         )
     _check_reports(reports)
-    _write_spec(output, rows, [len(shard.images) for shard in shards], task, preprocessing)
-    remarks = list(_remarks(rows, labels.missing, task))
+    _write_spec(output, adopted, shards, task, preprocessing)
+    remarks = [line for split, rows in adopted.items() for line in _remarks(split, rows, missing[split], task)]
     storage.write_json(storage.join(output, ADOPTION), remarks)
     for line in remarks:
         context.progress.line(f"adopt: {line}")
 
 
-def _shards(images: Sequence[tuple[ImageRecord, str]], pixels: int) -> list[Shard]:
+def _check_apart(adopted: Mapping[Split, Sequence[ImageRecord]], task: Task) -> None:
+    """Refuse validation images that are audited as well, by their names or their groups."""
+    for what, name_of in (("image", _image_id), (task.group_noun, _group)):
+        names = {split: {name_of(row) for row in rows} for split, rows in adopted.items()}
+        # Without a name, a group is not known.
+        if shared := sorted(set.intersection(*names.values()) - {""} if len(names) > 1 else ()):
+            more = ", …" if len(shared) > _NAMED else ""
+            raise UserError(
+                f"{len(shared)} {what}s are both audited and validation images ({', '.join(shared[:_NAMED])}{more}): a "
+                "rejector that is fitted to audited images looks better than it is. Take them out of one of the two"
+            )
+
+
+def _image_id(row: ImageRecord) -> str:
+    return row.image_id
+
+
+def _group(row: ImageRecord) -> str:
+    return row.group
+
+
+def _shards(split: Split, images: Sequence[tuple[ImageRecord, str]], pixels: int) -> list[Shard]:
     size = max(1, min(_LARGEST_SHARD, _SHARD_BYTES // (3 * pixels)))
     parts = [tuple(images[start : start + size]) for start in range(0, len(images), size)]
-    return [Shard(index, len(parts), part) for index, part in enumerate(parts)]
+    return [Shard(split, index, len(parts), part) for index, part in enumerate(parts)]
 
 
 class AdoptShard(beam.DoFn):
@@ -137,26 +166,31 @@ def _check_reports(reports: str) -> None:
 
 
 def _write_spec(
-    output: str, rows: Sequence[ImageRecord], lengths: list[int], task: Task, preprocessing: Preprocessing
+    output: str,
+    adopted: Mapping[Split, Sequence[ImageRecord]],
+    shards: Sequence[Shard],
+    task: Task,
+    preprocessing: Preprocessing,
 ) -> None:
-    counts = Counter(row.class_name for row in rows)
-    none = dict.fromkeys(Split, 0)
-    nothing = [0] * len(task.class_names)
+    lengths = {split: [len(shard.images) for shard in shards if shard.split is split] for split in Split}
+    classes = {split: Counter(row.class_name for row in adopted.get(split, ())) for split in Split}
     spec = ExamplesSpec(
         task=task,
         preprocessing=preprocessing,
-        shards={**none, Split.TEST: len(lengths)},
-        lengths={Split.TRAIN: [], Split.VALIDATION: [], Split.TEST: lengths},
-        counts={**none, Split.TEST: len(rows)},
-        class_counts={**dict.fromkeys(Split, nothing), Split.TEST: [counts[name] for name in task.class_names]},
+        shards={split: len(found) for split, found in lengths.items()},
+        lengths=lengths,
+        counts={split: sum(found) for split, found in lengths.items()},
+        class_counts={split: [found[name] for name in task.class_names] for split, found in classes.items()},
     )
     storage.write_bytes(storage.join(output, SPEC), spec.model_dump_json(indent=1).encode())
 
 
-def _remarks(rows: Sequence[ImageRecord], missing: Sequence[str], task: Task) -> Iterator[str]:
+def _remarks(split: Split, rows: Sequence[ImageRecord], missing: Sequence[str], task: Task) -> Iterator[str]:
     counts = Counter(row.class_name for row in rows)
-    yield f"{len(rows)} images: " + ", ".join(f"{name} {counts[name]}" for name in task.class_names)
-    if missing:
+    kind = "images" if split is Split.TEST else f"{split} images"
+    yield f"{len(rows)} {kind}: " + ", ".join(f"{name} {counts[name]}" for name in task.class_names)
+    # Validation images are not sliced, and no interval counts their groups.
+    if missing and split is Split.TEST:
         group = None if task.group_key is None else column(task.group_key)
         sliced = [name for name in missing if name != group]
         consequences = [f"no slices by {', '.join(sliced)}"] if sliced else []

@@ -57,3 +57,13 @@ class Blessing(Content):
     checks: tuple[str, ...]
     uncovered: tuple[float, ...] = ()
     uncovered_threats: tuple[str, ...] = ()
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Sentences on why the candidate is refused; none if it is blessed."""
+        if self.blessed:
+            return ()
+        failed = [verdict.reason for verdict in self.thresholds if verdict.judged and not verdict.passed]
+        # Thresholds that could not be judged are a reason only where nothing else is: such as if none could be.
+        unjudged = [verdict.reason for verdict in self.thresholds if not verdict.judged]
+        return (*failed, *self.checks) or tuple(unjudged)

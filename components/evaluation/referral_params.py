@@ -55,6 +55,9 @@ class ReferParams(ReferralSettings):
     )
     batch_size: int = Field(128, ge=1, le=4096, description="Images per forward pass or gradient step.")
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of random starts.")
+    malignant: tuple[str, ...] | None = Field(
+        None, description="Classes that must not be taken for benign ones; null: those of the task."
+    )
     slices: Annotated[tuple[str, ...], AfterValidator(lambda names: tuple(map(SLICES.check, names)))] = Field(
         (), description="Slice features that are derived from the pixels."
     )

@@ -12,7 +12,6 @@ from pydantic import AfterValidator, Field, model_validator
 from dermrobust.attacks.transforms.registry import TRANSFORMS
 from dermrobust.attacks.transforms.selection import NamedSearches, default_searches
 from dermrobust.attacks.transforms.threat import AnyTransformThreat, TransformThreat, is_transform
-from dermrobust.components.attack_settings import AttackSettings
 from dermrobust.components.component import Params
 from dermrobust.components.evaluation.names import CLEAN, WORST_CASE, canonical_epsilon
 from dermrobust.components.slices.registry import SLICES
@@ -65,9 +64,15 @@ class TransformSettings(Params):
         return super().plugins() | {TRANSFORMS.module(name) for name in families}
 
 
-class TransformParams(TransformSettings, AttackSettings):
-    """Parameters of the searches on one model."""
+class TransformParams(TransformSettings):
+    """Parameters of the searches on one model.
 
+    Searches follow the gradients of the exact model, in float32: a false success of an approximation would end the
+    search of an image.
+    """
+
+    batch_size: int = Field(128, ge=1, le=4096, description="Images per forward pass or gradient step.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of random starts.")
     stop_at_success: bool = Field(True, description="Stop at the first misclassification of an image.")
     slices: Annotated[tuple[str, ...], AfterValidator(lambda names: tuple(map(SLICES.check, names)))] = Field(
         (), description="Slice features that are derived from the pixels."

@@ -17,9 +17,5 @@ def read_blessing(artifact: Artifact) -> Blessing:
     blessing = Blessing.model_validate(artifact.read_json(files.BLESSING))
     if blessing.blessed:
         return blessing
-    unjudged = [verdict.reason for verdict in blessing.thresholds if not verdict.judged]
-    failed = [verdict.reason for verdict in blessing.thresholds if verdict.judged and not verdict.passed]
-    # Thresholds that could not be judged are a reason only where nothing else is: such as if none could be.
-    reasons = [*failed, *blessing.checks] or unjudged
-    lines = "".join(f"\n  {reason}" for reason in reasons)
+    lines = "".join(f"\n  {reason}" for reason in blessing.reasons)
     raise Refused(f"export: '{blessing.candidate}' is not blessed, so nothing is exported:{lines}")

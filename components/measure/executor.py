@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -29,10 +30,12 @@ from dermrobust.components.evaluation.probes import CORRUPTED, HEALTH, PROBES, p
 from dermrobust.components.evaluation.referrals import Rejector, referral_uris
 from dermrobust.components.evaluation.tables import WriteTable, read_tables, write_table
 from dermrobust.components.examples import ExamplesSpec, Split, shard_uris
-from dermrobust.components.measure import certified, comparisons, constant, radii, selective, stored, stored_transforms
+from dermrobust.components.measure import certified, comparisons, constant, radii, selective, stored
 from dermrobust.components.measure.checks.evidence import Evidence
 from dermrobust.components.measure.checks.running import run_checks
 from dermrobust.components.measure.corrupted import corruptions_table
+from dermrobust.components.measure.stored_attacks import AttackReader
+from dermrobust.components.measure.stored_transforms import TransformReader
 from dermrobust.components.measure.table import metrics_table, unknown_groups
 from dermrobust.components.measure.tfma_run import build_eval_config, joined_batches, order_results, run_tfma
 
@@ -92,10 +95,7 @@ class _Work:
         self._escalations = {model: escalation for model, escalation in found.items() if escalation.signs}
         self._spec = ExamplesSpec.read(context.input("examples"))
         # Predictions have the derived columns that predict was asked for, which may be more than the task declares.
-        self._task = self._spec.task.with_derived(params.slices)
-        if params.malignant is not None:
-            known = tuple(name for name in self._task.class_names if name in params.malignant)
-            self._task = self._task.model_copy(update={"malignant": known})
+        self._task = self._spec.task.with_derived(params.slices).with_malignant(params.malignant)
         self._shards = {name: prediction_uris(artifact) for name, artifact in self._predictions.items()}
         # The gate's baseline, else the undefended model.
         self._baseline = params.baseline or params.control
@@ -138,20 +138,19 @@ class _Work:
             nearest | "Keep radii" >> WriteTable(self.uri(files.RADII), by_model, by_model.names)
             tested = batches | "Test images" >> beam.FlatMap(constant.clean_images, images.names)
             tested | "Keep images" >> WriteTable(self.uri(files.IMAGES), images, images.names)
-            read = beam.ParDo(stored.ReadStored(self._reader()))
-            self._verify(root, "stored", read, files.STORED, files.GALLERY)
+            self._verify(root, "stored", self._reader(), files.STORED, files.GALLERY)
             if params.threats:
-                read = beam.ParDo(stored_transforms.ReadTransformed(self._transform_reader()))
-                self._verify(root, "transformed", read, files.TRANSFORMED, files.TRANSFORMED_GALLERY)
+                reader = self._transform_reader()
+                self._verify(root, "transformed", reader, files.TRANSFORMED, files.TRANSFORMED_GALLERY)
 
-    def _verify(self, root: beam.Pipeline, kind: str, read: beam.ParDo, table: str, gallery: str) -> None:
+    def _verify(self, root: beam.Pipeline, kind: str, reader: stored.Reader, table: str, gallery: str) -> None:
         """Read the images of every model and shard again; keep the results, and the worst flips of each model."""
         elements = [(model, index) for model in self._params.models for index in range(len(self._shards[model]))]
         found = (
             root
             | f"Models and shards of {kind} images" >> beam.Create(elements)
             | f"Spread {kind} images" >> beam.Reshuffle()
-            | f"Read {kind} images" >> read.with_outputs(stored.FLIPS, main="read")
+            | f"Read {kind} images" >> beam.ParDo(stored.ReadStored(reader)).with_outputs(stored.FLIPS, main="read")
         )
         keys = ["model", "attack", "epsilon", "shard"]
         found.read | f"Keep {kind} images" >> WriteTable(self.uri(table), schemas.STORED_SCHEMA, keys)
@@ -312,29 +311,35 @@ class _Work:
             )
         if self._baseline is None:
             yield "There is no baseline: models are not compared."
+        if self._referred and not self._spec.counts[Split.TRAIN]:
+            yield (
+                f"Temperature and thresholds of rejectors are fitted to {self._spec.counts[Split.VALIDATION]} given "
+                "validation images. Whether a model was trained on them is not known here; if it was, its confidence "
+                "is too high there, and it refers more images than the rate says."
+            )
 
-    def _reader(self) -> stored.Reader:
+    def _reader(self) -> AttackReader:
         params = self._params
-        return stored.Reader(
-            examples=shard_uris(self._context.input("examples"), self._spec, Split.TEST),
-            predictions=self._shards,
+        return AttackReader(
+            **self._read,
             folders={model: artifact.uri for model, artifact in self._predictions.items()},
             attempts=[(name, threat) for name in params.attacks for threat in params.epsilons],
-            task=self._task,
-            flips=params.gallery,
         )
 
-    def _transform_reader(self) -> stored_transforms.TransformReader:
+    def _transform_reader(self) -> TransformReader:
         params = self._params
-        return stored_transforms.TransformReader(
-            examples=shard_uris(self._context.input("examples"), self._spec, Split.TEST),
-            predictions=self._shards,
-            transformed={model: prediction_uris(artifact) for model, artifact in self._transformed.items()},
+        return TransformReader(
+            **self._read,
             folders={model: artifact.uri for model, artifact in self._transformed.items()},
+            transformed={model: prediction_uris(artifact) for model, artifact in self._transformed.items()},
             attempts=[(threat, search) for threat in params.threats for search in params.searches],
-            task=self._task,
-            flips=params.gallery,
         )
+
+    @property
+    def _read(self) -> dict[str, Any]:
+        """What the readers of stored images have in common."""
+        examples = shard_uris(self._context.input("examples"), self._spec, Split.TEST)
+        return {"examples": examples, "predictions": self._shards, "task": self._task, "flips": self._params.gallery}
 
 
 def _manifest(artifact: Artifact) -> Manifest:

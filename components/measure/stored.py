@@ -1,11 +1,11 @@
-"""Verification of the stored adversarial images of a model, and its worst flips.
+"""Verification of the stored images of a model under attack, and its worst flips.
 
 Images are read from storage again, independently of the code that wrote them.
 """
 
 from __future__ import annotations
 
-import math
+import abc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +13,10 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
-from dermrobust.attacks.threat import Norm, Pixels, ThreatModel
-from dermrobust.components import storage
+from dermrobust.attacks.threat import Pixels
 from dermrobust.components.evaluation.names import CLEAN, canonical_epsilon
-from dermrobust.components.evaluation.predictions import ADVERSARIAL, folder_name
 from dermrobust.components.evaluation.tables import read_columns
-from dermrobust.components.examples import Split, read_images, shard_name
+from dermrobust.components.examples import read_images
 from dermrobust.models.task import Task
 
 WORST_FIRST = ("-danger", "epsilon", "-p_after", "image_id", "model", "attack")
@@ -26,21 +24,60 @@ WORST_FIRST = ("-danger", "epsilon", "-p_after", "image_id", "model", "attack")
 FLIPS = "flips"
 CRITICAL_MISSED, MALIGNANCY_MISSED, FALSE_ALARM, OTHER = 3, 2, 1, 0
 
-_Predicted = Mapping[tuple[str, float, str], tuple[int, Sequence[float]]]
+Predicted = Mapping[tuple[str, float, str], tuple[int, Sequence[float]]]
 """Label and probabilities by attack, epsilon and image."""
 Flip = Mapping[str, Any]
 """Image that is right when clean and wrong under attack: a row of `schemas.FLIPS_SCHEMA`."""
 
 
 @dataclass(frozen=True)
-class Reader:
+class CleanShard:
+    """Clean images of a shard.
+
+    Attributes:
+        index: number of the shard.
+        ids: ids of the images.
+        pixels: uint8 [count, height, width, 3].
+        predicted: what is in the shard of the model's predictions: on these images, and under attacks.
+    """
+
+    index: int
+    ids: list[str]
+    pixels: Pixels
+    predicted: Predicted
+
+
+@dataclass(frozen=True)
+class StoredImages:
+    """Images of a shard as they are stored under one attack.
+
+    Attributes:
+        attack: name of the attack.
+        epsilon: its budget.
+        ids: ids of the images; those of the clean ones, unless some are missing.
+        encoded: their files.
+        outside: number of images outside of the threat model.
+        farthest: largest distance: from the clean image under a norm, from the threat model beyond one.
+        predicted: predictions among which are those on these images.
+    """
+
+    attack: str
+    epsilon: float
+    ids: list[str]
+    encoded: Sequence[bytes]
+    outside: int
+    farthest: float
+    predicted: Predicted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader(abc.ABC):
     """Locations of the images and predictions of the evaluated models.
 
     Attributes:
         examples: URI of the clean images of each shard.
-        predictions: URIs of the Parquet shards of each model's predictions.
-        folders: URI of each model's predictions artifact.
-        attempts: stored attacks of each model: (attack, threat).
+        predictions: URIs of the Parquet shards of each model's predictions on clean images.
+        folders: URI of the artifact of each model's stored images.
         task: the classification problem.
         flips: maximum number of flips of each model.
     """
@@ -48,13 +85,16 @@ class Reader:
     examples: Sequence[str]
     predictions: Mapping[str, Sequence[str]]
     folders: Mapping[str, str]
-    attempts: Sequence[tuple[str, ThreatModel]]
     task: Task
     flips: int
 
+    @abc.abstractmethod
+    def stored(self, model: str, clean: CleanShard) -> Iterator[StoredImages]:
+        """Yield what is stored of a model under each attack, beside the clean images of a shard."""
+
 
 class ReadStored(beam.DoFn):
-    """Reads a model's adversarial images of one shard.
+    """Reads a model's stored images of one shard.
 
     Yields rows of `schemas.STORED_SCHEMA`, and under the tag FLIPS (model, flip) for the worst flips of the shard.
     """
@@ -65,21 +105,17 @@ class ReadStored(beam.DoFn):
     def process(self, element: tuple[str, int]) -> Iterator[Any]:
         """Read the images of (model, shard)."""
         model, index = element
-        reader = self._reader
-        ids, clean, encoded = read_images(reader.examples[index])
-        rows = predicted_rows(reader.predictions[model][index])
-        name = shard_name(Split.TEST, index, len(reader.examples))
-        flips: list[Flip] = []
-        for attack, threat in reader.attempts:
-            uri = storage.join(reader.folders[model], ADVERSARIAL, folder_name(attack, threat), name)
-            found, adversarial, stored = read_images(uri)
-            place = {"model": model, "attack": attack, "epsilon": threat.epsilon}
-            outside, farthest = _distances(threat, clean, adversarial) if found == ids else (len(ids), math.inf)
-            yield {**place, "shard": index, "images": len(found), "outside": outside, "farthest": farthest}
-            for at, image in enumerate(ids if found == ids else ()):
-                after = rows[attack, canonical_epsilon(threat.epsilon), image]
-                if flip := flip_of(reader.task, rows[CLEAN, 0.0, image], after):
-                    images = {"clean": encoded[at], "adversarial": stored[at]}
+        reader, flips = self._reader, list[Flip]()
+        ids, pixels, encoded = read_images(reader.examples[index])
+        clean = CleanShard(index, ids, pixels, predicted_rows(reader.predictions[model][index]))
+        for found in reader.stored(model, clean):
+            place = {"model": model, "attack": found.attack, "epsilon": found.epsilon}
+            measured = {"images": len(found.ids), "outside": found.outside, "farthest": found.farthest}
+            yield {**place, "shard": index, **measured}
+            for at, image in enumerate(ids if found.ids == ids else ()):
+                after = found.predicted[found.attack, canonical_epsilon(found.epsilon), image]
+                if flip := flip_of(reader.task, clean.predicted[CLEAN, 0.0, image], after):
+                    images = {"clean": encoded[at], "adversarial": found.encoded[at]}
                     flips.append({**place, "image_id": image, **flip, **images})
         yield from (beam.pvalue.TaggedOutput(FLIPS, (model, each)) for each in worst(flips, reader.flips))
 
@@ -119,18 +155,7 @@ def _danger(task: Task, truth: str, predicted: str) -> int:
     return FALSE_ALARM if truth not in malignant and predicted in malignant else OTHER
 
 
-def _distances(threat: ThreatModel, clean: Pixels, adversarial: Pixels) -> tuple[int, float]:
-    """Return the number of images outside the budget, and the largest distance in 1/255."""
-    if not len(clean):
-        return 0, 0.0
-    if adversarial.shape != clean.shape:
-        return len(clean), math.inf
-    difference = np.abs(adversarial.astype(np.int64) - clean)
-    lengths = difference.max((1, 2, 3)) if threat.norm is Norm.LINF else np.sqrt(np.square(difference).sum((1, 2, 3)))
-    return int((~threat.contains(adversarial, clean)).sum()), float(lengths.max())
-
-
-def predicted_rows(uri: str) -> _Predicted:
+def predicted_rows(uri: str) -> Predicted:
     """Return the predictions of a shard: label and probabilities by attack, epsilon and image."""
     table = read_columns(uri, ["attack", "epsilon", "image_id", "label", "probabilities"]).to_pydict()
     return {

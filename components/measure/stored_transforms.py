@@ -1,7 +1,4 @@
-"""Verification of the stored transformed images of a model, and its worst flips.
-
-Images and parameters are read from storage, and the clean images are transformed again.
-"""
+"""Reader of the stored transformed images of the models, which transforms the clean ones again."""
 
 from __future__ import annotations
 
@@ -10,78 +7,49 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 
 from dermrobust.attacks.transforms.rendering import distances
 from dermrobust.attacks.transforms.threat import TransformThreat
 from dermrobust.components import storage
 from dermrobust.components.evaluation.conditions import condition_of
-from dermrobust.components.evaluation.names import CLEAN, canonical_epsilon
-from dermrobust.components.examples import read_images
-from dermrobust.components.measure.stored import FLIPS, Flip, flip_of, predicted_rows, worst
+from dermrobust.components.evaluation.names import canonical_epsilon
+from dermrobust.components.measure.stored import CleanShard, Reader, StoredImages, predicted_rows
 from dermrobust.components.transformed_images import StoredTransforms, read_transformed, transformed_name
-from dermrobust.models.task import Task
 
 
-@dataclass(frozen=True)
-class TransformReader:
-    """Locations of the transformed images and predictions of the evaluated models.
+@dataclass(frozen=True, kw_only=True)
+class TransformReader(Reader):
+    """Reader of images beyond a norm, and of the parameters that they follow from.
 
     Attributes:
-        examples: URI of the clean images of each shard.
-        predictions: URIs of the Parquet shards of each model's predictions on clean images.
         transformed: URIs of the Parquet shards of each model's predictions on transformed images.
-        folders: URI of the artifact of each model's transformed images.
         attempts: threats and names of searches.
-        task: the classification problem.
-        flips: maximum number of flips of each model.
     """
 
-    examples: Sequence[str]
-    predictions: Mapping[str, Sequence[str]]
     transformed: Mapping[str, Sequence[str]]
-    folders: Mapping[str, str]
     attempts: Sequence[tuple[TransformThreat, str]]
-    task: Task
-    flips: int
+
+    def stored(self, model: str, clean: CleanShard) -> Iterator[StoredImages]:
+        """See `Reader.stored`."""
+        predicted = predicted_rows(self.transformed[model][clean.index])
+        for threat, search in self.attempts:
+            name = transformed_name(threat, search, clean.index, len(self.examples))
+            found = read_transformed(storage.join(self.folders[model], name), threat)
+            apart = _apart(threat, clean, found)
+            yield StoredImages(
+                attack=condition_of(threat.family, search),
+                epsilon=canonical_epsilon(threat.strength),
+                ids=found.ids,
+                encoded=found.encoded,
+                outside=int((apart > 0).sum()),
+                farthest=float(apart.max(initial=0.0)),
+                predicted=predicted,
+            )
 
 
-class ReadTransformed(beam.DoFn):
-    """Reads a model's transformed images of one shard.
-
-    Yields rows of `schemas.STORED_SCHEMA`, and under the tag FLIPS (model, flip) for the worst flips of the shard.
-    """
-
-    def __init__(self, reader: TransformReader) -> None:
-        self._reader = reader
-
-    def process(self, element: tuple[str, int]) -> Iterator[Any]:
-        """Read the images of (model, shard)."""
-        model, index = element
-        reader, flips = self._reader, list[Flip]()
-        ids, clean, encoded = read_images(reader.examples[index])
-        before, after = (predicted_rows(uris[model][index]) for uris in (reader.predictions, reader.transformed))
-        for threat, search in reader.attempts:
-            name = transformed_name(threat, search, index, len(reader.examples))
-            found = read_transformed(storage.join(reader.folders[model], name), threat)
-            epsilon = canonical_epsilon(threat.strength)
-            attack = condition_of(threat.family, search)
-            place = {"model": model, "attack": attack, "epsilon": epsilon}
-            apart = _apart(threat, ids, clean, found)
-            yield {
-                **{**place, "shard": index, "images": len(found.ids), "outside": int((apart > 0).sum())},
-                "farthest": float(apart.max(initial=0.0)),
-            }
-            for at, image in enumerate(ids if found.ids == ids else ()):
-                if flip := flip_of(reader.task, before[CLEAN, 0.0, image], after[attack, epsilon, image]):
-                    images = {"clean": encoded[at], "adversarial": found.encoded[at]}
-                    flips.append({**place, "image_id": image, **flip, **images})
-        yield from (beam.pvalue.TaggedOutput(FLIPS, (model, each)) for each in worst(flips, reader.flips))
-
-
-def _apart(threat: TransformThreat, ids: list[str], clean: Any, found: StoredTransforms) -> Any:
+def _apart(threat: TransformThreat, clean: CleanShard, found: StoredTransforms) -> Any:
     """Return how far each image is from the threat model, in levels: float64 [count]; infinite where it is missing."""
-    if found.ids != ids or found.pixels.shape != clean.shape:
-        return np.full(max(len(ids), 1), math.inf)
-    return distances(threat, found.pixels, clean, found.values)
+    if found.ids != clean.ids or found.pixels.shape != clean.pixels.shape:
+        return np.full(max(len(clean.ids), 1), math.inf)
+    return distances(threat, found.pixels, clean.pixels, found.values)

@@ -86,7 +86,7 @@ def run(context: Context) -> None:
         probes=tuple(
             tuple(probe_uris(artifact, PROBES)) for name in ("probes", "escalated") for artifact in context.inputs[name]
         ),
-        task=spec.task,
+        task=spec.task.with_malignant(params.malignant),
     )
     # Place 0 is that of the evaluated attacks.
     run_units(

@@ -44,21 +44,6 @@ class AdversarialObjective(Objective):
 
         return Ball(images, radius, self.epsilon.norm.order)
 
-    def loss(
-        self,
-        network: keras.Model,
-        images: tf.Tensor,
-        adversarial: tf.Tensor,
-        labels: tf.Tensor,
-        class_weights: tf.Tensor,
-        seed: tf.Tensor,
-    ) -> tf.Tensor:
-        """Return the class-weighted cross-entropy on the adversarial images; see `Objective.loss`."""
-        from dermrobust.models.objectives.losses import cross_entropy, weighted_mean
-
-        del images, seed
-        return weighted_mean(cross_entropy(labels, network(adversarial, training=True)), labels, class_weights)
-
 
 class IterativeObjective(AdversarialObjective):
     """Adversarial objective that crafts with PGD from a random start (Madry et al. 2018, arXiv 1706.06083)."""

@@ -37,18 +37,3 @@ class GaussianNoise(Objective):
 
         del network, labels, radius
         return images + self.sigma * tf.random.stateless_normal(tf.shape(images), seed)
-
-    def loss(
-        self,
-        network: keras.Model,
-        images: tf.Tensor,
-        adversarial: tf.Tensor,
-        labels: tf.Tensor,
-        class_weights: tf.Tensor,
-        seed: tf.Tensor,
-    ) -> tf.Tensor:
-        """See `Objective.loss`."""
-        from dermrobust.models.objectives.losses import cross_entropy, weighted_mean
-
-        del images, seed
-        return weighted_mean(cross_entropy(labels, network(adversarial, training=True)), labels, class_weights)

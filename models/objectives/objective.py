@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
-class Objective(BaseModel, abc.ABC):
+class Objective(BaseModel):
     """Loss on a batch, and the adversarial images that it is computed on; the fields are its parameters.
 
     Defenses differ from standard training in these methods alone. Each subclass declares a field
@@ -49,7 +48,6 @@ class Objective(BaseModel, abc.ABC):
         del network, labels, radius, seed
         return images
 
-    @abc.abstractmethod
     def loss(
         self,
         network: keras.Model,
@@ -59,7 +57,9 @@ class Objective(BaseModel, abc.ABC):
         class_weights: tf.Tensor,
         seed: tf.Tensor,
     ) -> tf.Tensor:
-        """Return the loss, a scalar; the network runs with `training=True`, so that it learns batch statistics.
+        """Return the loss, a scalar: here the class-weighted cross-entropy on the images that `craft` returned.
+
+        The network runs with `training=True`, so that it learns batch statistics.
 
         Args:
             network: From images to logits.
@@ -70,3 +70,7 @@ class Objective(BaseModel, abc.ABC):
             class_weights: float32 [class_count]; the mean over the drawn images is 1.
             seed: int32 [2], the same as in `craft`.
         """
+        from dermrobust.models.objectives.losses import cross_entropy, weighted_mean
+
+        del images, seed
+        return weighted_mean(cross_entropy(labels, network(adversarial, training=True)), labels, class_weights)

@@ -12,15 +12,16 @@ import numpy as np
 from pydantic import ValidationError
 
 from dermrobust.attacks.errors import UserError
+from dermrobust.attacks.problem import Labels
 from dermrobust.attacks.target import Precision
-from dermrobust.attacks.threat import Pixels
+from dermrobust.attacks.threat import Images, Pixels
 from dermrobust.components.progress import Progress, Silent
 from dermrobust.pipeline.api.arrays import collected, to_pixels
 from dermrobust.pipeline.api.attacking import norm_and_transforms
 from dermrobust.pipeline.api.evaluation import Evaluation, load_evaluation
 from dermrobust.pipeline.audit_settings import Audit
 from dermrobust.pipeline.config_errors import explain
-from dermrobust.pipeline.outcomes import RunResult
+from dermrobust.pipeline.outcomes import EXIT_CODES, EXIT_USER_ERROR, REFUSED, RunResult
 
 
 def audit(
@@ -32,6 +33,8 @@ def audit(
     attacks: str | Mapping[str, Any] = "auto",
     threats: Sequence[str | float] = ("linf:1/255", "linf:2/255", "linf:4/255", "linf:8/255"),
     certify: Sequence[float] = (),
+    refer: Sequence[float] = (),
+    validation: Any = None,
     malignant: Sequence[str] | None = None,
     metadata: Mapping[str, Sequence[Any]] | None = None,
     control: Any = None,
@@ -55,6 +58,8 @@ def audit(
         attacks: name of a suite ("paper", "standard", "auto", "minimal"), or attacks by name.
         threats: budgets of one norm (a number is one of L-infinity in 1/255) and threats beyond it ("colour:1").
         certify: standard deviations of the noise of certificates by randomized smoothing, where a pixel is 0 to 1.
+        refer: shares of the validation images that are referred (selective prediction).
+        validation: other images, which `refer` is fitted to: a pair of images and labels, or a `tf.data.Dataset`.
         malignant: classes that must not be taken for the others; default: those known of HAM10000's.
         metadata: columns of the labels' table by name, such as "lesion_id", "age", "sex": one value for each image.
         control: an undefended Keras model to compare with.
@@ -71,24 +76,24 @@ def audit(
     from dermrobust.pipeline.audit import run_audit
 
     budgets, transforms = norm_and_transforms(threats)
+    folder = Path(root, "inputs")
     settings = _settings(
-        _write_inputs(Path(root, "inputs"), images, labels, class_names, metadata or {}),
-        _write_models(Path(root, "inputs"), model, control),
-        root=str(root),
-        attacks=attacks,
-        **{"epsilons": budgets, "threats": transforms, "certificates": {"sigmas": list(certify)}},
-        classes=tuple(class_names),
-        malignant=malignant,
-        input={"range": input_range},
-        **{"batch_size": batch_size, "gradient_precision": gradient_precision, "seed": seed},
+        _write_inputs(folder, *collected(images, labels), class_names, metadata or {}),
+        _write_validation(folder, validation, class_names),
+        _write_models(folder, model, control),
+        **{"attacks": attacks, "epsilons": budgets, "threats": transforms, "seed": seed},
+        **{"batch_size": batch_size, "gradient_precision": gradient_precision},
+        **{"certificates": {"sigmas": list(certify)}, "referral": {"rates": list(refer)}},
+        **{"classes": tuple(class_names), "malignant": malignant, "input": {"range": input_range}, "root": str(root)},
     )
     return _evaluated(root, run_audit(settings, progress or Silent(), force=False))
 
 
 def _evaluated(root: str | Path, result: RunResult) -> Evaluation:
-    if result.exit_code:
+    # A model that the gate refuses was evaluated all the same.
+    if result.exit_code not in (0, EXIT_CODES[REFUSED]):
         messages = "\n".join(node.message for node in result.nodes if not node.ok)
-        raise UserError(messages) if result.exit_code == 2 else RuntimeError(messages)
+        raise UserError(messages) if result.exit_code == EXIT_USER_ERROR else RuntimeError(messages)
     return load_evaluation(root, result.run)
 
 
@@ -100,18 +105,32 @@ def _settings(*written: Mapping[str, Any], **values: Any) -> Audit:
 
 
 def _write_inputs(
-    folder: Path, images: Any, labels: Any, class_names: Sequence[str], metadata: Mapping[str, Sequence[Any]]
+    folder: Path,
+    images: Images | Pixels,
+    classes: Labels,
+    class_names: Sequence[str],
+    metadata: Mapping[str, Sequence[Any]],
+    prefix: str = "",
 ) -> dict[str, Any]:
-    """Write images and labels, and return them as settings of an audit."""
-    found, classes = collected(images, labels)
-    pixels = to_pixels(found)
+    """Write images and labels, and return them as settings of an audit; names of images begin with `prefix`."""
+    pixels = to_pixels(images)
     if len(classes) != len(pixels) or classes.min() < 0 or classes.max() >= len(class_names):
         raise UserError(
             f"each image needs a label from 0 to {len(class_names) - 1}: found {len(pixels)} images, {len(classes)} "
             f"labels from {classes.min()} to {classes.max()}"
         )
-    data, table = _write_images(folder, pixels, [class_names[label] for label in classes], metadata)
+    data, table = _write_images(folder, pixels, [class_names[label] for label in classes], metadata, prefix)
     return {"data": data, "labels": table, "image_size": _image_size(pixels)}
+
+
+def _write_validation(folder: Path, validation: Any, class_names: Sequence[str]) -> dict[str, Any]:
+    """Write validation images and their labels, and return them as settings of an audit; without any, none."""
+    if validation is None:
+        return {}
+    found = collected(*(validation if isinstance(validation, tuple | list) else (validation, None)))
+    # By name they would be the audited images.
+    written = _write_inputs(folder, *found, class_names, {}, "validation-")
+    return {"validation_data": written["data"], "validation_labels": written["labels"]}
 
 
 def _write_models(folder: Path, model: Any, control: Any) -> dict[str, Path]:
@@ -133,7 +152,7 @@ def _write_model(folder: Path, name: str, model: Any) -> Path:
 
 
 def _write_images(
-    folder: Path, pixels: Pixels, classes: Sequence[str], metadata: Mapping[str, Sequence[Any]]
+    folder: Path, pixels: Pixels, classes: Sequence[str], metadata: Mapping[str, Sequence[Any]], prefix: str
 ) -> tuple[Path, Path]:
     """Write images and their table to a folder that is the same for the same images."""
     from PIL import Image
@@ -141,9 +160,9 @@ def _write_images(
     for name, column in metadata.items():
         if len(column) != len(pixels):
             raise UserError(f"metadata: '{name}' has {len(column)} values for {len(pixels)} images")
-    images = folder / hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16]
+    images = folder / f"{prefix}{hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16]}"
     images.mkdir(parents=True, exist_ok=True)
-    names = [f"{index:06d}" for index in range(len(pixels))]
+    names = [f"{prefix}{index:06d}" for index in range(len(pixels))]
     for name, image in zip(names, pixels, strict=True):
         path = images / f"{name}.png"
         if not path.exists():

@@ -31,6 +31,7 @@ def audit_settings(options: dict[str, Any]) -> Audit:
     values = {
         **{name: options[name] for name in ("model", "data", "labels", "control", "root", "batch_size", "seed")},
         **{name: options[name] for name in ("limit", "outputs", "signature", "trust_model")},
+        **{name: options[name] for name in ("validation_data", "validation_labels")},
         "beam": load_beam(options["config_path"], options["overrides"]),
         "attacks": options["suite"] or ("black-box" if is_black_box(options["model"]) else "auto"),
         "classes": _classes(options["classes"]),
@@ -46,6 +47,8 @@ def audit_settings(options: dict[str, Any]) -> Audit:
         values["gradient_precision"] = options["gradient_precision"]
     if options["sigmas"]:
         values["certificates"] = {"sigmas": options["sigmas"]}
+    if options["rates"]:
+        values["referral"] = {"rates": options["rates"]}
     values |= _of_zoo(options, values)
     try:
         return Audit.model_validate(values)
@@ -71,6 +74,8 @@ def _of_zoo(options: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
         found["attacks"] = audited_attacks(card)
     if not options["gradient_precision"]:
         found["gradient_precision"] = card.evaluation.settings.get("gradient_precision", "float32")
+    if not options["threats"] and card.evaluation.threats:
+        found |= {"threats": card.evaluation.threats, "searches": card.evaluation.searches}
     if not options["epsilons"]:
         found["epsilons"] = [ThreatModel(epsilon, Norm(card.evaluation.norm)) for epsilon in card.epsilons]
     return found

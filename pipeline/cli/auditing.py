@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dermrobust.pipeline.cli.options import json_option, user_errors
+from dermrobust.pipeline.cli.terminal import echo, echo_json, echo_lines
 from dermrobust.pipeline.cli.zoo import zoo_option
 
 if TYPE_CHECKING:
@@ -63,6 +63,16 @@ _there = click.Path(path_type=Path, exists=False)
     metavar="SIGMA",
     help="Certify by randomized smoothing with noise of this deviation, where a pixel is 0 to 1; repeatable.",
 )
+@click.option(
+    "--refer",
+    "rates",
+    multiple=True,
+    type=float,
+    metavar="RATE",
+    help="Measure selective prediction that refers this share of the validation images; repeatable.",
+)
+@click.option("--validation-data", type=_there, help="Folder of other images, to fit what refers images to.")
+@click.option("--validation-labels", type=_there, help="Table of their labels, as for --labels.")
 @click.option(
     "--batch-size", type=click.IntRange(1, 4096), default=64, show_default=True, help="Images per gradient step."
 )
@@ -118,6 +128,8 @@ def audit(as_json: bool, force: bool, **options: Any) -> None:
     Input format and outputs of the model are detected unless they are given, and printed at the end. Options about
     them also apply to the control. Those of a model of the zoo are on its card, with whose figures the audit ends if
     the images are the card's test split.
+
+    Exit code 3: a self-check fails, so that the gate refuses the model; of a black box one always does.
     """
     from dermrobust.pipeline.cli.audit_options import audit_settings
     from dermrobust.pipeline.cli.progress import with_progress
@@ -171,15 +183,15 @@ def _print(
         values = {**run_summary(config, result, page), "data": remarks, "models": found}
         if reproduced is not None:
             values["zoo"] = reproduction_json(reproduced)
-        click.echo(json.dumps(values, indent=1))
+        echo_json(values)
         return
     for remark in remarks:
-        click.echo(f"data: {remark}")
+        echo(f"data: {remark}")
     for name, model in models.items():
         adoption = Adoption.model_validate(model.read_json(ADOPTION))
         for line in (*adoption.findings, *(f"note: {note}" for note in adoption.notes)):
-            click.echo(f"{name}: {line}")
+            echo(f"{name}: {line}")
     print_summary(result)
     if reproduced is not None:
-        click.echo(f"{reproduction_listing(reproduced)}\n")
+        echo_lines(f"{reproduction_listing(reproduced)}\n")
     print_places(result, page)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dermrobust.pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
+from dermrobust.pipeline.cli.terminal import echo_json
 
 if TYPE_CHECKING:
     from dermrobust.components.progress import Progress
@@ -41,11 +41,10 @@ def certify(config_path: Path | None, overrides: tuple[str, ...], force: bool, a
     if as_json:
         models = [asdict(summary) for summary in found]
         messages = {node.node: node.message for node in result.nodes if not node.ok}
-        click.echo(json.dumps({"run": result.run, "certificates": models, "failed": messages}, indent=1))
+        echo_json({"run": result.run, "certificates": models, "failed": messages})
     else:
-        from rich.console import Console
-
         from dermrobust.pipeline.cli.certificates_table import certificates_table
+        from dermrobust.pipeline.cli.console import Console
 
         if found:
             Console().print(certificates_table(found))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import click
 
 from dermrobust.pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
+from dermrobust.pipeline.cli.terminal import echo, echo_json
 
 
 @click.command(short_help="Check this machine, and run a small pipeline on it.")
@@ -25,16 +25,15 @@ def doctor(config_path: Path | None, overrides: tuple[str, ...], quick: bool, as
 
     findings = []
     with library_output_to(library_log(config)) as stderr:
-        from rich.console import Console
-
+        from dermrobust.pipeline.cli.console import Console
         from dermrobust.pipeline.cli.progress import progress_on
         from dermrobust.pipeline.diagnosis import diagnose
 
         for finding in diagnose(config, progress_on(Console(file=stderr)), self_test=not quick):
             findings.append(finding)
             if not as_json:
-                click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.name}: {finding.detail}")
+                echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.name}: {finding.detail}")
     if as_json:
-        click.echo(json.dumps([finding.__dict__ for finding in findings], indent=1))
+        echo_json([finding.__dict__ for finding in findings])
     if not all(finding.ok for finding in findings):
         sys.exit(1)

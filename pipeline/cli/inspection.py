@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from dermrobust.pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
+from dermrobust.pipeline.cli.terminal import echo, echo_json, echo_lines
 
 
 @click.group(short_help="List the latest runs; delete some.", invoke_without_command=True)
@@ -28,10 +28,9 @@ def runs(
 
     listed = recent_runs(config, limit)
     if as_json:
-        click.echo(json.dumps(listed, indent=1))
+        echo_json(listed)
     else:
-        from rich.console import Console
-
+        from dermrobust.pipeline.cli.console import Console
         from dermrobust.pipeline.cli.results import runs_table
 
         Console().print(runs_table(listed))
@@ -47,7 +46,7 @@ def delete(names: tuple[str, ...], config_path: Path | None, overrides: tuple[st
     from dermrobust.pipeline.garbage import forget
 
     forget(config_from(config_path, overrides), names)
-    click.echo(f"{len(names)} deleted; what they alone used is shown by: dermrobust gc")
+    echo(f"{len(names)} deleted; what they alone used is shown by: dermrobust gc")
 
 
 @click.command(short_help="Show and delete what no run reaches.")
@@ -69,12 +68,12 @@ def gc(deleted: bool, only_user: bool, config_path: Path | None, overrides: tupl
     found = collect(config, only_user=only_user) if deleted else disk_use(config)
     if as_json:
         items = [{"place": item.place, "reason": item.reason, "bytes": item.size} for item in found.garbage]
-        click.echo(json.dumps({"kept": found.kept, "garbage": items, "deleted": deleted}, indent=1))
+        echo_json({"kept": found.kept, "garbage": items, "deleted": deleted})
         return
     for item in found.garbage:
-        click.echo(f"{_size(item.size):>10}  {item.reason:<18}  {item.place}")
+        echo(f"{_size(item.size):>10}  {item.reason:<18}  {item.place}")
     what = "deleted" if deleted else "can be deleted with --delete"
-    click.echo(f"{_size(found.kept)} used by runs, {_size(found.freed)} {what}")
+    echo(f"{_size(found.kept)} used by runs, {_size(found.freed)} {what}")
 
 
 def _size(count: int) -> str:
@@ -127,8 +126,8 @@ def metrics(
     )
     rows = chosen.apply(evaluation_rows(config, run_id))
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        echo_json(rows)
     else:
         from dermrobust.pipeline.cli.results import metrics_listing
 
-        click.echo(metrics_listing(rows))
+        echo_lines(metrics_listing(rows))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dermrobust.pipeline.cli.terminal import echo_error
+
 if TYPE_CHECKING:
     from dermrobust.pipeline.config import PipelineConfig
 
@@ -35,7 +37,7 @@ def user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return command(*args, **kwargs)
         except UserError as error:
-            click.echo(f"error: {error}", err=True)
+            echo_error(error)
             sys.exit(2)
         except Exception as error:
             from dermrobust.pipeline.failures import store_refusal, system_refusal
@@ -43,7 +45,7 @@ def user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             refusal = (system_refusal(error) if isinstance(error, OSError) else None) or store_refusal(error)
             if refusal is None:
                 raise
-            click.echo(f"error: {refusal}", err=True)
+            echo_error(refusal)
             sys.exit(2)
 
     return guarded

@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Protocol, TextIO, TypeVar
 
-import click
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -27,11 +25,13 @@ from rich.text import Text
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.progress import Progress as ProgressProtocol
 from dermrobust.components.progress import Task
+from dermrobust.pipeline.cli.console import Console
 from dermrobust.pipeline.cli.library_output import library_output_to
+from dermrobust.pipeline.cli.terminal import echo, echo_error, printable
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.interruption import interruptible
 from dermrobust.pipeline.local_files import library_log
-from dermrobust.pipeline.outcomes import FAILED, REFUSED, NodeResult
+from dermrobust.pipeline.outcomes import NodeResult
 from dermrobust.pipeline.report.wording import duration
 
 _LINE_SECONDS = 15.0
@@ -65,7 +65,7 @@ class _BarTask:
         self._bars.advance(self._task, amount)
 
     def note(self, text: str) -> None:
-        self._bars.update(self._task, note=text)
+        self._bars.update(self._task, note=printable(text))
 
 
 class TerminalProgress:
@@ -80,20 +80,20 @@ class TerminalProgress:
         """See `Progress.task`."""
         columns: tuple[str | ProgressColumn, ...] = (
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             _Rate(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         with Progress(*columns, console=self._console, transient=True) as bars:
-            yield _BarTask(bars, bars.add_task(description, total=total, unit=unit, note=""))
+            yield _BarTask(bars, bars.add_task(printable(description), total=total, unit=unit, note=""))
 
     def line(self, text: str) -> None:
         """See `Progress.line`."""
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(text)
 
 
 class _LineTask:
@@ -109,7 +109,7 @@ class _LineTask:
         now = time.monotonic()
         if now - self._printed >= _LINE_SECONDS and self._done:
             self._printed = now
-            self._console.print(self._text(now - self._started), highlight=False, markup=False)
+            self._console.print(self._text(now - self._started))
 
     def note(self, text: str) -> None:
         self._note = text
@@ -144,7 +144,7 @@ class PlainProgress:
 
     def line(self, text: str) -> None:
         """See `Progress.line`."""
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(text)
 
 
 def progress_on(console: Console) -> ProgressProtocol:
@@ -181,9 +181,10 @@ def with_progress(config: PipelineConfig, work: Callable[[ProgressProtocol], _Re
         except BaseException:
             if interruption.signal is None:
                 raise
-            click.echo("interrupted: finished work is kept, and the same command goes on from there", err=True)
+            echo("interrupted: finished work is kept, and the same command goes on from there", err=True)
             sys.exit(interruption.exit_code)
     for node in result.nodes:
-        if node.message and node.status in (FAILED, REFUSED):
-            click.echo(f"error: {node.message}", err=True)
+        # What was skipped has a message, too.
+        if node.message and node.exit_code:
+            echo_error(node.message)
     return result

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dermrobust.pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
+from dermrobust.pipeline.cli.terminal import echo, echo_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,7 +32,7 @@ def report(config_path: Path | None, overrides: tuple[str, ...], run_id: str | N
 
     page = output or report_folder(config) / REPORT
     for path in write_report(config, run_id, page.parent, page.name):
-        click.echo(path)
+        echo(path)
 
 
 @click.command("open", short_help="Show the report of a run in the browser.")
@@ -46,9 +46,9 @@ def open_report(config_path: Path | None, overrides: tuple[str, ...], run_id: st
     from dermrobust.pipeline.reporting import report_folder, write_report
 
     page, _ = write_report(config, run_id, report_folder(config))
-    click.echo(page.resolve().as_uri())
+    echo(page.resolve().as_uri())
     if click.launch(page.resolve().as_uri()):
-        click.echo("there is no browser here; open the address above", err=True)
+        echo("there is no browser here; open the address above", err=True)
 
 
 @click.command(short_help="Log a finished run to MLflow.")
@@ -69,7 +69,7 @@ def track(
     from dermrobust.pipeline.tracking import mlflow
 
     tracked = mlflow.track(config, run_id, uri=uri, experiment=experiment)
-    click.echo(f"{'logged' if tracked.new else 'logged before'}: experiment {tracked.experiment}, run {tracked.run}")
+    echo(f"{'logged' if tracked.new else 'logged before'}: experiment {tracked.experiment}, run {tracked.run}")
 
 
 @click.command(short_help="Show two runs side by side.")
@@ -99,20 +99,20 @@ def compare(
     if output is not None:
         write_comparison(compared, output)
     if as_json:
-        click.echo(json.dumps(_as_json(compared), indent=1))
+        echo_json(_as_json(compared))
         return
-    from rich.console import Console
+    from dermrobust.pipeline.cli.console import Console
 
     console = Console()
     for difference in compared.differences:
-        console.print(f"not comparable: {difference}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"first:  {compared.first.name}\nsecond: {compared.second.name}", markup=False, highlight=False)
+        console.print(f"not comparable: {difference}", soft_wrap=True)
+    console.print(f"first:  {compared.first.name}\nsecond: {compared.second.name}")
     from dermrobust.pipeline.report import wording
 
     for metric in wording.metrics_for("terminal", compared.first.evaluation.metrics):
         console.print(_table(compared, metric))
     if output is not None:
-        click.echo(output)
+        echo(output)
 
 
 def _as_json(compared: Compared) -> dict[str, Any]:
@@ -136,7 +136,6 @@ def _as_json(compared: Compared) -> dict[str, Any]:
 
 def _table(compared: Compared, metric: str) -> Table:
     from rich import box
-    from rich.markup import escape
     from rich.table import Table
 
     from dermrobust.pipeline.report import wording
@@ -154,16 +153,14 @@ def _table(compared: Compared, metric: str) -> Table:
             if place.model != model:
                 model = place.model
                 table.add_section()
-                table.add_row(escape(model), style="bold")
+                table.add_row(model, style="bold")
             attack = (
                 "  "
                 + place.attack
                 + (f" {wording.budget_under(place.attack, place.epsilon, norm)}" if place.epsilon else "")
             )
             figures = (_figure(pair.first), _figure(pair.second), wording.signed(pair.change))
-            table.add_row(
-                *map(escape, (attack, *figures, pair.says.removeprefix("intervals ").removeprefix("only in ")))
-            )
+            table.add_row(attack, *figures, pair.says.removeprefix("intervals ").removeprefix("only in "))
     return table
 
 

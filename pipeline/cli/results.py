@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from dermrobust.components.evaluation import files
@@ -21,7 +19,9 @@ from dermrobust.components.evaluation.reading import metric_rows, read_evaluatio
 from dermrobust.components.evaluation.referral_params import ReferralSettings
 from dermrobust.components.evaluation.schemas import OVERALL
 from dermrobust.pipeline.cli.certificates_table import certificates_table
+from dermrobust.pipeline.cli.console import Console
 from dermrobust.pipeline.cli.referral_table import referral_table
+from dermrobust.pipeline.cli.terminal import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +83,7 @@ def summary_table(rows: list[dict[str, Any]]) -> Table:
         previous = model
         first, *others = (cells.get(metric.name, {}) for metric in shown)
         budget = "" if attack == CLEAN else f"{epsilon:g}/255"
-        figures = (escape(_with_interval(first)), *(_number(each.get("value")) for each in others))
+        figures = (_with_interval(first), *(_number(each.get("value")) for each in others))
         # The constant classifier answers the same under every attack: one row says it.
         fell = bool(first) and floor is not None and model != CONSTANT and first["value"] < floor
         table.add_row(
@@ -152,7 +152,7 @@ def checks_table(checks: tuple[Check, ...]) -> Table:
     for status in ("fail", "warn"):
         for check in checks:
             if check.status == status:
-                table.add_row(status, check.model or "all", check.title, escape(check.sentence))
+                table.add_row(status, check.model or "all", check.title, check.sentence)
     return table
 
 
@@ -199,11 +199,11 @@ def print_places(result: RunResult, page: Path | None) -> None:
     console = Console()
     evaluation = result.output("evaluate", "evaluation")
     if evaluation is not None:
-        console.print(f"evaluation: {evaluation.uri}", soft_wrap=True, highlight=False)
+        console.print(f"evaluation: {evaluation.uri}", soft_wrap=True)
     if page is not None:
-        console.print(f"report:     {page}", soft_wrap=True, highlight=False)
+        console.print(f"report:     {page}", soft_wrap=True)
     if result.published is not None:
-        console.print(f"exported:   {result.published}", soft_wrap=True, highlight=False)
+        console.print(f"exported:   {result.published}", soft_wrap=True)
 
 
 def print_verdict(config: PipelineConfig, result: RunResult) -> None:
@@ -219,7 +219,7 @@ def print_verdict(config: PipelineConfig, result: RunResult) -> None:
     console.print()
     sentences = (found.sentence, found.holds, found.floor)
     told = " ".join(sentence for sentence in sentences if sentence)
-    console.print(f"{found.title}. {told}", style=style, markup=False, highlight=False)
+    console.print(f"{found.title}. {told}", style=style)
 
 
 def metrics_listing(rows: list[dict[str, Any]]) -> str:
@@ -236,6 +236,7 @@ def aligned(lines: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
         lines: headings, then rows.
         right: headings of the columns that are aligned to the right.
     """
+    lines = [[printable(cell) for cell in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     to_right = [name in right for name in lines[0]]
     return "\n".join(
@@ -285,5 +286,5 @@ def runs_table(runs: list[dict[str, Any]]) -> Table:
         bad = [node["node"] for node in run["nodes"] if node["status"] in ("failed", "refused")]
         text = ", ".join(f"{count} {state}" for state, count in states.items()) + f" in {seconds:.0f} s"
         text += f" ({', '.join(bad)})" if bad else ""
-        table.add_row(run["id"], run["started"][:19].replace("T", " "), run["status"], escape(text))
+        table.add_row(run["id"], run["started"][:19].replace("T", " "), run["status"], text)
     return table

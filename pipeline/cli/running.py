@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dermrobust.pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
+from dermrobust.pipeline.cli.terminal import echo_json
 from dermrobust.pipeline.stages import STAGES
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _print_result(config: PipelineConfig, result: RunResult, as_json: bool) -> N
 
     page = report_of(config, result)
     if as_json:
-        click.echo(json.dumps(run_summary(config, result, page), indent=1))
+        echo_json(run_summary(config, result, page))
         return
     print_summary(result)
     print_places(result, page)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from dermrobust.pipeline.cli.options import config_from, config_option, set_option, user_errors
+from dermrobust.pipeline.cli.terminal import echo
 
 
 @click.command(short_help="Serve the exported model over REST, to try it out.")
@@ -24,7 +25,13 @@ from dermrobust.pipeline.cli.options import config_from, config_option, set_opti
 @click.option("--port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="Port; 0: a free one.")
 @click.option("--max-bytes", type=click.IntRange(1), default=32_000_000, show_default=True, help="Size of a request.")
 @click.option("--max-images", type=click.IntRange(1), default=64, show_default=True, help="Images in a request.")
-@click.option("--timeout", type=click.FloatRange(0.1), default=30.0, show_default=True, help="Seconds for an answer.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1),
+    default=30.0,
+    show_default=True,
+    help="Seconds for a request, and for its answer.",
+)
 @click.option("--max-requests", type=click.IntRange(1), default=16, show_default=True, help="Requests at once.")
 @user_errors
 def serve(
@@ -48,9 +55,8 @@ def serve(
     from dermrobust.pipeline.local_files import export_directory
 
     try:
-        import uvicorn
-
-        from dermrobust.pipeline.serving.app import Limits, create_app
+        from dermrobust.pipeline.serving.app import Limits
+        from dermrobust.pipeline.serving.server import new_server
     except ModuleNotFoundError as error:
         raise UserError(f"'{error.name}' is missing; install it with: pip install 'dermrobust[serve]'") from None
     from dermrobust.pipeline.serving.served import ServedModel
@@ -59,10 +65,9 @@ def serve(
     model = ServedModel(place)
     with _listening(host, port) as listener:
         address = f"http://{host}:{listener.getsockname()[1]}/v1/models/{name}"
-        click.echo(f"version {model.version} of '{place}' at {address}; stop with Ctrl-C", err=True)
+        echo(f"version {model.version} of '{place}' at {address}; stop with Ctrl-C", err=True)
         limits = Limits(bytes=max_bytes, instances=max_images, seconds=timeout, at_once=max_requests)
-        server = uvicorn.Server(uvicorn.Config(create_app(model, name, limits), log_level="warning"))
-        server.run(sockets=[listener])
+        new_server(model, name, limits).run(sockets=[listener])
 
 
 def _listening(host: str, port: int) -> socket.socket:

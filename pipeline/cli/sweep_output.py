@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from dermrobust.pipeline.cli.console import Console
 from dermrobust.pipeline.sweep_figures import FIGURES, TrainedModel, spreads
 
 _HEADINGS = dict(zip(FIGURES, ("accuracy", "balanced", "robust", "robust balanced"), strict=True))
@@ -20,7 +20,7 @@ def print_sweep(models: Sequence[TrainedModel]) -> None:
     for each in models:
         if each.message:
             line = f"{each.model}, seed {each.seed}: {each.status}: {each.message}"
-            console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+            console.print(line, style="red", soft_wrap=True)
 
 
 def _table(models: Sequence[TrainedModel]) -> Table:

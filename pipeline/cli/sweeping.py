@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dermrobust.pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
+from dermrobust.pipeline.cli.terminal import echo_json
 
 if TYPE_CHECKING:
     from dermrobust.components.progress import Progress
@@ -84,7 +84,7 @@ def _print(result: SweepResult, csv_path: Path | None, as_json: bool) -> None:
         runs = {str(seed): run.run for seed, run in result.runs.items()}
         rows = [each.row() for each in models]
         values = {"exit_code": result.exit_code, "runs": runs, "models": rows, "over_seeds": over_seeds}
-        click.echo(json.dumps(values, indent=1))
+        echo_json(values)
     elif models:
         from dermrobust.pipeline.cli.sweep_output import print_sweep
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import click
 
 from dermrobust.pipeline.cli.options import config_from, config_option, json_option, set_option, user_errors
+from dermrobust.pipeline.cli.terminal import echo, echo_json
 
 
 @click.command(short_help="Compare files with their recorded digests.")
@@ -36,14 +36,14 @@ def verify(
     found = [verify_place(place, key)] if place else list(verify_root(config, key))
     bad = [verified for verified in found if verified.problems]
     if as_json:
-        click.echo(json.dumps([one.__dict__ for one in found], indent=1))
+        echo_json([one.__dict__ for one in found])
     else:
         for problem in (problem for verified in bad for problem in verified.problems):
-            click.echo(problem)
+            echo(problem)
         for verified in found:
             if verified.signature:
-                click.echo(f"'{verified.place}' is {verified.signature}")
-        click.echo(f"{len(found) - len(bad)} of {len(found)} as they were written")
+                echo(f"'{verified.place}' is {verified.signature}")
+        echo(f"{len(found) - len(bad)} of {len(found)} as they were written")
     sys.exit(1 if bad else 0)
 
 
@@ -75,4 +75,4 @@ def sign(version: str, key: Path, signer: str, report: Path) -> None:
     if signing.is_encrypted(key):
         password = click.prompt("Password of the key", hide_input=True, err=True).encode()
     signed = signing.sign(version, report, key, signer, password)
-    click.echo(f"'{version}' is signed by '{signer}' with key {signing.key_name(signed)}")
+    echo(f"'{version}' is signed by '{signer}' with key {signing.key_name(signed)}")

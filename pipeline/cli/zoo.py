@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dermrobust.pipeline.cli.options import json_option, user_errors
+from dermrobust.pipeline.cli.terminal import echo, echo_json, echo_lines
 
 if TYPE_CHECKING:
     from dermrobust.components.progress import Progress
@@ -40,13 +40,13 @@ def list_models(zoo_path: Path | None, as_json: bool) -> None:
     folder = zoo_folder(zoo_path)
     cards = read_cards(folder)
     if as_json:
-        click.echo(json.dumps([card.model_dump(mode="json") for card in cards], indent=1))
+        echo_json([card.model_dump(mode="json") for card in cards])
     elif not cards:
-        click.echo(f"the zoo '{folder}' has no models yet")
+        echo(f"the zoo '{folder}' has no models yet")
     else:
         from dermrobust.pipeline.cli.zoo_output import cards_listing
 
-        click.echo(cards_listing(cards))
+        echo_lines(cards_listing(cards))
 
 
 @zoo.command()
@@ -60,7 +60,10 @@ def show(name: str, zoo_path: Path | None, as_json: bool) -> None:
     from dermrobust.pipeline.zoo.catalog import model_folder, read_card, zoo_folder
 
     card = read_card(model_folder(zoo_folder(zoo_path), name))
-    click.echo(card.to_json() if as_json else render_card_text(card), nl=False)
+    if as_json:
+        echo_json(card.model_dump(mode="json"))
+    else:
+        echo_lines(render_card_text(card), nl=False)
 
 
 @zoo.command()
@@ -82,11 +85,11 @@ def verify(name: str | None, zoo_path: Path | None) -> None:
         except UserError as error:
             problems.append(str(error))
         else:
-            click.echo(f"{card.full_name}: {len(card.files) + 1} files are as the card says")
+            echo(f"{card.full_name}: {len(card.files) + 1} files are as the card says")
     if problems:
         raise UserError("\n".join(problems))
     if not chosen:
-        click.echo(f"the zoo '{folder}' has no models yet")
+        echo(f"the zoo '{folder}' has no models yet")
 
 
 @zoo.command()
@@ -131,7 +134,7 @@ def add(
         stated = Stated(machine=machine, minutes=minutes, commit=commit, license=license)
         flags = {"allow_failed_checks": allow_failed_checks, "replace": replace}
         added = add_model(root, model, name, folder, run=run_id, stated=stated, **flags)
-    click.echo(added)
+    echo(added)
 
 
 @zoo.command()
@@ -151,7 +154,7 @@ def extend(name: str, root: str, zoo_path: Path | None, run_id: str | None, allo
 
     folder = model_folder(zoo_folder(zoo_path), name)
     card = extend_card(folder, root, run=run_id, allow_failed_checks=allow_failed_checks)
-    click.echo(f"{card.full_name}: budgets {', '.join(f'{epsilon:g}' for epsilon in card.epsilons)} (in 1/255)")
+    echo(f"{card.full_name}: budgets {', '.join(f'{epsilon:g}' for epsilon in card.epsilons)} (in 1/255)")
 
 
 @zoo.command()
@@ -182,4 +185,4 @@ def split(name: str, output: Path, data: Path | None, zoo_path: Path | None) -> 
         from dermrobust.pipeline.zoo.split import write_verified_split
 
         for path in write_verified_split(folder, result, output):
-            click.echo(path)
+            echo(path)

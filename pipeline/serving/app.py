@@ -32,7 +32,7 @@ class Limits:
     Attributes:
         bytes: size of a request.
         instances: number of images in a request.
-        seconds: time that a client waits for an answer.
+        seconds: time in which the body of a request must arrive, and time that a client waits for an answer.
         at_once: number of requests that are answered or waiting; further ones are turned away.
     """
 
@@ -51,6 +51,10 @@ class Model(Protocol):
 
     def predict(self, request: PredictRequest) -> dict[str, npt.NDArray[Any]]:
         """Return the outputs by name."""
+
+
+_CLOSE = {"Connection": "close"}
+"""Header of an answer to a request of which the rest is not read."""
 
 
 class _TooLarge(Exception):
@@ -110,13 +114,18 @@ class RestService:
 
     async def _answered(self, request: Request) -> Response:
         try:
-            body = _parsed(await _body(request, self._limits.bytes))
+            async with asyncio.timeout(self._limits.seconds):
+                content = await _body(request, self._limits.bytes)
+        except _TooLarge:
+            return _error(413, f"the request is larger than {self._limits.bytes} bytes", _CLOSE)
+        except TimeoutError:
+            return _error(408, f"the request did not arrive within {self._limits.seconds:g} s", _CLOSE)
+        try:
+            body = _parsed(content)
             parsed = parse_request(body, self._model.signatures, self._limits.instances)
             working = asyncio.get_running_loop().run_in_executor(self._thread, self._model.predict, parsed)
             outputs = await asyncio.wait_for(working, self._limits.seconds)
             return JSONResponse(answer(parsed, outputs))
-        except _TooLarge:
-            return _error(413, f"the request is larger than {self._limits.bytes} bytes")
         except BadRequest as error:
             return _error(400, str(error))
         except TimeoutError:

@@ -23,11 +23,20 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 
+def _is_empty(value: Any) -> bool:
+    return not value
+
+
 class CardFigure(Content):
     """A figure of the evaluation, named as in its table of metrics; see `schemas.METRICS_SCHEMA`."""
 
-    attack: str = Field(description='"none" for clean images, "worst_case" for the worst attack on each image.')
-    epsilon: float = Field(ge=0, description="Budget in 1/255; 0 for clean images.")
+    attack: str = Field(
+        description='"none" for clean images, "worst_case" for the worst attack on each image, "colour/worst_case" for '
+        "the worst search under a threat model beyond a norm, or the attack that found radii."
+    )
+    epsilon: float = Field(
+        ge=0, description="Budget in 1/255; 0 for clean images; beyond a norm the strength of the threat model."
+    )
     slice: str = Field(description='Images that were measured: "overall", or a class such as "dx=mel".')
     metric: str = Field(description="Metric; accuracy within a class is its recall.")
     value: float = Field(description="The figure.")
@@ -79,6 +88,13 @@ class Measurement(Content):
     epsilons: tuple[float, ...] = Field(description="Budgets in 1/255, ascending.")
     attacks: dict[str, dict[str, Any]] = Field(description="Attacks with their parameters, by name.")
     settings: dict[str, Any] = Field(description="Further parameters of the attacks' execution.")
+    # What is empty is left out, so that cards without it keep their digest.
+    threats: tuple[str, ...] = Field(
+        (), exclude_if=_is_empty, description='Threat models beyond a norm, such as "colour:1"; left out: none.'
+    )
+    searches: dict[str, dict[str, Any]] = Field(
+        {}, exclude_if=_is_empty, description="Searches under these threat models with their parameters, by name."
+    )
     seed: int = Field(description="Seed of random starts.")
     specificity: float = Field(description="Specificity at which sensitivity to the critical classes is measured.")
     constant_class: str | None = Field(description="Class of the constant classifier; null: it was not measured.")
@@ -103,6 +119,17 @@ class Card(Content):
         (), description="Settings of audits that measured further budgets, with the attacks that need no other model."
     )
     figures: tuple[CardFigure, ...] = Field(description="Figures of the model.")
+    radii: tuple[CardFigure, ...] = Field(
+        (),
+        exclude_if=_is_empty,
+        description="Median robust radii of the model, where a pixel is 0 to 1, under each attack that looks for the "
+        "nearest misclassified image; `epsilon` is the largest budget tried. Left out: there is no such attack.",
+    )
+    beyond: tuple[CardFigure, ...] = Field(
+        (),
+        exclude_if=_is_empty,
+        description="Accuracy of the model in the worst case of each threat model beyond a norm. Left out: none.",
+    )
     floor: tuple[CardFigure, ...] = Field((), description="Figures of the constant classifier.")
     checks: tuple[Check, ...] = Field(description="Self-checks of the model and of the evaluation as a whole.")
     files: dict[str, Sha256] = Field(description="SHA-256 of every other file of the folder, by name.")

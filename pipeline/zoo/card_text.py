@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dermrobust.components.evaluation.checks import Status
+from dermrobust.components.evaluation.conditions import family_of
 from dermrobust.components.evaluation.names import CLEAN
+from dermrobust.components.evaluation.schemas import OVERALL
 from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.report.card import figure, markdown_templates
-from dermrobust.pipeline.zoo.card import CARD_TEXT, Card, find_figure
+from dermrobust.pipeline.report.panels.radii import radius_text
+from dermrobust.pipeline.zoo.card import CARD_TEXT, Card, CardFigure, find_figure
 
 
 def render_card_text(card: Card) -> str:
@@ -21,6 +24,8 @@ def render_card_text(card: Card) -> str:
             heads=heads(card),
             overall=_overall(card),
             classes=_classes(card),
+            radii=_radii(card),
+            beyond=_beyond(card),
             doubts=[check for check in card.checks if check.status is not Status.PASS],
             words=wording,
             duration=wording.duration,
@@ -52,3 +57,22 @@ def _classes(card: Card) -> list[list[str]]:
         [where.partition("=")[2], *(figure(card.figure(*place, "accuracy", where)) for place in card.conditions)]
         for where in card.class_slices
     ]
+
+
+def _radii(card: Card) -> list[list[str]]:
+    """Return a row for each median robust radius: images, attack, median."""
+    largest, norm = max(card.evaluation.epsilons), card.evaluation.norm
+    few = {True: "; too few to conclude from", False: ""}
+    return [
+        [_images(each), each.attack, f"{radius_text(each.figure, largest, norm)}{few[each.small]}"]
+        for each in card.radii
+    ]
+
+
+def _beyond(card: Card) -> list[list[str]]:
+    """Return a row for each figure beyond a norm: threat model, images, accuracy."""
+    return [[f"{family_of(each.attack)}:{each.epsilon:g}", _images(each), figure(each.figure)] for each in card.beyond]
+
+
+def _images(each: CardFigure) -> str:
+    return "all" if each.slice == OVERALL else each.slice.partition("=")[2]

@@ -8,10 +8,14 @@ from typing import Any
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.evaluation.checks import Check
-from dermrobust.components.evaluation.names import CONSTANT
+from dermrobust.components.evaluation.conditions import condition_of
+from dermrobust.components.evaluation.names import CONSTANT, WORST_CASE, canonical_epsilon
 from dermrobust.components.evaluation.reading import Evaluation
+from dermrobust.components.evaluation.rows import Figure
 from dermrobust.components.evaluation.schemas import OVERALL
 from dermrobust.components.model_files import ModelSpec
+from dermrobust.pipeline.report.panels.radii import METRIC as RADIUS
+from dermrobust.pipeline.report.panels.radii import minimizing
 from dermrobust.pipeline.zoo.card import Card, CardFigure, Measurement, TestSplit, Training, conditions
 from dermrobust.pipeline.zoo.evidence import Evidence
 from dermrobust.pipeline.zoo.machine import commit, machine
@@ -81,6 +85,8 @@ def draft_card(
             norm=about.norm,
             epsilons=about.epsilons,
             attacks=about.attacks,
+            threats=about.threats,
+            searches=about.searches,
             settings={
                 **{key: evidence.predictions.parameters[key] for key in _SETTINGS},
                 "probes": evidence.config.evaluate.probes.model_dump(mode="json"),
@@ -91,6 +97,8 @@ def draft_card(
             versions=about.versions,
         ),
         figures=card_figures(evidence.evaluation, evidence.name),
+        radii=card_radii(evidence.evaluation, evidence.name),
+        beyond=card_beyond(evidence.evaluation, evidence.name),
         floor=card_figures(evidence.evaluation, CONSTANT),
         checks=checks,
         files={},
@@ -137,12 +145,43 @@ def card_figures(evaluation: Evaluation, model: str) -> tuple[CardFigure, ...]:
     return tuple(_figures(evaluation, model))
 
 
+def card_radii(evaluation: Evaluation, model: str) -> tuple[CardFigure, ...]:
+    """Return the median robust radii of a model, of all images and of each class; none: no attack looked for them."""
+    largest = max(evaluation.about.epsilons)
+    return tuple(
+        _card_figure(found, attack, largest, RADIUS, where)
+        for attack in minimizing(evaluation)
+        for where in (OVERALL, *_class_slices(evaluation))
+        if (found := evaluation.figure(model, attack, largest, RADIUS, where)) is not None
+    )
+
+
+def card_beyond(evaluation: Evaluation, model: str) -> tuple[CardFigure, ...]:
+    """Return the worst-case accuracy of a model under each threat model beyond a norm, on all images and by class."""
+    return tuple(
+        _card_figure(
+            found, condition_of(threat.family, WORST_CASE), canonical_epsilon(threat.strength), "accuracy", where
+        )
+        for threat in evaluation.threats
+        for where in (OVERALL, *_class_slices(evaluation))
+        if (found := evaluation.under(threat, WORST_CASE, model, "accuracy", where)) is not None
+    )
+
+
+def _class_slices(evaluation: Evaluation) -> list[str]:
+    task = evaluation.about.task
+    return [f"{task.class_key}={name}" for name in task.class_names]
+
+
+def _card_figure(found: Figure, attack: str, epsilon: float, metric: str, where: str) -> CardFigure:
+    return CardFigure(attack=attack, epsilon=epsilon, slice=where, metric=metric, **vars(found))
+
+
 def _figures(evaluation: Evaluation, model: str) -> Iterator[CardFigure]:
     about = evaluation.about
-    classes = [("accuracy", f"{about.task.class_key}={name}") for name in about.task.class_names]
+    classes = [("accuracy", where) for where in _class_slices(evaluation)]
     for attack, epsilon in conditions(about.epsilons):
         for metric, where in (*((metric, OVERALL) for metric in METRICS), *classes):
             found = evaluation.figure(model, attack, epsilon, metric, where)
             if found is not None:
-                place = {"attack": attack, "epsilon": epsilon, "slice": where, "metric": metric}
-                yield CardFigure(**place, **vars(found))
+                yield _card_figure(found, attack, epsilon, metric, where)

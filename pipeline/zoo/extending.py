@@ -58,6 +58,8 @@ def extend_card(folder: Path, root: str, *, run: str | None = None, allow_failed
             "name": AUDITED,
             "epsilons": new,
             "attacks": about.attacks,
+            "threats": (),
+            "searches": {},
             "settings": {
                 "stop_at_success": True,
                 **{name: getattr(settings, name) for name in ("gradient_precision", "batch_size")},

@@ -67,7 +67,7 @@ def reproduction(card: Card, evaluation: Evaluation, model: str, split: str) -> 
         return Reproduction(card, split, (), ())
     figures = tuple(
         Reproduced(each, evaluation.figure(model, each.attack, each.epsilon, each.metric, each.slice))
-        for each in card.figures
+        for each in (*card.figures, *card.radii, *card.beyond)
     )
     return Reproduction(card, split, figures, tuple(_differences(card, evaluation)))
 
@@ -83,6 +83,8 @@ def _differences(card: Card, evaluation: Evaluation) -> Iterator[str]:
     for name, stated in (
         ("norm", measured.norm),
         ("epsilons", card.epsilons),
+        ("threats", measured.threats),
+        ("searches", measured.searches),
         ("seed", measured.seed),
         ("specificity", measured.specificity),
     ):

@@ -48,13 +48,16 @@ from dermrobust.models.tasks.ham10000 import TASK
 from tests.components.conftest import Records, Workshop
 
 RATES, EPSILON = (0.1, 0.5), 4.0
-MALIGNANT = np.isin(np.arange(7), TASK.indices(TASK.malignant))
+JUDGED = TASK.with_malignant(("bcc", "mel"))
+"""The task with other malignant classes than its own."""
+MALIGNANT = np.isin(np.arange(7), JUDGED.indices(JUDGED.malignant))
 PARAMS = ReferParams.model_validate(
     {
         "rates": RATES,
         "epsilons": [EPSILON],
         "batch_size": 32,
         "slices": ("skin_tone",),
+        "malignant": JUDGED.malignant,
         "attack": {"steps": 10, "targets": 3},
     }
 )
@@ -178,8 +181,8 @@ def test_attack_beats_one_that_does_not_know_of_the_rejector(
 
 def test_figures_are_those_of_a_plain_loop(rejector: Rejector, rows: pa.Table) -> None:
     models = {"model": named(rows, "model")}
-    models["constant"] = named(constant_referrals(rows, TASK, 5), "constant")
-    table = selective_table(models, {"model": rejector}, TASK, "linf", [EPSILON], Reading(min_slice_size=10))
+    models["constant"] = named(constant_referrals(rows, JUDGED, 5), "constant")
+    table = selective_table(models, {"model": rejector}, JUDGED, "linf", [EPSILON], Reading(min_slice_size=10))
     found = {
         (row["model"], row["attack"], row["epsilon"], row["slice"], row["metric"]): row for row in table.to_pylist()
     }

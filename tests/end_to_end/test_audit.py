@@ -13,6 +13,7 @@ import tensorflow as tf
 from click.testing import CliRunner, Result
 
 from dermrobust.models.tasks.ham10000 import TASK
+from dermrobust.pipeline.api.evaluation import load_evaluation
 from dermrobust.pipeline.cli.main import main
 from tests.datasets import encoded, write_files, write_table
 from tests.foreign_models import BYTES, SIZE, exported, learned, taking
@@ -30,6 +31,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_files(root / "images", {f"P{index}.png": encoded(image) for index, image in enumerate(pixels)})
     rows = [{"image_id": f"P{index}", "dx": TASK.class_names[label]} for index, label in enumerate(labels)]
     write_table(root / "labels.csv", rows)
+    pixels, labels = colored_images(40, SIZE, seed=8)
+    write_files(root / "others", {f"V{index}.png": encoded(image) for index, image in enumerate(pixels)})
+    rows = [{"image_id": f"V{index}", "dx": TASK.class_names[label]} for index, label in enumerate(labels)]
+    write_table(root / "others.csv", rows)
     taking(BYTES).save(root / "model.keras")
     learned().save(root / "control.keras")
     return root
@@ -47,8 +52,15 @@ def audit(root: Path) -> Command:
 
 
 @pytest.fixture(scope="module")
-def first(audit: Command) -> Result:
-    return audit("model.keras")
+def referring(root: Path) -> tuple[str, ...]:
+    """Options for a model that refers images."""
+    others = ("--validation-data", str(root / "others"), "--validation-labels", str(root / "others.csv"))
+    return ("--refer", "0.25", *others)
+
+
+@pytest.fixture(scope="module")
+def first(audit: Command, referring: tuple[str, ...]) -> Result:
+    return audit("model.keras", *referring)
 
 
 def statuses(result: Result) -> dict[str, str]:
@@ -61,6 +73,7 @@ def test_it_says_what_it_found_and_prints_the_table(first: Result) -> None:
         "model: image_size 16 px (detected: declared by the model)",
         "model: input 0..255 (detected: balanced accuracy on 70 images",
         "model: outputs logits (detected: taken before 'softmax')",
+        "data: 40 validation images: ",
         "data: the labels have no column lesion_id, age, sex, localization: no slices by age, sex, localization",
         "worst_case",
         "evaluation:",
@@ -68,15 +81,15 @@ def test_it_says_what_it_found_and_prints_the_table(first: Result) -> None:
         assert text in first.stdout
 
 
-def test_a_second_audit_does_nothing(first: Result, audit: Command) -> None:
-    again = audit("model.keras", "--json")
+def test_a_second_audit_does_nothing(first: Result, audit: Command, referring: tuple[str, ...]) -> None:
+    again = audit("model.keras", *referring, "--json")
 
     assert set(statuses(again).values()) == {"cached"}
     assert json.loads(again.stdout)["models"]["model"]["input"]["range"] == "0..255"
 
 
-def test_saying_what_was_found_attacks_nothing_again(first: Result, audit: Command) -> None:
-    said = statuses(audit("model.keras", "--input-range", "0..255", "--json"))
+def test_saying_what_was_found_attacks_nothing_again(first: Result, audit: Command, referring: tuple[str, ...]) -> None:
+    said = statuses(audit("model.keras", *referring, "--input-range", "0..255", "--json"))
 
     assert {node for node, status in said.items() if status == "done"} == {"adopt[model]"}
 
@@ -89,6 +102,29 @@ def test_its_runs_and_metrics_are_shown_like_any_others(first: Result, root: Pat
 
     assert {row["model"] for row in rows} == {"model", "constant"}
     assert "adopt[model]" in {node["node"] for node in runs[-1]["nodes"]}
+
+
+def test_what_it_refers_is_fitted_to_the_validation_images(first: Result, root: Path) -> None:
+    evaluation = load_evaluation(root / "out")
+    rejector = evaluation.about.rejectors["model"]
+
+    assert rejector["images"] == 40
+    assert rejector["thresholds"][0]["referred"] <= 0.25
+    clean, fgsm, worst = (
+        evaluation.figure("model", f"referral/0.25/{attack}", epsilon, metric)
+        for attack, epsilon, metric in (
+            ("none", 0, "coverage"),
+            ("fgsm", 8, "unreferred_errors"),
+            ("worst_case", 8, "unreferred_errors"),
+        )
+    )
+    assert clean is not None and fgsm is not None and worst is not None
+    assert 0 < clean.value <= 1
+    assert clean.n == worst.n == 70
+    # The attacks that the evaluation ran are part of the worst case.
+    assert worst.value >= fgsm.value
+    page = (root / "out" / "report" / "report.html").read_text(encoding="utf-8")
+    assert "fitted to 40 given validation images. Whether a model was trained on them is not known here" in page
 
 
 def test_a_saved_model_is_audited_beside_a_control(first: Result, audit: Command, root: Path) -> None:

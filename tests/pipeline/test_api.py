@@ -12,6 +12,14 @@ import numpy as np
 import pytest
 
 import dermrobust
+from dermrobust.components.audit.component import AdoptDataParams
+from dermrobust.components.audit.labels import read_labels
+from dermrobust.components.audit.matching import image_files, matched
+from dermrobust.components.examples_layout import Split
+from dermrobust.models.tasks.ham10000 import TASK
+from dermrobust.pipeline.audit import audit_graph
+from dermrobust.pipeline.audit_settings import Audit
+from dermrobust.pipeline.outcomes import DONE, EXIT_CODES, REFUSED, NodeResult, RunResult
 from tests.pipeline.report.evaluations import DrawnRoot
 from tests.small_networks import colored_images, trained_network
 
@@ -101,6 +109,54 @@ def test_an_audit_refuses_what_does_not_fit(victim: Any, here: Path) -> None:
         dermrobust.audit(network, pixels, labels, class_names=names[:2])
     with pytest.raises(dermrobust.UserError, match="no runs"):
         dermrobust.load_evaluation(here)
+
+
+def test_an_audit_returns_the_evaluation_of_a_model_that_the_gate_refuses(
+    victim: Any, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, pixels, labels = victim
+    DrawnRoot(here / "output").run("20261122T100000-aaaaaa")
+    refused = NodeResult("gate", DONE, message="gate: 'model' is not blessed", exit_code=EXIT_CODES[REFUSED])
+    result = RunResult("20261122T100000-aaaaaa", (refused,))
+    monkeypatch.setattr("dermrobust.pipeline.audit.run_audit", lambda *_, **__: result)
+
+    evaluation = dermrobust.audit(network, pixels, labels, class_names=TASK.class_names, root=here / "output")
+
+    assert evaluation.run == result.run
+
+
+def test_validation_images_of_an_audit_are_written_beside_the_audited_ones(
+    victim: Any, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, pixels, labels = victim
+    heard: list[Audit] = []
+
+    def listen(audit: Audit, *_: object, **__: object) -> None:
+        heard.append(audit)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dermrobust.pipeline.audit.run_audit", listen)
+    names, validation = list(TASK.class_names), (pixels[32:], labels[32:])
+
+    with pytest.raises(KeyboardInterrupt):
+        dermrobust.audit(
+            network, pixels[:32], labels[:32], class_names=names, refer=[0.2], validation=validation, threats=[4]
+        )
+    with pytest.raises(dermrobust.UserError, match="images that are not audited; give such images"):
+        dermrobust.audit(network, pixels, labels, class_names=names, refer=[0.2])
+
+    (audit,) = heard
+    assert audit.referral.rates == (0.2,)
+    (data,) = (node.params for node in audit_graph(audit) if node.id == "adopt[data]")
+    assert isinstance(data, AdoptDataParams)
+    found = {
+        split: matched(read_labels(table), image_files(folder), names)
+        for split, (folder, table) in data.sources().items()
+    }
+    assert {split: len(rows) for split, rows in found.items()} == {Split.TEST: 32, Split.VALIDATION: 16}
+    assert not {row.image_id for row in found[Split.TEST]} & {row.image_id for row in found[Split.VALIDATION]}
+    by_id = {row.image_id: row.class_name for row in found[Split.VALIDATION]}
+    assert [by_id[name] for name in sorted(by_id)] == [names[label] for label in labels[32:]]
 
 
 def test_an_evaluation_is_loaded_by_its_root_its_run_or_its_folder(here: Path) -> None:

@@ -11,10 +11,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dermrobust.attacks.errors import UserError
-from dermrobust.components.artifacts import ArtifactType
+from dermrobust.components.artifacts import Artifact, ArtifactType
 from dermrobust.components.audit.component import AdoptDataParams, AdoptModelParams
+from dermrobust.components.evaluation import files
+from dermrobust.components.evaluation.blessing import Blessing
+from dermrobust.components.evaluation.measure_params import MeasureParams
 from dermrobust.components.evaluation.params import EvaluateParams, PredictParams, ProbeParams
+from dermrobust.components.evaluation.referral_params import ReferParams
 from dermrobust.components.evaluation.transform_params import TransformParams
+from dermrobust.components.examples_layout import Split
 from dermrobust.models.foreign.spec import InputFormat
 from dermrobust.pipeline.audit import audit_graph
 from dermrobust.pipeline.audit_settings import Audit
@@ -22,6 +27,7 @@ from dermrobust.pipeline.cli.main import main
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.config_sections import BeamConfig
 from dermrobust.pipeline.nodes import Node
+from dermrobust.pipeline.outcomes import CACHED, NodeResult, RunResult
 from tests.datasets import write_table
 from tests.foreign_models import SIZE, learned
 
@@ -69,6 +75,23 @@ def test_threats_beyond_a_norm_are_searched_where_they_are_named(given: dict[str
     assert plain["evaluate"].inputs["transformed"] == ()
 
 
+def test_images_are_referred_by_what_is_fitted_to_other_images(given: dict[str, Any], tmp_path: Path) -> None:
+    others = {"validation_data": tmp_path / "others", "validation_labels": tmp_path / "others.csv"}
+    plain = graph(given)
+    nodes = graph(given, **others, referral={"rates": [0.2]}, epsilons=(2.0,), malignant=("bcc",), seed=7)
+
+    assert set(nodes) - set(plain) == {"refer[model]"}
+    data, refer, evaluate = (nodes[name].params for name in ("adopt[data]", "refer[model]", "evaluate"))
+    assert isinstance(data, AdoptDataParams)
+    assert isinstance(refer, ReferParams)
+    assert isinstance(evaluate, MeasureParams)
+    assert data.sources()[Split.VALIDATION] == (tmp_path / "others", tmp_path / "others.csv")
+    assert (refer.rates, refer.seed, refer.malignant) == ((0.2,), 7, ("bcc",))
+    assert [threat.epsilon for threat in refer.epsilons] == [2.0]
+    assert evaluate.referral.rates == (0.2,)
+    assert [output.node for output in nodes["evaluate"].inputs["referrals"]] == ["refer[model]"]
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -77,6 +100,13 @@ def test_threats_beyond_a_norm_are_searched_where_they_are_named(given: dict[str
             "attack 'auto' needs gradients, but of 'http://127.0.0.1:9/v1/models/skin' only the answers are available",
         ),
         ({"attacks": "black-box", "threats": ("colour:1",)}, "threat 'colour:1' is searched through gradients"),
+        (
+            {
+                **{"attacks": "black-box", "referral": {"rates": [0.2]}},
+                **{"validation_data": "others", "validation_labels": "others.csv"},
+            },
+            "the attack that knows of a rejector needs gradients",
+        ),
     ],
 )
 def test_what_needs_gradients_is_refused_for_a_black_box(
@@ -161,6 +191,10 @@ def command(given: dict[str, Any], root: Path, *options: str) -> Result:
         ),
         (("--suite", "auto", "--epsilon", "l2:0.001"), "less than one level"),
         (("--model", "http://127.0.0.1:9/v1/models/skin"), "no usable answer from http://127.0.0.1:9/v1/models/skin"),
+        (("--refer", "0.2"), "give such images and their labels: --validation-data and --validation-labels"),
+        (("--refer", "0.2", "--validation-data", "others"), "give such images and their labels: --validation-data"),
+        (("--validation-data", "others"), "validation images serve selective prediction alone; add a rate: --refer"),
+        (("--refer", "20"), "referral.rates.0: Input should be less than 1"),
         (("--mean", "a,b,c"), "--mean a,b,c: expected one number, or three"),
         (("--mean", "0.5"), "mean and standard deviation belong together"),
         (("--classes", "mel,MEL,nv"), "two classes have the same name"),
@@ -188,6 +222,31 @@ def test_mistakes_end_with_a_message_and_code_2(
     assert told in " ".join(result.stderr.split())
     assert "Traceback" not in result.output
     assert not (tmp_path / "out" / "artifacts").exists()
+
+
+@pytest.mark.parametrize(("blessed", "code"), [(True, 0), (False, 3)])
+def test_the_exit_code_is_the_answer_of_the_gate(
+    blessed: bool, code: int, given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "blessing").mkdir()
+    answer = Blessing(
+        blessed=blessed,
+        candidate="model",
+        baseline=None,
+        thresholds=(),
+        checks=() if blessed else ("Access to the model: fail. It is a black box.",),
+    )
+    (tmp_path / "blessing" / files.BLESSING).write_text(answer.model_dump_json())
+    judged = Artifact(ArtifactType.BLESSING, "0badcafe", "0badcafe", str(tmp_path / "blessing"))
+    result = RunResult("run", (NodeResult("gate", CACHED, outputs={"blessing": judged}),))
+    monkeypatch.setattr("dermrobust.pipeline.audit.run_graph", lambda *_, **__: result)
+
+    plain, as_json = command(given, tmp_path), command(given, tmp_path, "--json")
+
+    assert (plain.exit_code, as_json.exit_code) == (code, code), plain.output
+    assert json.loads(as_json.stdout)["exit_code"] == code
+    told = " ".join(plain.stderr.split())
+    assert ("error: gate: 'model' is not blessed: Access to the model: fail. It is a black box." in told) is not blessed
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.onnx"])

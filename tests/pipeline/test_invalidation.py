@@ -164,3 +164,15 @@ def test_only_the_nodes_that_use_what_changed_run_again(
 
     changed = {node for node, value in after.items() if before[node] != value}
     assert changed == {node for node in after if any(fnmatch(node, pattern) for pattern in change.again)}
+
+
+def test_the_precision_of_gradients_concerns_those_who_use_it_only() -> None:
+    beyond = {"threats": ["colour:1"], "certificates": {"sigmas": [0.25]}, "referral": {"rates": [0.1]}}
+    one, other = (
+        fingerprints_of({"evaluate": {**beyond, "gradient_precision": precision}})
+        for precision in ("float32", "bfloat16")
+    )
+
+    assert {node.partition("[")[0] for node in one} >= {"transform", "certify", "refer"}
+    changed = {node.partition("[")[0] for node in one if one[node] != other[node]}
+    assert changed - {"craft"} == {"predict", "probe"}

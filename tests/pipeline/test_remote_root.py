@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from dermrobust.components import storage
 from dermrobust.pipeline.cli.main import main
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.ledger import Ledger
@@ -40,6 +41,29 @@ def test_garbage_of_a_remote_root_is_deleted_only_if_nobody_else_uses_it() -> No
     confirmed = CliRunner().invoke(main, ["gc", "--delete", "--only-user", "--set", f"root={ROOT}"])
     assert confirmed.exit_code == 0, confirmed.output
     assert not FILES
+
+
+@pytest.mark.parametrize("command", [("run",), ("runs",), ("verify",), ("config", "validate")])
+@pytest.mark.parametrize("root", ["foo://bucket/x", "file:///tmp/x"])
+def test_a_root_of_no_known_file_system_is_refused_with_those_that_are(command: tuple[str, ...], root: str) -> None:
+    result = CliRunner().invoke(main, [*command, "--set", f"root={root}"])
+
+    assert result.exit_code == 2, result.output
+    told = " ".join(result.stderr.split())
+    assert f"root: '{root}': there is no file system for {root.partition(':')[0]}:// here" in told
+    assert "Give a local path without a scheme, or one of " in told
+    assert {"memory://", "s3://"} <= set(told.partition(" one of ")[2].replace(";", ",").split(", "))
+    assert not list(Path().iterdir())
+
+
+def test_a_store_whose_package_is_missing_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MemoryFileSystem, "scheme", classmethod(lambda cls: "elsewhere"))
+    monkeypatch.setattr(storage, "_BROUGHT", ("memory",))
+
+    result = CliRunner().invoke(main, ["run", "--set", f"root={ROOT}"])
+
+    assert result.exit_code == 2, result.output
+    assert f"root: '{ROOT}': there is no file system for memory:// here" in result.stderr
 
 
 def test_a_store_that_refuses_is_told_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from rich.console import Console
 
 from dermrobust.components.artifacts import Artifact, ArtifactType
+from dermrobust.pipeline.cli.console import Console
 from dermrobust.pipeline.cli.main import main
 from dermrobust.pipeline.cli.progress import pace, progress_on
 from dermrobust.pipeline.cli.results import print_verdict, summary_table

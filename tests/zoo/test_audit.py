@@ -85,6 +85,20 @@ def test_what_is_said_counts(zoo: Path, photos: tuple[Path, Path], heard: list[A
     assert settings.control == zoo / "ham10000" / "plain" / "model.keras"
 
 
+def test_threat_models_of_the_card_are_searched_unless_others_are_named(
+    photos: tuple[Path, Path], heard: list[Audit], tmp_path: Path
+) -> None:
+    search = {"search": "random", "draws": 3}
+    beyond = {"threats": ("colour:0.5",), "searches": {"random": search}}
+    write_model(tmp_path / "zoo", card(evaluation=card().evaluation.model_copy(update=beyond)))
+
+    for options in ((), ("--threat", "patch:0.05")):
+        audit(tmp_path / "zoo", photos, *options)
+
+    assert [[str(threat) for threat in settings.threats] for settings in heard] == [["colour:0.5"], ["patch:0.05"]]
+    assert {name: found.model_dump() for name, found in heard[0].searches.items()} == {"random": search}
+
+
 def test_other_images_are_not_compared(zoo: Path, photos: tuple[Path, Path], heard: list[Audit]) -> None:
     told = audit(zoo, photos).stdout
     found = json.loads(audit(zoo, photos, "--json").stdout)["zoo"]

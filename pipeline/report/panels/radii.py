@@ -43,24 +43,35 @@ def median_rows(evaluation: Evaluation, attack: str) -> list[tuple[str, list[str
     return [
         (
             name,
-            [_cell(evaluation.figure(model, attack, largest, METRIC, where), largest, about) for model in about.models],
+            [_cell(evaluation.figure(model, attack, largest, METRIC, where), about) for model in about.models],
         )
         for name, where in slices.items()
     ]
 
 
-def _cell(figure: Figure | None, largest: float, about: Description) -> str:
+def _cell(figure: Figure | None, about: Description) -> str:
     if figure is None:
         return "–"
+    few = f"; n < {about.min_slice_size}: too few to judge" if figure.small else ""
+    return f"{radius_text(figure, max(about.epsilons), about.norm)}{few}"
+
+
+def radius_text(figure: Figure, largest: float, norm: str) -> str:
+    """Return a median radius with its interval and n: "1/255 [0.8/255 to 1.2/255], n 1,930".
+
+    Args:
+        figure: radius, where a pixel is 0 to 1.
+        largest: largest budget that was tried, in 1/255; medians from there on are marked with "≥".
+        norm: norm of the radius.
+    """
 
     def text(value: float) -> str:
         levels = round(value * 255, 4)
-        return ("≥ " if levels >= largest else "") + wording.budget(levels, about.norm)
+        return ("≥ " if levels >= largest else "") + wording.budget(levels, norm)
 
     ends = [text(end) for end in (figure.lower, figure.upper) if end is not None]
     interval = f" [{' to '.join(ends)}]" if figure.has_interval else ""
-    few = f"; n < {about.min_slice_size}: too few to judge" if figure.small else ""
-    return f"{text(figure.value)}{interval}, n {wording.count(figure.n)}{few}"
+    return f"{text(figure.value)}{interval}, n {wording.count(figure.n)}"
 
 
 def minimizing(evaluation: Evaluation) -> list[str]:

@@ -23,11 +23,12 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "images", folder / "labels.csv"
 
 
-def write_photos(folder: Path) -> list[Row]:
+def write_photos(folder: Path, count: int = COUNT, seed: int = 7, prefix: str = "P") -> list[Row]:
     """Write images and labels below a folder, and return the rows."""
-    pixels, labels = colored_images(COUNT, SIZE, seed=7)
-    rows = [{"image_id": f"P{index:03d}", "dx": TASK.class_names[label]} for index, label in enumerate(labels)]
-    write_files(folder / "images", {f"P{index:03d}.png": encoded(image) for index, image in enumerate(pixels)})
+    pixels, labels = colored_images(count, SIZE, seed=seed)
+    names = [f"{prefix}{index:03d}" for index in range(count)]
+    rows = [{"image_id": name, "dx": TASK.class_names[label]} for name, label in zip(names, labels, strict=True)]
+    write_files(folder / "images", {f"{name}.png": encoded(image) for name, image in zip(names, pixels, strict=True)})
     write_table(folder / "labels.csv", rows)
     return rows
 

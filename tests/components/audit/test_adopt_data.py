@@ -8,7 +8,7 @@ import pytest
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.artifacts import Artifact
-from dermrobust.components.audit.component import ADOPT_DATA
+from dermrobust.components.audit.component import ADOPT_DATA, AdoptDataParams
 from dermrobust.components.component import Component, Params
 from dermrobust.components.examples import ExamplesSpec, Split, read_shard, shard_uris
 from dermrobust.components.fingerprint import fingerprint
@@ -22,8 +22,8 @@ from tests.small_networks import colored_images
 Photos = tuple[Path, Path]
 
 
-def records(artifact: Artifact) -> dict[str, tuple[np.ndarray, int]]:
-    uris = shard_uris(artifact, ExamplesSpec.read(artifact), Split.TEST)
+def records(artifact: Artifact, split: Split = Split.TEST) -> dict[str, tuple[np.ndarray, int]]:
+    uris = shard_uris(artifact, ExamplesSpec.read(artifact), split)
     batches = [batch for uri in uris for batch in read_shard(uri, TASK)]
     return {
         name: (batch.pixels[index], int(batch.labels[index]))
@@ -69,6 +69,45 @@ def test_images_are_prepared_as_the_model_was_trained(
 
     assert ExamplesSpec.read(adopted).preprocessing.color_constancy == "shades_of_gray"
     assert (plain != corrected).any()
+
+
+def validated_by(place: Path, photos: Photos, **changes: object) -> AdoptDataParams:
+    """Parameters that adopt the photos, and as validation images those below a place."""
+    others = {"validation_images": str(place / "images"), "validation_labels": str(place / "labels.csv")}
+    return data_params(photos, **others, **changes)
+
+
+def test_validation_images_are_a_split_of_their_own(workshop: Workshop, photos: Photos, tmp_path: Path) -> None:
+    write_photos(tmp_path, 30, seed=8, prefix="V")
+    pixels, labels = colored_images(30, SIZE, seed=8)
+
+    adopted = workshop.make(ADOPT_DATA, validated_by(tmp_path, photos, limit=20), "validated")["examples"]
+
+    spec, found = ExamplesSpec.read(adopted), records(adopted, Split.VALIDATION)
+    assert spec.counts == {Split.TRAIN: 0, Split.VALIDATION: 30, Split.TEST: 20}
+    assert spec.class_counts[Split.VALIDATION] == np.bincount(labels, minlength=7).tolist()
+    assert sorted(found) == [f"V{index:03d}" for index in range(30)]
+    for index in range(30):
+        np.testing.assert_array_equal(found[f"V{index:03d}"][0], pixels[index])
+    assert {name[0] for name in records(adopted)} == {"P"}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "says"), [("P", r"30 images are both .*\(P000, P001, P002, …\)"), ("V", r"1 lesions are both .*\(L1\)")]
+)
+def test_validation_images_that_are_audited_as_well_are_refused(
+    prefix: str, says: str, workshop: Workshop, tmp_path: Path
+) -> None:
+    written = {"test": write_photos(tmp_path / "test"), "other": write_photos(tmp_path / "other", 30, 8, prefix)}
+    for place, rows in written.items():
+        # Lesions that are not known are no common one.
+        lesions = ["L1", *[""] * (len(rows) - 1)]
+        found = [{**row, "lesion_id": lesion} for row, lesion in zip(rows, lesions, strict=True)]
+        write_table(tmp_path / place / "labels.csv", found)
+    photos = (tmp_path / "test" / "images", tmp_path / "test" / "labels.csv")
+
+    with pytest.raises(UserError, match=says):
+        workshop.make(ADOPT_DATA, validated_by(tmp_path / "other", photos), f"shared {prefix}")
 
 
 def test_large_images_are_spread_over_shards(workshop: Workshop, photos: Photos) -> None:
@@ -121,6 +160,18 @@ def test_the_fingerprint_hangs_on_the_content_of_files_not_on_their_place(change
     change(places[1], rows[1])
 
     assert fingerprint_of(ADOPT_DATA, params[0]) != fingerprint_of(ADOPT_DATA, params[1])
+
+
+@pytest.mark.parametrize("change", [changed_label, changed_image])
+def test_the_fingerprint_hangs_on_the_validation_images(change: object, photos: Photos, tmp_path: Path) -> None:
+    rows = write_photos(tmp_path, 30, seed=8)
+    before = fingerprint_of(ADOPT_DATA, validated_by(tmp_path, photos))
+    assert before != fingerprint_of(ADOPT_DATA, data_params(photos))
+
+    assert callable(change)
+    change(tmp_path, rows)
+
+    assert fingerprint_of(ADOPT_DATA, validated_by(tmp_path, photos)) != before
 
 
 @pytest.mark.parametrize("name", ["images/pipe.png", "labels.csv"])

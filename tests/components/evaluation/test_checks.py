@@ -159,6 +159,10 @@ def test_sound_evidence_passes_every_check() -> None:
         ({"leakage": copies(2, Split.VALIDATION)}, {"leakage": "warn"}),
         ({"leakage": copies(0).model_copy(update={"shared_groups": ("HAM_1",)})}, {"leakage": "fail"}),
         ({"leakage": copies(0).model_copy(update={"images": {Split.TEST: 100}})}, {"leakage": "warn"}),
+        (
+            {"leakage": copies(0).model_copy(update={"images": {Split.VALIDATION: 50, Split.TEST: 100}})},
+            {"leakage": "warn"},
+        ),
     ],
 )
 def test_what_is_wrong_concerns_the_check_that_is_about_it(changes: Any, expected: dict[str, str]) -> None:

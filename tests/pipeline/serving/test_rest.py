@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import http.client
 import json
+import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import httpx
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -18,6 +22,7 @@ from starlette.testclient import TestClient
 
 from dermrobust.pipeline.serving.app import Limits, create_app
 from dermrobust.pipeline.serving.requests import BadRequest, PredictRequest, Signature, answer, parse_request
+from dermrobust.pipeline.serving.server import new_server
 
 PREDICT = "/v1/models/skin:predict"
 SIGNATURES = {
@@ -183,6 +188,72 @@ def test_requests_beyond_the_limit_are_turned_away_and_slow_ones_time_out(model:
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
     assert codes == [504]
     assert answered.status_code == 200
+
+
+@pytest.fixture
+def port(model: Echo) -> Iterator[int]:
+    """Port of a server that gives a request half a second to arrive."""
+    server = new_server(model, "skin", Limits(seconds=0.5, at_once=1))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield listener.getsockname()[1]
+        server.should_exit = True
+        thread.join(20)
+
+
+def held(port: int, begin: bytes, drip: bytes) -> bytes:
+    """What a client gets that sends a request's beginning and then a byte now and then, until it is cut off."""
+    answer, patience = b"", time.monotonic() + 30
+    with socket.create_connection(("127.0.0.1", port)) as client, contextlib.suppress(ConnectionError):
+        client.settimeout(0.05)
+        client.sendall(begin)
+        while time.monotonic() < patience:
+            client.sendall(drip)
+            with contextlib.suppress(TimeoutError):
+                if not (received := client.recv(4096)):
+                    return answer
+                answer += received
+        pytest.fail("the server waits on")
+    return answer
+
+
+POST = "POST {} HTTP/1.1\r\nHost: here\r\nContent-Length: 5000\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "drip", "answer"),
+    [
+        (b"", b"", b""),
+        (b"", b"G", None),
+        (b"GET /healthz HTTP/1.1\r\nHost: here\r\nX-Long: ", b"x", None),
+        (POST.format(PREDICT).encode(), b"", b"HTTP/1.1 408 "),
+        (POST.format(PREDICT).encode(), b"x", None),
+        # Nothing reads the body of a request for what does not exist.
+        (POST.format("/other").encode(), b"x", None),
+    ],
+    ids=["nothing", "first line", "headers", "silent body", "body", "body that nothing reads"],
+)
+def test_a_request_that_does_not_arrive_is_cut_off(begin: bytes, drip: bytes, answer: bytes | None, port: int) -> None:
+    found = held(port, begin, drip)
+
+    # A client that goes on sending may lose the answer to the reset of its connection.
+    assert answer is None or found[:13] == answer
+    # The only place for a request is free again.
+    answered = httpx.post(f"http://127.0.0.1:{port}{PREDICT}", json={"instances": encoded(b"one")})
+    assert answered.status_code == 200
+
+
+def test_a_connection_that_is_quiet_between_two_requests_stays(port: int) -> None:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as client:
+        client.connect()
+        connection = client.sock
+        for pause in (0.7, 0.0):
+            client.request("GET", "/healthz")
+            answer = client.getresponse()
+            assert (answer.status, answer.read()) == (200, b'{"status":"ok"}')
+            time.sleep(pause)
+        assert client.sock is connection
 
 
 def test_an_error_of_the_model_is_not_the_clients(model: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
