@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dermrobust.attacks.threat import Norm
 from dermrobust.components.evaluation import files
 from dermrobust.components.evaluation.certificate_params import CertificateSettings
 from dermrobust.components.evaluation.conditions import family_of
@@ -55,7 +56,7 @@ def print_summary(result: RunResult) -> None:
         settings = ReferralSettings.model_validate(found.about.referral)
         console.print(referral_table(found, list(settings.rates)))
     if found.adaptive:
-        console.print(adaptive_table(found.adaptive))
+        console.print(adaptive_table(found.adaptive, Norm(found.about.norm)))
     console.print(checks_table(found.checks or ()))
 
 
@@ -76,13 +77,15 @@ def summary_table(rows: list[dict[str, Any]]) -> Table:
     for name in ("epsilon", *_columns(shown), "n"):
         table.add_column(name, justify="right", no_wrap=True)
     floor = _floor(rows, shown[0].name)
+    # Clean images have no norm; one evaluation has one.
+    norm = Norm(next((row["norm"] for row in rows if row["norm"]), Norm.LINF))
     previous = None
     for (model, attack, epsilon), cells in _clean_first(_grouped(rows)).items():
         if previous not in (None, model):
             table.add_section()
         previous = model
         first, *others = (cells.get(metric.name, {}) for metric in shown)
-        budget = "" if attack == CLEAN else f"{epsilon:g}/255"
+        budget = "" if attack == CLEAN else norm.written(epsilon)
         figures = (escape(_with_interval(first)), *(_number(each.get("value")) for each in others))
         # The constant classifier answers the same under every attack: one row says it.
         fell = bool(first) and floor is not None and model != CONSTANT and first["value"] < floor
@@ -127,8 +130,8 @@ def threats_table(evaluation: Evaluation) -> Table:
     return table
 
 
-def adaptive_table(losses: tuple[AdaptiveLoss, ...]) -> Table:
-    """Return the table of what an attacker who has the model takes from it."""
+def adaptive_table(losses: tuple[AdaptiveLoss, ...], norm: Norm) -> Table:
+    """Return the table of what an attacker who has the model takes from it, at budgets of a norm."""
     table = Table(
         title="Accuracy on another model's examples, and what an adaptive attack removes", box=box.SIMPLE_HEAD
     )
@@ -138,7 +141,7 @@ def adaptive_table(losses: tuple[AdaptiveLoss, ...]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for loss in losses:
         figures = (_number(value) for value in (loss.transferred, loss.adaptive, loss.removed))
-        table.add_row(loss.model, loss.attack, f"{loss.epsilon:g}/255", *figures)
+        table.add_row(loss.model, loss.attack, norm.written(loss.epsilon), *figures)
     return table
 
 
