@@ -45,7 +45,7 @@ class Norm(enum.StrEnum):
 
     @property
     def order(self) -> float:
-        """The norm's order, as NumPy and CleverHans take it."""
+        """The norm's order, as NumPy and CleverHans take it; NumPy's 0 counts values, not pixels."""
         return {Norm.LINF: math.inf, Norm.L2: 2, Norm.L1: 1, Norm.L0: 0}[self]
 
     def written(self, epsilon: float) -> str:

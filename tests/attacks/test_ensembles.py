@@ -189,6 +189,7 @@ def test_the_suites_hold_what_they_say() -> None:
         "auto-rand",
         "minimal",
         "black-box",
+        "sparse",
     }
     assert read_suite("paper") == {"fgsm": FGSM(), "pgd": PGD(steps=20)}
     assert list(read_suite("standard")) == ["noise", "fgsm", "pgd", "mim"]

@@ -160,6 +160,7 @@ def command(given: dict[str, Any], root: Path, *options: str) -> Result:
             "black-box",
         ),
         (("--suite", "auto", "--epsilon", "l2:0.001"), "less than one level"),
+        (("--suite", "auto", "--epsilon", "l0:24"), "auto is defined for linf, l2, l1 only, not for l0"),
         (("--model", "http://127.0.0.1:9/v1/models/skin"), "no usable answer from http://127.0.0.1:9/v1/models/skin"),
         (("--mean", "a,b,c"), "--mean a,b,c: expected one number, or three"),
         (("--mean", "0.5"), "mean and standard deviation belong together"),
