@@ -28,6 +28,8 @@ _ROUNDING = 1e-5
 """Error that float32 arithmetic may add to a distance: absolute on images in [0, 1], relative to a radius above 1."""
 _WHOLE = 1e-6
 """Tolerance of a budget in levels: 0.015686274 on [0, 1] means four of them and is 3.99999987."""
+_SPARSE_LEVELS = 8
+"""Mean change of a value by an attack under L1, at least; it only decides how much of a budget is left for rounding."""
 
 
 class Norm(enum.StrEnum):
@@ -164,10 +166,10 @@ class ThreatModel:
         if self.norm is Norm.L0:
             return self
         if self.norm is Norm.L1:
-            # A change that is rounded away from zero and one that is rounded towards it are as likely, so the sum has a
-            # mean error of zero, and a variance of 1/12 for each value. Changes of less than half a level are lost, so
-            # at most twice as many values as levels change. Three standard deviations leave few images to shorten.
-            room = 3 * math.sqrt(min(values, 2 * self.epsilon) / 12)
+            # Changes are as often rounded away from zero as towards it, so their sum has a mean error of zero, and a
+            # variance of 1/12 for each changed value. Attacks under L1 change few values by much: with 8 levels or more
+            # each, three standard deviations leave about one image in a thousand for `to_pixels` to shorten.
+            room = 3 * math.sqrt(min(values, self.epsilon / _SPARSE_LEVELS) / 12)
             return self if self.epsilon < 2 * room else ThreatModel(self.epsilon - room, self.norm, self.bounds)
         if self.norm is Norm.L2:
             # A rounding error has mean square 1/12. Over all values they add values / 12 to the squared length, and a

@@ -202,6 +202,16 @@ def test_it_breaks_what_random_changes_of_the_same_budget_leave_standing(victim:
     assert found < 0.3
 
 
+@pytest.mark.parametrize("budget", ["l1:4", "l0:6"])
+def test_of_the_random_control_the_whole_budget_is_left_in_8_bits(budget: str, few: Victim) -> None:
+    threat = ThreatModel.parse(budget)
+
+    stored = few.attacked_pixels(Noise(), threat, batch_size=16)
+
+    used = threat.distance(stored.astype(np.float32), few.pixels.astype(np.float32))
+    assert (used > 0.95 * threat.epsilon).all()
+
+
 @pytest.mark.parametrize("attack", [PGD(), BIM(), Minimal()], ids=lambda attack: attack.name)
 def test_attacks_that_are_not_defined_for_l1_say_so(attack: Attack, few: Victim) -> None:
     with pytest.raises(UserError, match=f"{attack.name} is defined for linf, l2 only, not for l1"):

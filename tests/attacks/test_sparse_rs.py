@@ -101,6 +101,8 @@ def test_each_query_changes_few_pixels_to_corners_and_the_loss_never_falls(
     assert (np.diff(values, axis=0) >= 0).all()
     assert (values[-1] > values[0]).all()
     np.testing.assert_array_equal(found, seen[-1][0])
+    # The search moves to other places, and does not only try other colors.
+    assert (seen[-1][3] != seen[0][3]).any(axis=(1, 2, 3)).all()
 
 
 def test_it_breaks_what_random_pixels_leave_standing(victim: Victim) -> None:
