@@ -70,15 +70,16 @@ def _certificates(found: Evaluation) -> Table:
 
 def summary_table(rows: list[dict[str, Any]]) -> Table:
     """Return the table for rows of `metric_rows` that cover all images."""
-    table = Table(title="Test images; each model attacked through its own gradients", box=box.SIMPLE_HEAD)
+    # Clean images have no norm; one evaluation has one.
+    norm = Norm(next((row["norm"] for row in rows if row["norm"]), Norm.LINF))
+    how = "by random search" if norm is Norm.L0 else "through its own gradients"
+    table = Table(title=f"Test images; each model attacked {how}", box=box.SIMPLE_HEAD)
     for name in ("model", "attack"):
         table.add_column(name, no_wrap=True)
     shown = [metric for metric in METRICS.resolve_all() if "terminal" in metric.places]
     for name in ("epsilon", *_columns(shown), "n"):
         table.add_column(name, justify="right", no_wrap=True)
     floor = _floor(rows, shown[0].name)
-    # Clean images have no norm; one evaluation has one.
-    norm = Norm(next((row["norm"] for row in rows if row["norm"]), Norm.LINF))
     previous = None
     for (model, attack, epsilon), cells in _clean_first(_grouped(rows)).items():
         if previous not in (None, model):
