@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -11,16 +11,20 @@ from dermrobust.attacks.attack import IterativeAttack, TargetedAttack
 from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.problem import Problem
 from dermrobust.attacks.restarts import Try, best_of_restarts, worst_of
-from dermrobust.attacks.threat import Images
+from dermrobust.attacks.threat import Images, Norm
 
 DLR_CLASSES, TARGETED_DLR_CLASSES = 3, 4
 """Least number of classes for which the ratios are defined: they divide by the third and fourth largest logit."""
 _MOST_TARGETS = 9
 """Target classes of AutoAttack's standard version, which makes its cost independent of the number of classes."""
+APGD_NORMS = (Norm.LINF, Norm.L2, Norm.L1)
+"""Norms that Auto-PGD is defined for."""
 
 
 class APGDCE(IterativeAttack, TargetedAttack):
-    """Auto-PGD on cross-entropy (Croce & Hein 2020, arXiv 2003.01690)."""
+    """Auto-PGD on cross-entropy (Croce & Hein 2020, arXiv 2003.01690; under L1 Croce & Hein 2021, arXiv 2103.01208)."""
+
+    norms: ClassVar[tuple[Norm, ...]] = APGD_NORMS
 
     attack: Literal["apgd_ce"] = "apgd_ce"
     steps: int = Field(100, ge=1, le=10_000, description="Gradient steps.")
@@ -40,6 +44,8 @@ class APGDDLR(IterativeAttack):
 
     For models so confident that the gradient of their cross-entropy vanishes.
     """
+
+    norms: ClassVar[tuple[Norm, ...]] = APGD_NORMS
 
     attack: Literal["apgd_dlr"] = "apgd_dlr"
     steps: int = Field(100, ge=1, le=10_000, description="Gradient steps.")
@@ -64,6 +70,8 @@ class APGDTargeted(IterativeAttack):
 
     Croce & Hein 2020, arXiv 2003.01690.
     """
+
+    norms: ClassVar[tuple[Norm, ...]] = APGD_NORMS
 
     attack: Literal["apgd_t"] = "apgd_t"
     steps: int = Field(100, ge=1, le=10_000, description="Gradient steps towards each class.")

@@ -11,6 +11,7 @@ import tensorflow as tf
 from cleverhans.tf2.utils import optimize_linear
 
 from dermrobust.attacks import losses
+from dermrobust.attacks.apgd_l1_step import l1_auto_pgd
 from dermrobust.attacks.apgd_schedule import checkpoints
 from dermrobust.attacks.cleverhans.gradient_step import existing, projected
 from dermrobust.attacks.compiling import Shape, compile_step, per_image, scalars
@@ -174,7 +175,7 @@ def _wide(values: tf.Tensor) -> tf.Tensor:
 
 
 def auto_pgd(problem: Problem, loss: losses.LossFn, steps: int) -> Images:
-    """Maximize a loss from a random start; see `dermrobust.attacks.apgd`.
+    """Maximize a loss from a random start; see `dermrobust.attacks.apgd`, and `l1_auto_pgd` under L1.
 
     Args:
         problem: images to attack; the loss refers to its goals, if it has some.
@@ -182,6 +183,8 @@ def auto_pgd(problem: Problem, loss: losses.LossFn, steps: int) -> Images:
         steps: number of gradient steps after the evaluation of the start.
     """
     threat, target = problem.threat, problem.target
+    if threat.norm is Norm.L1:
+        return l1_auto_pgd(problem, loss, steps)
     compiled = _compiled(target.logits, target.slack, problem.images.shape[1:], threat.norm, problem.targeted, loss)
     constants = [tf.constant(value, tf.float32) for value in (threat.radius, threat.bounds.lower, threat.bounds.upper)]
     window = tf.constant(checkpoints(steps), tf.float32)

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from dermrobust.attacks.apgd import APGDCE, TARGETED_DLR_CLASSES, APGDTargeted, check_targets, class_count
+from dermrobust.attacks.apgd import (
+    APGD_NORMS,
+    APGDCE,
+    TARGETED_DLR_CLASSES,
+    APGDTargeted,
+    check_targets,
+    class_count,
+)
 from dermrobust.attacks.attack import IterativeAttack
 from dermrobust.attacks.problem import Problem
 from dermrobust.attacks.restarts import Try, worst_of
 from dermrobust.attacks.square import Square
-from dermrobust.attacks.threat import Images
+from dermrobust.attacks.threat import Images, Norm
 
 
 class Auto(IterativeAttack):
@@ -21,7 +28,10 @@ class Auto(IterativeAttack):
 
     The ensemble of AutoAttack (Croce & Hein 2020, arXiv 2003.01690) without FAB. An image is robust if no member
     breaks it. With fewer than four classes the targeted ratio is undefined, and APGD maximizes the margin instead.
+    The Square attack is left out under norms that it is not defined for.
     """
+
+    norms: ClassVar[tuple[Norm, ...]] = APGD_NORMS
 
     attack: Literal["auto"] = "auto"
     steps: int = Field(100, ge=1, le=10_000, description="Gradient steps of each APGD run.")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from dermrobust.attacks.apgd import DLR_CLASSES, class_count
+from dermrobust.attacks.apgd import APGD_NORMS, DLR_CLASSES, class_count
 from dermrobust.attacks.attack import IterativeAttack
 from dermrobust.attacks.problem import Problem
 from dermrobust.attacks.restarts import Try, on_target, worst_of
-from dermrobust.attacks.threat import Images
+from dermrobust.attacks.threat import Images, Norm
 
 
 class AutoRand(IterativeAttack):
@@ -23,6 +23,8 @@ class AutoRand(IterativeAttack):
     the loss is that of the mean logits. An image is broken if the model errs in most of `evaluations`, not in one that
     happened to be wrong. With fewer than three classes the ratio is undefined, and APGD maximizes the margin instead.
     """
+
+    norms: ClassVar[tuple[Norm, ...]] = APGD_NORMS
 
     attack: Literal["auto_rand"] = "auto_rand"
     steps: int = Field(100, ge=1, le=10_000, description="Gradient steps of each APGD run.")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from dermrobust.attacks.apgd import TARGETED_DLR_CLASSES, APGDTargeted, class_count
+from dermrobust.attacks.apgd import APGD_NORMS, TARGETED_DLR_CLASSES, APGDTargeted, class_count
 from dermrobust.attacks.attack import IterativeAttack
 from dermrobust.attacks.problem import Problem
 from dermrobust.attacks.restarts import Try, on_target, worst_of
@@ -33,6 +33,8 @@ class Escalated(IterativeAttack):
     draws, and an image is broken if the model errs in most of `evaluations` (Athalye et al. 2018, arXiv 1802.00420;
     Tramèr et al. 2020, arXiv 2002.08347).
     """
+
+    norms: ClassVar[tuple[Norm, ...]] = APGD_NORMS
 
     attack: Literal["escalated"] = "escalated"
     steps: int = Field(50, ge=1, le=10_000, description="Gradient steps of each run of Auto-PGD.")
@@ -92,5 +94,7 @@ class Escalated(IterativeAttack):
 
 def _spread(problem: Problem) -> float:
     """Return the distance of evaluations around an image: half the budget, but never within one level of 8 bits."""
-    values = 1 if problem.threat.norm is Norm.LINF else problem.images[0].size
-    return max(problem.threat.radius / 2 / math.sqrt(values), _LEAST_SPREAD * problem.threat.bounds.width)
+    size = problem.images[0].size
+    # How many times longer than its values a change is that is the same in all of them.
+    longer = {Norm.LINF: 1.0, Norm.L2: math.sqrt(size), Norm.L1: size}[problem.threat.norm]
+    return max(problem.threat.radius / 2 / longer, _LEAST_SPREAD * problem.threat.bounds.width)

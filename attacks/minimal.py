@@ -13,7 +13,7 @@ from pydantic import Field
 
 from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.auto import Auto
-from dermrobust.attacks.fab import towards_likely
+from dermrobust.attacks.fab import FAB, towards_likely
 from dermrobust.attacks.kinds import Kind
 from dermrobust.attacks.minimizing import Minimizing, within_budget
 from dermrobust.attacks.problem import Problem
@@ -49,8 +49,8 @@ class Minimal(Minimizing):
 
     @property
     def norms(self) -> tuple[Norm, ...]:
-        """See `Attack.norms`; those of the attack that confirms."""
-        return self.confirmed_by.norms
+        """See `Attack.norms`; those that both FAB and the attack that confirms are defined for."""
+        return tuple(norm for norm in self.confirmed_by.norms if norm in FAB().norms)
 
     @property
     def sources(self) -> frozenset[str]:

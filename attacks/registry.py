@@ -20,6 +20,7 @@ ATTACKS = Registry(
         "apgd_dlr": "dermrobust.attacks.apgd:APGDDLR",
         "apgd_t": "dermrobust.attacks.apgd:APGDTargeted",
         "square": "dermrobust.attacks.square:Square",
+        "sparse_rs": "dermrobust.attacks.sparse_rs:SparseRS",
         "fab": "dermrobust.attacks.fab:FAB",
         "fab_t": "dermrobust.attacks.fab:FABTargeted",
         "hop_skip_jump": "dermrobust.attacks.hop_skip_jump:HopSkipJump",
@@ -51,5 +52,6 @@ SUITES: Mapping[str, Mapping[str, Any]] = {
     "auto-rand": {"auto_rand": "auto_rand"},
     "minimal": {"minimal": "minimal"},
     "black-box": {"square": "square", "hop_skip_jump": "hop_skip_jump"},
+    "sparse": {"sparse_rs": "sparse_rs"},
 }
 """Attacks, as a config writes them, by the name that they have in results; by the name of their suite."""

@@ -39,10 +39,17 @@ def check_problem(attack: Attack, problem: Problem) -> None:
     if types != ("float32", "int64", "uint64"):
         raise UserError(f"images, labels and seeds must be float32, int64 and uint64, found {', '.join(types)}")
     _check_values(images, threat)
-    if threat.norm is Norm.L2 and threat.radius > threat.bounds.width * math.sqrt(images[0].size):
-        raise UserError(
-            f"a budget of {threat} is longer than the distance between any two images of {list(images.shape[1:])}"
-        )
+    _check_budget(threat, images.shape[1:])
+
+
+def _check_budget(threat: ThreatModel, shape: tuple[int, ...]) -> None:
+    """Refuse a budget that is larger than the distance between any two images of a shape."""
+    size, pixels = math.prod(shape), math.prod(shape[:2])
+    farthest = {Norm.L2: math.sqrt(size), Norm.L1: size}.get(threat.norm)
+    if farthest is not None and threat.radius > threat.bounds.width * farthest:
+        raise UserError(f"a budget of {threat} is longer than the distance between any two images of {list(shape)}")
+    if threat.norm is Norm.L0 and threat.epsilon > pixels:
+        raise UserError(f"a budget of {threat} is more pixels than images of {list(shape)} have: {pixels}")
 
 
 def check_counts(images: int, labels: Labels, seeds: Seeds) -> None:

@@ -107,6 +107,12 @@ def check_certificates(evaluate: EvaluateConfig, class_count: int) -> None:
 
 def check_referral(evaluate: EvaluateConfig, export: ExportConfig) -> None:
     """Check that the exported model refers at a rate that a threshold is fitted for, and that its attack can be run."""
+    if evaluate.referral.rates:
+        try:
+            for threat in evaluate.epsilons:
+                evaluate.referral.attack.check_threat(threat)
+        except UserError as error:
+            raise ValueError(f"evaluate.referral.attack: {error}") from error
     rates, wanted = [f"{rate:g}" for rate in evaluate.referral.rates], export.referral_rate
     if wanted is not None and f"{wanted:g}" not in rates:
         raise ValueError(

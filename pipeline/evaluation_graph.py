@@ -181,7 +181,7 @@ def _crafted_transfer(name: str, params: PredictParams, models: Mapping[str, Out
 
 def _crafted_probe(source: str, params: ProbeParams, models: Mapping[str, Output], examples: Output) -> Node:
     """Return the node that crafts examples on another model to probe with."""
-    name, attack = transfer_probe(source)
+    name, attack = transfer_probe(source, params.epsilons[0].norm)
     craft = _craft_params(name, attack, params).model_copy(update={"images": params.images})
     return Node(f"craft[{name}]", STAGE, CRAFT, craft, {"examples": (examples,), "model": (models[source],)})
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from dermrobust.attacks.apgd import APGD_NORMS
 from dermrobust.attacks.attack import IterativeAttack
 from dermrobust.attacks.errors import AttackError
 from dermrobust.attacks.problem import Indices, Labels, Problem
-from dermrobust.attacks.threat import Images
+from dermrobust.attacks.threat import Images, Norm
 
 Flags = npt.NDArray[np.bool_]
 Logits = npt.NDArray[np.float32]
@@ -27,6 +28,8 @@ class Evading(IterativeAttack):
     An adaptive attack in the sense of Tramèr et al. 2020 (arXiv 2002.08347): its loss is the defence as a whole. It is
     an attack on targets of `rejecting_target`, and stops on an image once a wrong class is the decision there.
     """
+
+    norms: ClassVar[tuple[Norm, ...]] = APGD_NORMS
 
     attack: Literal["evading"] = "evading"
     steps: int = Field(50, ge=1, le=10_000, description="Gradient steps towards each class.")

@@ -18,7 +18,7 @@ class AugmentParams(AttackSettings):
     # By name, so that the module of the default attack counts only where it is selected (see `Params.plugins`).
     attack: AnyAttack = Field("fgsm", validate_default=True, description="Attack: a name, or a name with parameters.")
     epsilon: StorableThreat = Field(
-        ThreatModel(4), description='Budget: 4 (L-infinity, in 1/255), "linf:4/255", "l2:0.5".'
+        ThreatModel(4), description='Budget: 4 (L-infinity, in 1/255), "linf:4/255", "l2:0.5", "l1:12", "l0:24".'
     )
 
 

@@ -65,8 +65,10 @@ def run(context: Context) -> None:
 def _escalation(context: Context, params: EscalateParams, classes: int) -> Escalation:
     """Return why attacks on a model escalate, and how success is judged."""
     model, probes = context.input("model"), context.input("probes")
-    # Of a black box there are only answers, which all its attacks have used already.
-    if params.escalation.images == 0 or is_black_box(model):
+    # Of a black box there are only answers, which all its attacks have used already; under L0 no attack follows
+    # gradients that could be masked.
+    defined = params.epsilons[0].norm in params.escalation.attack.norms
+    if params.escalation.images == 0 or is_black_box(model) or not defined:
         return Escalation()
     health = read_tables(probe_uris(probes, HEALTH))
     counts = _counts(prediction_uris(context.input("predictions")))

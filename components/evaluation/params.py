@@ -9,9 +9,11 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from dermrobust.attacks.apgd import APGDCE
 from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.selection import NamedAttacks, read_suite
+from dermrobust.attacks.sparse_rs import SparseRS
 from dermrobust.attacks.threat import Norm, ThreatModel
 from dermrobust.components.attack_settings import AttackSettings
 from dermrobust.components.budgets import StorableThreat
@@ -42,12 +44,12 @@ class PredictParams(AttackSettings):
     attacks: NamedAttacks = Field(
         default_factory=_default_attacks,
         description="Attacks by the name that they have in results, or the name of a suite: paper, standard, auto, "
-        "auto-standard, auto-plus, auto-rand, minimal, black-box.",
+        "auto-standard, auto-plus, auto-rand, minimal, black-box, sparse.",
     )
     epsilons: Threats = Field(
         tuple(ThreatModel(epsilon) for epsilon in (1, 2, 4, 8)),
         min_length=1,
-        description='Budgets: 4 (L-infinity, in 1/255), "linf:4/255" or "l2:0.5"; all of one norm.',
+        description='Budgets: 4 (L-infinity, in 1/255), "linf:4/255", "l2:0.5", "l1:12" or "l0:24"; all of one norm.',
     )
     stop_at_success: bool = Field(
         True,
@@ -98,9 +100,12 @@ class ProbeParams(PredictParams, ProbeSizes):
         return super().plugins() | {CORRUPTIONS.module(name) for name in self.corruptions}
 
 
-def transfer_probe(source: str) -> tuple[str, Attack]:
+def transfer_probe(source: str, norm: Norm) -> tuple[str, Attack]:
     """Return the name and the attack of the examples that are crafted on another model to probe with."""
-    return f"transfer from {source}", PGD(steps=20)
+    crafted_with = next(
+        attack for attack in (PGD(steps=20), APGDCE(steps=20), SparseRS(queries=300)) if norm in attack.norms
+    )
+    return f"transfer from {source}", crafted_with
 
 
 class Reading(Params):

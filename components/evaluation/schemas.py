@@ -1,4 +1,4 @@
-"""Columns of the tables of an evaluation artifact. Epsilons are in units of 1/255."""
+"""Columns of the tables of an evaluation artifact. Epsilons are in units of 1/255, of L0 in pixels."""
 
 from __future__ import annotations
 

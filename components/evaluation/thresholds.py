@@ -59,8 +59,8 @@ class Threshold(BaseModel):
         ge=0,
         le=1e6,
         allow_inf_nan=False,
-        description='Budget of the attack in units of 1/255, or as evaluate.epsilons has it ("linf:4/255"); 0 for '
-        '"none" and above 0 for every attack. Beyond a norm as evaluate.threats has it ("colour:1"). Of a smoothed '
+        description='Budget of the attack in units of 1/255, or as evaluate.epsilons has it ("linf:4/255", "l0:24"); 0 '
+        'for "none" and above 0 for every attack. Beyond a norm as evaluate.threats has it ("colour:1"). Of a smoothed '
         'classifier an L2 radius ("l2:0.5"), or 0 for clean images.',
     )
     class_name: str | None = Field(

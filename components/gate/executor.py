@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dermrobust.attacks.threat import Norm
 from dermrobust.components import storage
 from dermrobust.components.component import Context
 from dermrobust.components.evaluation import files
@@ -18,10 +19,11 @@ def run(context: Context) -> None:
     """
     params = context.params
     assert isinstance(params, GateParams)
-    blessing = bless(params.gate, read_evaluation(context.input("evaluation").uri))
+    evaluation = read_evaluation(context.input("evaluation").uri)
+    blessing, norm = bless(params.gate, evaluation), Norm(evaluation.about.norm)
     content = blessing.model_dump_json(indent=1).encode()
     storage.write_bytes(storage.join(context.outputs["blessing"], files.BLESSING), content)
     verdict = "meets" if blessing.blessed else "does not meet"
-    uncovered = ", ".join((*(f"{epsilon:g}/255" for epsilon in blessing.uncovered), *blessing.uncovered_threats))
+    uncovered = ", ".join((*map(norm.written, blessing.uncovered), *blessing.uncovered_threats))
     silent = f"; no threshold covers {uncovered}" if uncovered else ""
     context.progress.line(f"gate: '{blessing.candidate}' {verdict} what the gate asks for{silent}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dermrobust.attacks.threat import Norm, Pixels, ThreatModel
+from dermrobust.attacks.threat import Pixels, ThreatModel
 from dermrobust.components import storage
 from dermrobust.components.evaluation.predictions import ADVERSARIAL, folder_name
 from dermrobust.components.examples import Split, read_images, shard_name
@@ -37,11 +37,10 @@ class AttackReader(Reader):
 
 
 def _distances(threat: ThreatModel, clean: Pixels, adversarial: Pixels) -> tuple[int, float]:
-    """Return the number of images outside the budget, and the largest distance in 1/255."""
+    """Return the number of images outside the budget, and the largest distance in 1/255, under L0 in pixels."""
     if not len(clean):
         return 0, 0.0
     if adversarial.shape != clean.shape:
         return len(clean), math.inf
-    difference = np.abs(adversarial.astype(np.int64) - clean)
-    lengths = difference.max((1, 2, 3)) if threat.norm is Norm.LINF else np.sqrt(np.square(difference).sum((1, 2, 3)))
+    lengths = threat.distance(adversarial.astype(np.float32), clean.astype(np.float32))
     return int((~threat.contains(adversarial, clean)).sum()), float(lengths.max())

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dermrobust.attacks.apgd import APGDCE
 from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.cleverhans.spsa import SPSA
 from dermrobust.attacks.kinds import WHITE_BOX, Kind, named
 from dermrobust.attacks.noise import Noise
+from dermrobust.attacks.sparse_rs import SparseRS
 from dermrobust.attacks.square import Square
 from dermrobust.attacks.threat import Norm, ThreatModel
 from dermrobust.components.adversarial_shard import Crafting
@@ -24,6 +26,8 @@ from dermrobust.components.evaluation.probes import LARGE, MORE_RESTARTS, MORE_S
 
 _LARGE_LEVELS = 64.0
 """A quarter of the range: under such a budget no image can be recognized."""
+_LARGE_SHARE = 0.5
+"""Share of the pixels of a large L0 budget; the attacker chooses them and their colors."""
 
 
 @dataclass(frozen=True)
@@ -72,22 +76,32 @@ def planned_probes(params: ProbeParams, model: str, values: int) -> Iterator[Pro
         # Attacks without gradients that break more images than gradient attacks show that gradients are masked
         # (Athalye et al. 2018, arXiv 1802.00420).
         others: dict[str, Attack] = {"noise": Noise(draws=params.noise_draws)}
-        if threat.norm is Norm.LINF and params.queries:
-            others["square"] = Square(queries=params.queries)
+        if params.queries:
+            searches = (Square(queries=params.queries), SparseRS(queries=params.queries))
+            others |= {search.name: search for search in searches if threat.norm in search.norms}
         for name, attack in others.items():
             yield Probe(str(attack.kind), crafting(name, attack, threat), against, images)
         for source in params.transferred:
-            name, attack = transfer_probe(source)
+            name, attack = transfer_probe(source, threat.norm)
             yield Probe(str(Kind.TRANSFER), crafting(name, attack, threat), against, images, source)
         if threat.norm is Norm.LINF and params.spsa_images:
             spsa = crafting("spsa", SPSA(steps=20, samples=64), threat)
             yield Probe(str(Kind.BLACK_BOX), spsa, against, params.spsa_images)
-    # A model without gradients is evaluated only with attacks that need none.
-    large: Attack = PGD(steps=20) if white_box else Square(queries=max(1, params.queries))
     budget = large_budget(params.epsilons[0].norm, values)
-    yield Probe(LARGE, crafting(large.name, large, budget), (), images)
+    # A model without gradients is evaluated only with attacks that need none. Under L1 there is none but noise.
+    queries = max(1, params.queries)
+    for large in (PGD(steps=20), APGDCE(steps=20), Square(queries=queries), SparseRS(queries=queries)):
+        if budget.norm in large.norms and (white_box or not large.needs_gradients):
+            yield Probe(LARGE, crafting(large.name, large, budget), (), images)
+            break
 
 
 def large_budget(norm: Norm, values: int) -> ThreatModel:
-    """Return a budget under which no image is recognizable: a quarter of the range in each of an image's values."""
-    return ThreatModel(_LARGE_LEVELS if norm is Norm.LINF else _LARGE_LEVELS * float(np.sqrt(values)), norm)
+    """Return a budget under which no image is recognizable: a quarter of the range in each of an image's values.
+
+    For L0 it is half of the pixels.
+    """
+    if norm is Norm.L0:
+        return ThreatModel(max(1, int(_LARGE_SHARE * values / 3)), norm)
+    longer = {Norm.LINF: 1.0, Norm.L2: float(np.sqrt(values)), Norm.L1: values}[norm]
+    return ThreatModel(_LARGE_LEVELS * longer, norm)

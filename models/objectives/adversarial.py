@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from dermrobust.attacks.threat import Threat, ThreatModel
+from dermrobust.attacks.threat import Norm, Threat, ThreatModel
 from dermrobust.models.objectives.objective import Objective
 
 if TYPE_CHECKING:
@@ -16,12 +16,18 @@ if TYPE_CHECKING:
     from dermrobust.models.objectives.crafting import Ball
 
 
+def _trainable(threat: ThreatModel) -> ThreatModel:
+    if threat.norm not in (Norm.LINF, Norm.L2):
+        raise ValueError(f"adversarial training is defined for linf and l2 only, not for {threat.norm}")
+    return threat
+
+
 class AdversarialObjective(Objective):
     """Class-weighted cross-entropy on adversarial images, crafted anew for each batch."""
 
     adversarial: ClassVar[bool] = True
 
-    epsilon: Threat = Field(
+    epsilon: Annotated[Threat, AfterValidator(_trainable)] = Field(
         ThreatModel(4),
         description="Threat model of training: 4 (L-infinity, in 1/255), 'linf:4/255' or 'l2:0.5'.",
         json_schema_extra={"default": "linf:4/255"},

@@ -106,8 +106,8 @@ def attack(
         attack: name of an attack ("fgsm", "pgd", "auto", ...), or a mapping of its name and parameters:
             `{"attack": "pgd", "steps": 40, "restarts": 5}`. Under a threat model beyond a norm, a search: "adaptive",
             which "auto" stands for there, "random" or "grid", or `{"search": "random", "draws": 500}`.
-        threat: budget such as "linf:4/255" or "l2:0.5"; a number is an L-infinity budget in 1/255. Beyond a norm such
-            as "colour:1", "geometry:0.5" or "patch:0.05", for images in uint8.
+        threat: budget such as "linf:4/255", "l2:0.5", "l1:12" or "l0:24" (pixels); a number is an L-infinity budget in
+            1/255. Beyond a norm such as "colour:1", "geometry:0.5" or "patch:0.05", for images in uint8.
         input_range: values that the model takes for black and white: "0..1", "0..255" or "-1..1". The images are
             always given as described above.
         batch_size: images per gradient step.
@@ -154,8 +154,8 @@ def threat_model(text: str | float | ThreatModel | TransformThreat) -> ThreatMod
     """Return the threat model that a text or number stands for.
 
     Args:
-        text: "linf:4/255", "linf:0.0157", "l2:0.5", "l2:128/255"; a number is an L-infinity budget in 1/255. Beyond a
-            norm: "colour:1", "geometry:0.5", "colour+geometry:1", "patch:0.05".
+        text: "linf:4/255", "linf:0.0157", "l2:0.5", "l2:128/255", "l1:12", "l0:24" (pixels); a number is an L-infinity
+            budget in 1/255. Beyond a norm: "colour:1", "geometry:0.5", "colour+geometry:1", "patch:0.05".
 
     Raises:
         UserError: it is no threat model.

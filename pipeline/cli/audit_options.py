@@ -20,6 +20,8 @@ from dermrobust.pipeline.zoo.verifying import verified_model
 
 _MODELS = ("model", "control")
 """Options that may name a model of the zoo."""
+_SPARSE = "sparse"
+"""Suite under L0."""
 
 
 def audit_settings(options: dict[str, Any]) -> Audit:
@@ -33,7 +35,7 @@ def audit_settings(options: dict[str, Any]) -> Audit:
         **{name: options[name] for name in ("limit", "outputs", "signature", "trust_model")},
         **{name: options[name] for name in ("validation_data", "validation_labels")},
         "beam": load_beam(options["config_path"], options["overrides"]),
-        "attacks": options["suite"] or ("black-box" if is_black_box(options["model"]) else "auto"),
+        "attacks": options["suite"] or _suite(options),
         "classes": _classes(options["classes"]),
         "malignant": _words(options["malignant"]),
         "image_size": _image_size(options["input_size"]),
@@ -56,6 +58,14 @@ def audit_settings(options: dict[str, Any]) -> Audit:
         raise UserError(f"these options do not fit:\n{explain(error, Audit)}") from error
 
 
+def _suite(options: dict[str, Any]) -> str:
+    """Return the suite that is run unless an option names one."""
+    # Under L0 no attack of the other suites is defined.
+    if any(text.strip().startswith(Norm.L0) for text in options["epsilons"]):
+        return _SPARSE
+    return "black-box" if is_black_box(options["model"]) else "auto"
+
+
 def _of_zoo(options: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that the card of a model of the zoo gives, but for those that an option gives."""
     names = {key: str(options[key]).removeprefix(PREFIX) for key in _MODELS if str(options[key]).startswith(PREFIX)}
@@ -70,7 +80,8 @@ def _of_zoo(options: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
         found["preprocessing"] = card.preprocessing
     stated = {"classes": card.task.class_names, "input": InputFormat(), "outputs": OutputKind.LOGITS}
     found |= {name: value for name, value in stated.items() if values[name] is None}
-    if not options["suite"]:
+    # The attacks of the card are not defined for L0.
+    if not options["suite"] and values["attacks"] != _SPARSE:
         found["attacks"] = audited_attacks(card)
     if not options["gradient_precision"]:
         found["gradient_precision"] = card.evaluation.settings.get("gradient_precision", "float32")

@@ -40,14 +40,15 @@ _there = click.Path(path_type=Path, exists=False)
 @zoo_option
 @click.option(
     "--suite",
-    help="Attacks: paper, standard, auto, auto-standard, auto-plus, minimal or black-box; default: auto, for "
-    "black boxes black-box, for a model of the zoo those of its card.",
+    help="Attacks: paper, standard, auto, auto-standard, auto-plus, minimal, black-box or sparse; default: auto, for "
+    "black boxes black-box, under L0 sparse, for a model of the zoo those of its card.",
 )
 @click.option(
     "--epsilon",
     "epsilons",
     multiple=True,
-    help='Budget, repeatable; default: "linf:1/255", 2, 4 and 8, or for a model of the zoo those of its card.',
+    help='Budget, repeatable, such as "linf:4/255", "l2:0.5", "l1:12" or "l0:24"; default: "linf:1/255", 2, 4 and 8, '
+    "or for a model of the zoo those of its card.",
 )
 @click.option(
     "--threat",

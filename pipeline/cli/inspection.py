@@ -91,7 +91,9 @@ def show() -> None:
 @click.option("--run", "run_id", help="Id of a run; default: the latest with an evaluation.")
 @click.option("--model", multiple=True, help="Only these models.")
 @click.option("--attack", multiple=True, help="Only these attacks; 'none' for clean images.")
-@click.option("--epsilon", multiple=True, type=float, help="Only these budgets in 1/255; 0 for clean images.")
+@click.option(
+    "--epsilon", multiple=True, type=float, help="Only these budgets in 1/255, under L0 in pixels; 0 for clean images."
+)
 @click.option("--metric", multiple=True, help="Only these metrics, such as balanced_accuracy.")
 @click.option(
     "--slice",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.table import Table
 
+from dermrobust.attacks.threat import Norm
 from dermrobust.components.evaluation import files
 from dermrobust.components.evaluation.certificate_params import CertificateSettings
 from dermrobust.components.evaluation.conditions import family_of
@@ -55,7 +56,7 @@ def print_summary(result: RunResult) -> None:
         settings = ReferralSettings.model_validate(found.about.referral)
         console.print(referral_table(found, list(settings.rates)))
     if found.adaptive:
-        console.print(adaptive_table(found.adaptive))
+        console.print(adaptive_table(found.adaptive, Norm(found.about.norm)))
     console.print(checks_table(found.checks or ()))
 
 
@@ -69,7 +70,10 @@ def _certificates(found: Evaluation) -> Table:
 
 def summary_table(rows: list[dict[str, Any]]) -> Table:
     """Return the table for rows of `metric_rows` that cover all images."""
-    table = Table(title="Test images; each model attacked through its own gradients", box=box.SIMPLE_HEAD)
+    # Clean images have no norm; one evaluation has one.
+    norm = Norm(next((row["norm"] for row in rows if row["norm"]), Norm.LINF))
+    how = "by random search" if norm is Norm.L0 else "through its own gradients"
+    table = Table(title=f"Test images; each model attacked {how}", box=box.SIMPLE_HEAD)
     for name in ("model", "attack"):
         table.add_column(name, no_wrap=True)
     shown = [metric for metric in METRICS.resolve_all() if "terminal" in metric.places]
@@ -82,7 +86,7 @@ def summary_table(rows: list[dict[str, Any]]) -> Table:
             table.add_section()
         previous = model
         first, *others = (cells.get(metric.name, {}) for metric in shown)
-        budget = "" if attack == CLEAN else f"{epsilon:g}/255"
+        budget = "" if attack == CLEAN else norm.written(epsilon)
         figures = (_with_interval(first), *(_number(each.get("value")) for each in others))
         # The constant classifier answers the same under every attack: one row says it.
         fell = bool(first) and floor is not None and model != CONSTANT and first["value"] < floor
@@ -127,8 +131,8 @@ def threats_table(evaluation: Evaluation) -> Table:
     return table
 
 
-def adaptive_table(losses: tuple[AdaptiveLoss, ...]) -> Table:
-    """Return the table of what an attacker who has the model takes from it."""
+def adaptive_table(losses: tuple[AdaptiveLoss, ...], norm: Norm) -> Table:
+    """Return the table of what an attacker who has the model takes from it, at budgets of a norm."""
     table = Table(
         title="Accuracy on another model's examples, and what an adaptive attack removes", box=box.SIMPLE_HEAD
     )
@@ -138,7 +142,7 @@ def adaptive_table(losses: tuple[AdaptiveLoss, ...]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for loss in losses:
         figures = (_number(value) for value in (loss.transferred, loss.adaptive, loss.removed))
-        table.add_row(loss.model, loss.attack, f"{loss.epsilon:g}/255", *figures)
+        table.add_row(loss.model, loss.attack, norm.written(loss.epsilon), *figures)
     return table
 
 

@@ -149,12 +149,14 @@ def extend(name: str, root: str, zoo_path: Path | None, run_id: str | None, allo
 
     The audit is one of that model on its own test split, with the attacks of its card.
     """
+    from dermrobust.attacks.threat import Norm
     from dermrobust.pipeline.zoo.catalog import model_folder, zoo_folder
     from dermrobust.pipeline.zoo.extending import extend_card
 
     folder = model_folder(zoo_folder(zoo_path), name)
     card = extend_card(folder, root, run=run_id, allow_failed_checks=allow_failed_checks)
-    echo(f"{card.full_name}: budgets {', '.join(f'{epsilon:g}' for epsilon in card.epsilons)} (in 1/255)")
+    norm = Norm(card.evaluation.norm)
+    echo(f"{card.full_name}: budgets {', '.join(map(norm.written, card.epsilons))} ({norm})")
 
 
 @zoo.command()

@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dermrobust.attacks.threat import Norm
 from dermrobust.components.evaluation.conditions import (
     CERTIFIED,
     SMOOTHED,
@@ -86,10 +87,15 @@ def interval(figure: Figure | Any) -> str:
 
 
 def budget(epsilon: float, norm: str | None) -> str:
-    """Return a budget (in 1/255) as papers write it: 4/255 for L-infinity, a length such as 0.5 for L2."""
+    """Return a budget (in 1/255) as papers write it: 4/255 for L-infinity, a length such as 0.5 for L2 and 12 for L1.
+
+    Of L0 it is the number of pixels.
+    """
     if not epsilon:
         return "0"
-    return f"L2 {epsilon / 255:.3g}" if norm == "l2" else f"{epsilon:g}/255"
+    if norm in (Norm.L2, Norm.L1):
+        return f"{norm.upper()} {epsilon / 255:.3g}"
+    return f"L0 {epsilon:g}" if norm == Norm.L0 else f"{epsilon:g}/255"
 
 
 def budget_under(attack: str, epsilon: float, norm: str | None) -> str:

@@ -174,7 +174,7 @@ def _log_figures(client: MlflowClient, run: str, evaluation: Evaluation, model: 
 
 
 def metric_key(place: Place, norm: str) -> str:
-    """Return the name of a figure in MLflow: attack, budget in 1/255, slice and metric.
+    """Return the name of a figure in MLflow: attack, budget in 1/255 (L0: in pixels), slice and metric.
 
     The balanced accuracy of all images in the worst case at 4/255 is worst_case/linf:4/overall/balanced_accuracy, the
     recall of melanoma on clean images clean/dx:mel/accuracy. Beyond a norm the family and its strength stand in the

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from dermrobust.attacks.apgd import APGDCE, APGDDLR, APGDTargeted
@@ -23,6 +26,7 @@ from dermrobust.attacks.fab import FAB, FABTargeted
 from dermrobust.attacks.hop_skip_jump import HopSkipJump
 from dermrobust.attacks.minimal import Minimal
 from dermrobust.attacks.noise import Noise
+from dermrobust.attacks.sparse_rs import SparseRS
 from dermrobust.attacks.square import Square
 from dermrobust.attacks.threat import Norm, ThreatModel
 from dermrobust.attacks.transfer import Transfer
@@ -60,6 +64,7 @@ TABLE = {
     "apgd_dlr": Entry(APGDDLR(steps=10)),
     "apgd_t": Entry(APGDTargeted(steps=8, targets=2)),
     "square": Entry(Square(queries=200), breaks=0.3, leads=0.1),
+    "sparse_rs": Entry(SparseRS(queries=100), breaks=0.5, leads=0.15),
     "fab": Entry(FAB(steps=5)),
     "fab_t": Entry(FABTargeted(steps=5, targets=2)),
     "hop_skip_jump": Entry(HopSkipJump(queries=1200, initial_samples=50), breaks=0.3, images=8),
@@ -74,11 +79,35 @@ TABLE = {
     "noise": Entry(Noise(draws=2), breaks=0),
     "transfer": Entry(Transfer(source=SURROGATE, crafted_with=BIM(steps=5)), breaks=0),
 }
-BUDGETS = {Norm.LINF: ThreatModel.parse("linf:16/255"), Norm.L2: ThreatModel.parse("l2:0.6")}
-WIDE_BUDGETS = {Norm.LINF: ThreatModel.parse("linf:48/255"), Norm.L2: ThreatModel.parse("l2:2")}
+BUDGETS = {
+    Norm.LINF: ThreatModel.parse("linf:16/255"),
+    Norm.L2: ThreatModel.parse("l2:0.6"),
+    Norm.L1: ThreatModel.parse("l1:4"),
+    Norm.L0: ThreatModel.parse("l0:6"),
+}
+WIDE_BUDGETS = {
+    Norm.LINF: ThreatModel.parse("linf:48/255"),
+    Norm.L2: ThreatModel.parse("l2:2"),
+    Norm.L1: ThreatModel.parse("l1:12"),
+    Norm.L0: ThreatModel.parse("l0:16"),
+}
 TARGETED = [name for name, entry in TABLE.items() if isinstance(entry.attack, TargetedAttack)]
-CASES = [(name, norm) for name, entry in TABLE.items() for norm in entry.attack.norms]
+# Under L1 the others take the same step as these.
+UNDER_L1 = ("apgd_ce", "auto", "noise")
+CASES = [
+    (name, norm)
+    for name, entry in TABLE.items()
+    for norm in entry.attack.norms
+    if norm is not Norm.L1 or name in UNDER_L1
+]
 
 every_attack = pytest.mark.parametrize("name", TABLE)
 every_case = pytest.mark.parametrize(("name", "norm"), CASES, ids=[f"{name}-{norm}" for name, norm in CASES])
 """Every attack under every norm that it declares."""
+
+
+def lengths(shift: npt.NDArray[Any], norm: Norm) -> npt.NDArray[Any]:
+    """The norm of perturbations [batch, height, width, 3]; for L0 the number of pixels that change."""
+    if norm is Norm.L0:
+        return np.asarray((shift != 0).any(axis=-1).sum(axis=(1, 2)))
+    return np.asarray(np.linalg.norm(shift.reshape(len(shift), -1), norm.order, axis=1))

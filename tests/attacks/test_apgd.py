@@ -26,7 +26,7 @@ from tests.attacks.conftest import Victim, seeds_of
 from tests.small_networks import CLASS_COUNT, linear_target
 
 BUDGETS = {Norm.LINF: ThreatModel(8), Norm.L2: ThreatModel(90, Norm.L2)}
-every_norm = pytest.mark.parametrize("norm", Norm)
+every_norm = pytest.mark.parametrize("norm", [Norm.LINF, Norm.L2])
 
 Floats = npt.NDArray[np.float32]
 

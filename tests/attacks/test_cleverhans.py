@@ -37,7 +37,7 @@ from tests.small_networks import CLASS_COUNT, linear_target, mean_loss
 # A step in L2 divides by the length of the gradient, so rounding anywhere in it moves every value a little.
 TOLERANCES = {Norm.LINF: 1e-6, Norm.L2: 1e-5}
 BUDGETS = {Norm.LINF: ThreatModel(4), Norm.L2: ThreatModel(60, Norm.L2)}
-every_norm = pytest.mark.parametrize("norm", Norm)
+every_norm = pytest.mark.parametrize("norm", [Norm.LINF, Norm.L2])
 steps_and_sizes = pytest.mark.parametrize(("steps", "step_size"), [(1, None), (3, 1.0), (10, None), (4, 1000.0)])
 
 
@@ -168,7 +168,7 @@ def test_on_other_bounds_fgsm_takes_the_same_step(few: Victim) -> None:
     assert_same((FGSM().perturb(other) + 1) / 2, expected, atol=1e-6)
 
 
-@given(st.integers(1, 255), st.integers(0, 2**64 - 1), st.sampled_from(list(Norm)))
+@given(st.integers(1, 255), st.integers(0, 2**64 - 1), st.sampled_from([Norm.LINF, Norm.L2]))
 def test_a_random_start_is_inside_the_budget_and_drawn_from_its_seed(epsilon: int, seed: int, norm: Norm) -> None:
     images = np.full((3, 16, 16, 3), 0.5, np.float32)
     threat = ThreatModel(epsilon, norm)

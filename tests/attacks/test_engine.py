@@ -200,12 +200,13 @@ def test_image_attack_norm_budget_and_the_seed_of_the_run_each_give_other_seeds(
         for seed in (0, 1)
     ]
 
-    assert len(set(drawn)) == 32
+    assert len(set(drawn)) == 64
 
 
 def test_seeds_are_the_same_for_ever() -> None:
     """Published results depend on them: a change here is a change of every random start."""
-    seeds = [record_seeds(["ISIC_0024306"], attack="pgd", threat=ThreatModel(4, norm), seed=0)[0] for norm in Norm]
+    threats = (ThreatModel(4), ThreatModel(4, Norm.L2))
+    seeds = [record_seeds(["ISIC_0024306"], attack="pgd", threat=threat, seed=0)[0] for threat in threats]
 
     assert seeds == [7340040865237213417, 8746458379565509514]
 

@@ -26,7 +26,7 @@ from dermrobust.attacks.threat import Images, Norm, ThreatModel
 from tests.attacks.conftest import Victim, seeds_of
 from tests.small_networks import linear_target
 
-every_norm = pytest.mark.parametrize("norm", Norm)
+every_norm = pytest.mark.parametrize("norm", [Norm.LINF, Norm.L2])
 WIDE = {Norm.LINF: ThreatModel(255), Norm.L2: ThreatModel(255 * 6, Norm.L2)}
 CLASSES, SIDE = 4, 4
 

@@ -18,6 +18,7 @@ from dermrobust.attacks.cleverhans.fgsm import FGSM
 from dermrobust.attacks.cleverhans.mim import MIM
 from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.problem import Problem
+from dermrobust.attacks.sparse_rs import SparseRS
 from dermrobust.attacks.square import Square
 from dermrobust.attacks.stepping import Method, run
 from dermrobust.attacks.target import Target
@@ -142,20 +143,19 @@ def test_stopping_returns_what_was_found_when_it_stopped(attack: Attack, victim:
     assert fallen.any()
 
 
-@stepwise
-@pytest.mark.parametrize("norm", Norm)
+@pytest.mark.parametrize(
+    ("attack", "norm"), [(attack, norm) for attack in (*STEPWISE, SparseRS(queries=8)) for norm in attack.norms]
+)
 def test_a_step_is_traced_once_for_all_batch_sizes_steps_budgets_and_models(
     attack: Attack, norm: Norm, victim: Victim
 ) -> None:
-    if norm not in attack.norms:
-        pytest.skip("not defined for this norm")
     target, calls = counting_calls(victim.target)
     other = Target(target.logits, attack_target(tiny_network((8, 8, 3), CLASS_COUNT, 1)).weights)
     some = victim.take(slice(20))
     attacks = [attack, *(attack.model_copy(update={name: 3}) for name in ("steps", "queries") if hasattr(attack, name))]
 
     for changed in attacks:
-        for threat in (ThreatModel(1, norm), ThreatModel(2.5, norm), ThreatModel(8, norm)):
+        for threat in (ThreatModel(1, norm), ThreatModel(3, norm), ThreatModel(8, norm)):
             for model in (target, other):
                 for batch_size, stop in ((5, False), (16, True), (64, True)):
                     problem = some.problem(threat, batch_size=batch_size, stop_at_success=stop)

@@ -18,7 +18,9 @@ config = TypeAdapter(Threat)
 
 linf = st.builds(ThreatModel, st.one_of(st.sampled_from([1.0, 2.0, 4.0, 8.0, 255.0]), st.floats(0.01, 255.0)))
 l2 = st.builds(ThreatModel, st.one_of(st.sampled_from([1.0, 5.0, 127.5]), st.floats(0.01, 2000.0)), st.just(Norm.L2))
-unit_threats = st.one_of(linf, l2)
+l1 = st.builds(ThreatModel, st.one_of(st.sampled_from([1.0, 30.0]), st.floats(0.01, 7000.0)), st.just(Norm.L1))
+l0 = st.builds(ThreatModel, st.integers(1, 9).map(float), st.just(Norm.L0))
+unit_threats = st.one_of(linf, l2, l1, l0)
 bounds = st.sampled_from([Bounds(), Bounds(-1.0, 1.0), Bounds(0.0, 255.0), Bounds(-2.5, 3.0)])
 threats = st.builds(lambda threat, found: ThreatModel(threat.epsilon, threat.norm, found), unit_threats, bounds)
 clean_images = hnp.arrays(np.uint8, SHAPE)
@@ -28,6 +30,11 @@ directions = hnp.arrays(np.float64, SHAPE, elements=st.floats(-1.0, 1.0))
 def moved(clean: Pixels, direction: Any, threat: ThreatModel) -> Images:
     """A float image inside the budget and the bounds, as attacks return it; its budget is used in full."""
     images = threat.bounds.to_images(clean)
+    if threat.norm is Norm.L0:
+        # Any change of the pixels with the largest first channels.
+        rank = np.argsort(np.argsort(-direction[..., 0].reshape(len(direction), -1))).reshape(direction.shape[:3])
+        far = np.where(direction > 0, threat.bounds.upper, threat.bounds.lower).astype(np.float32)
+        return np.where((rank < threat.epsilon)[..., None], far, images)
     flat = direction.reshape(len(direction), -1)
     length = np.linalg.norm(flat, threat.norm.order, axis=1)[:, None]
     step = (flat / np.where(length > 0, length, 1) * threat.radius).reshape(SHAPE)
@@ -35,9 +42,15 @@ def moved(clean: Pixels, direction: Any, threat: ThreatModel) -> Images:
 
 
 def exact_length(stored: Pixels, clean: Pixels, norm: Norm) -> list[int]:
-    """For L-infinity the largest change, for L2 the squared length: whole numbers, without rounding."""
-    shift = (stored.astype(np.int64) - clean.astype(np.int64)).reshape(len(clean), -1)
-    return [int(np.abs(row).max()) if norm is Norm.LINF else int(np.square(row).sum()) for row in shift]
+    """The norm, for L2 its square: whole numbers, without rounding."""
+    shift = stored.astype(np.int64) - clean.astype(np.int64)
+    measure = {
+        Norm.LINF: lambda change: np.abs(change).max(),
+        Norm.L2: lambda change: np.square(change).sum(),
+        Norm.L1: lambda change: np.abs(change).sum(),
+        Norm.L0: lambda change: (change != 0).any(axis=-1).sum(),
+    }[norm]
+    return [int(measure(change)) for change in shift]
 
 
 @pytest.mark.parametrize(
@@ -51,6 +64,9 @@ def exact_length(stored: Pixels, clean: Pixels, norm: Norm) -> list[int]:
         ("l2:128/255", 128, Norm.L2),
         ("l2:3", 765, Norm.L2),
         ("l2:1e-1", 25.5, Norm.L2),
+        ("l1:12", 3060, Norm.L1),
+        ("l1:3060/255", 3060, Norm.L1),
+        ("l0:24", 24, Norm.L0),
         (4, 4, Norm.LINF),
         (0.5, 0.5, Norm.LINF),
         (ThreatModel(3, Norm.L2), 3, Norm.L2),
@@ -84,7 +100,10 @@ def test_decimal_budgets_are_the_whole_levels_that_were_meant() -> None:
         ("l2:1e999", "above 0"),
         ("linf:nan", "no threat model"),
         ("linf:e", "no threat model"),
-        ("l1:4/255", "no threat model"),
+        ("l3:4/255", "no threat model"),
+        ("l0:24/255", "counts pixels, which have no unit; write 'l0:24'"),
+        ("l0:2.5", "must be a whole number"),
+        ("l0:0", "above 0"),
         ("linf", "no threat model"),
         ("4/255", "no threat model"),
         ("linf:4/256", "no threat model"),
@@ -100,7 +119,7 @@ def test_what_is_no_budget_is_refused_and_the_message_says_what_to_write(value: 
 
 @given(st.sampled_from(list(Norm)), st.integers(1, 255_000))
 def test_what_a_threat_model_is_printed_as_is_read_back(norm: Norm, thousandths: int) -> None:
-    threat = ThreatModel(thousandths / 1000, norm)
+    threat = ThreatModel(thousandths if norm is Norm.L0 else thousandths / 1000, norm)
 
     assert ThreatModel.parse(str(threat)) == threat
     assert config.validate_python(config.dump_python(threat)) == threat
@@ -139,7 +158,7 @@ def test_a_stored_image_is_within_its_budget_to_the_last_bit(
     stored = threat.to_pixels(moved(clean, direction, threat), clean)
 
     assert stored.dtype == np.uint8
-    limit = threat.epsilon if threat.norm is Norm.LINF else threat.epsilon**2
+    limit = threat.epsilon**2 if threat.norm is Norm.L2 else threat.epsilon
     assert max(exact_length(stored, clean, threat.norm)) <= limit + 1e-6
     assert threat.contains(stored, clean).all()
 
@@ -198,7 +217,12 @@ def test_an_image_that_is_not_finite_is_an_error(norm: Norm, bad: float) -> None
         ThreatModel(4, norm).to_pixels(adversarial, clean)
 
 
-@given(st.sampled_from(list(Norm)), st.floats(0.5, 100.0), st.floats(0.01, 20.0), st.sampled_from([-1.0, 1.0]))
+@given(
+    st.sampled_from([Norm.LINF, Norm.L2, Norm.L1]),
+    st.floats(0.5, 100.0),
+    st.floats(0.01, 20.0),
+    st.sampled_from([-1.0, 1.0]),
+)
 def test_leaving_the_budget_at_one_value_is_an_error(norm: Norm, epsilon: float, excess: float, sign: float) -> None:
     clean = np.full(SHAPE, 128, np.uint8)
     adversarial = (clean / 255).astype(np.float32)
@@ -227,7 +251,7 @@ def test_leaving_the_range_of_images_is_an_error_even_inside_the_budget(norm: No
         ThreatModel(40, norm).to_pixels(adversarial, clean)
 
 
-@given(clean_images, st.integers(0, 1), st.sampled_from(list(Norm)), st.integers(1, 120))
+@given(clean_images, st.integers(0, 1), st.sampled_from([Norm.LINF, Norm.L2, Norm.L1]), st.integers(1, 120))
 def test_an_image_outside_the_budget_is_told_apart(clean: Pixels, index: int, norm: Norm, epsilon: int) -> None:
     def with_shift(levels: int) -> Pixels:
         changed = clean.copy()
@@ -244,7 +268,7 @@ def test_an_image_outside_the_budget_is_told_apart(clean: Pixels, index: int, no
 def test_no_images_are_inside_every_budget() -> None:
     none = np.empty((0, 3, 3, 3), np.uint8)
 
-    for threat in (ThreatModel(4), ThreatModel(4, Norm.L2)):
+    for threat in (ThreatModel(4, norm) for norm in Norm):
         assert threat.contains(none, none).shape == (0,)
         assert threat.to_pixels(none.astype(np.float32), none).shape == none.shape
 
@@ -254,7 +278,51 @@ def test_of_an_l_infinity_budget_whole_levels_can_be_stored(epsilon: float, leve
     assert ThreatModel(epsilon).storable(192) == ThreatModel(levels)
 
 
-@pytest.mark.parametrize("norm", Norm)
+@given(clean_images, st.integers(1, 8), st.integers(0, 2))
+def test_an_image_with_a_changed_pixel_too_many_is_told_apart(clean: Pixels, budget: int, channel: int) -> None:
+    threat, images = ThreatModel(budget, Norm.L0), Bounds().to_images(clean)
+    places = [divmod(pixel, 3) for pixel in range(budget + 1)]
+    changed = clean.copy()
+    # One channel of a pixel by one level is a changed pixel; all of its channels are still one.
+    for row, column in places[:budget]:
+        changed[1, row, column] ^= 1
+
+    assert threat.contains(changed, clean).all()
+    threat.check(Bounds().to_images(changed), images)
+    changed[(1, *places[budget], channel)] ^= 1
+    assert threat.contains(changed, clean).tolist() == [True, False]
+    with pytest.raises(AttackError, match=f"left its budget of l0:{budget} by 1"):
+        threat.to_pixels(Bounds().to_images(changed), clean)
+
+
+@given(directions, st.floats(30.0, 3000.0))
+def test_nearly_all_of_an_l1_budget_is_used(direction: Any, epsilon: float) -> None:
+    clean, threat = np.full(SHAPE, 128, np.uint8), ThreatModel(epsilon, Norm.L1)
+    adversarial = moved(clean, direction, threat)
+    used = threat.distance(adversarial, threat.bounds.to_images(clean)) * 255
+
+    length = exact_length(threat.to_pixels(adversarial, clean), clean, Norm.L1)
+
+    # Each of the 27 values may be rounded towards zero by half a level; only what is too long is shortened.
+    assert (np.array(length) >= np.minimum(used, math.floor(epsilon)) - 27 / 2 - 1).all()
+
+
+@given(st.integers(0, 1000))
+def test_what_is_left_of_an_l1_budget_leaves_room_for_rounding(seed: int) -> None:
+    threat, clean = ThreatModel(1000.0, Norm.L1), np.full((1, 16, 16, 3), 128, np.uint8)
+    storable = threat.storable(clean[0].size)
+    random = np.random.default_rng(seed)
+    direction = random.laplace(size=clean.shape) * (random.random(clean.shape) < 0.1)
+    step = direction / np.abs(direction).sum() * storable.radius
+    adversarial = (threat.bounds.to_images(clean) + step).astype(np.float32)
+
+    stored = threat.to_pixels(adversarial, clean)
+
+    assert 990 < storable.epsilon < threat.epsilon
+    assert (stored != np.rint(adversarial * 255)).sum() <= 5  # none at all but for one image in a thousand
+
+
+@pytest.mark.parametrize("norm", [Norm.LINF, Norm.L2, Norm.L1])
 def test_less_than_a_level_cannot_be_stored(norm: Norm) -> None:
     with pytest.raises(ValueError, match="less than one level"):
         ThreatModel(0.99, norm).storable(192)

@@ -23,6 +23,7 @@ from dermrobust.attacks.universal import FixedPerturbation, Universal
 from tests.attacks.attack_table import TABLE, every_attack
 
 BOTH = (Norm.LINF, Norm.L2)
+WITH_L1 = (*BOTH, Norm.L1)
 TRAITS = {
     # kind, norms, needs gradients, steps can be raised
     "fgsm": (Kind.SINGLE_STEP, BOTH, True, False),
@@ -31,22 +32,23 @@ TRAITS = {
     "mim": (Kind.ITERATIVE, BOTH, True, True),
     "cw_l2": (Kind.ITERATIVE, (Norm.L2,), True, True),
     "spsa": (Kind.BLACK_BOX, (Norm.LINF,), False, False),
-    "apgd_ce": (Kind.ITERATIVE, BOTH, True, True),
-    "apgd_dlr": (Kind.ITERATIVE, BOTH, True, True),
-    "apgd_t": (Kind.ITERATIVE, BOTH, True, True),
+    "apgd_ce": (Kind.ITERATIVE, WITH_L1, True, True),
+    "apgd_dlr": (Kind.ITERATIVE, WITH_L1, True, True),
+    "apgd_t": (Kind.ITERATIVE, WITH_L1, True, True),
     "square": (Kind.BLACK_BOX, (Norm.LINF,), False, False),
+    "sparse_rs": (Kind.BLACK_BOX, (Norm.L0,), False, False),
     "fab": (Kind.ITERATIVE, BOTH, True, True),
     "fab_t": (Kind.ITERATIVE, BOTH, True, True),
     "hop_skip_jump": (Kind.BLACK_BOX, BOTH, False, False),
-    "auto": (Kind.ITERATIVE, BOTH, True, True),
+    "auto": (Kind.ITERATIVE, WITH_L1, True, True),
     "auto_standard": (Kind.ITERATIVE, (Norm.LINF,), True, True),
     "auto_plus": (Kind.ITERATIVE, (Norm.LINF,), True, True),
-    "auto_rand": (Kind.ITERATIVE, BOTH, True, True),
-    "escalated": (Kind.ITERATIVE, BOTH, True, True),
+    "auto_rand": (Kind.ITERATIVE, WITH_L1, True, True),
+    "escalated": (Kind.ITERATIVE, WITH_L1, True, True),
     "minimal": (Kind.ITERATIVE, BOTH, True, True),
     "ensemble": (Kind.ITERATIVE, BOTH, True, False),
     "universal": (Kind.UNIVERSAL, BOTH, True, False),
-    "noise": (Kind.NOISE, BOTH, False, False),
+    "noise": (Kind.NOISE, tuple(Norm), False, False),
     "transfer": (Kind.TRANSFER, BOTH, False, False),
 }
 MEMBERS = (FGSM(), PGD(), CarliniWagnerL2(), Universal(), Square(), SPSA(), Noise(), Transfer())
@@ -116,7 +118,7 @@ def test_an_ensemble_derives_its_traits_from_its_members(members: list[Attack], 
         ensemble = Ensemble(members=(ensemble,))
 
     assert ensemble.kind == min((member.kind for member in members), key=CAPABILITY.index)
-    assert set(ensemble.norms) == set(BOTH).intersection(*(member.norms for member in members))
+    assert set(ensemble.norms) == set(Norm).intersection(*(member.norms for member in members))
     assert ensemble.needs_gradients == any(member.needs_gradients for member in members)
     assert (ensemble.kind in WHITE_BOX) == any(member.kind in WHITE_BOX for member in members)
 

@@ -17,7 +17,7 @@ from tests.attacks.conftest import SURROGATE, Victim
 from tests.small_networks import linear_target
 
 BUDGETS = {Norm.LINF: ThreatModel(16), Norm.L2: ThreatModel(160, Norm.L2)}
-every_norm = pytest.mark.parametrize("norm", Norm)
+every_norm = pytest.mark.parametrize("norm", [Norm.LINF, Norm.L2])
 
 
 def fitted(victim: Victim, threat: ThreatModel, attack: Universal | None = None) -> FixedPerturbation:

@@ -202,6 +202,8 @@ class Broken(Attack):
 
     kind: ClassVar[Kind] = Kind.NOISE
 
+    norms: ClassVar[tuple[Norm, ...]] = tuple(Norm)
+
     shift: float
 
     def perturb(self, problem: Problem) -> Images:

@@ -34,7 +34,7 @@ def network() -> keras.Model:
 
 
 @every_objective
-@pytest.mark.parametrize("norm", Norm)
+@pytest.mark.parametrize("norm", [Norm.LINF, Norm.L2])
 @settings(max_examples=15)
 @given(radius=st.floats(0, 1.5, width=32), seed=st.integers(0, 2**31 - 1), extreme=st.booleans())
 def test_crafted_images_stay_in_the_budget(

@@ -190,6 +190,7 @@ def command(given: dict[str, Any], root: Path, *options: str) -> Result:
             "black-box",
         ),
         (("--suite", "auto", "--epsilon", "l2:0.001"), "less than one level"),
+        (("--suite", "auto", "--epsilon", "l0:24"), "auto is defined for linf, l2, l1 only, not for l0"),
         (("--model", "http://127.0.0.1:9/v1/models/skin"), "no usable answer from http://127.0.0.1:9/v1/models/skin"),
         (("--refer", "0.2"), "give such images and their labels: --validation-data and --validation-labels"),
         (("--refer", "0.2", "--validation-data", "others"), "give such images and their labels: --validation-data"),

@@ -154,6 +154,23 @@ def test_a_value_of_the_wrong_type_is_named_with_what_was_found(tmp_path: Path, 
             at("augment.attacks", {"fgsm": "fgsm", "pgd": "cw_l2"}),
             "augment.attacks.pgd: cw_l2 is defined for l2 only, not for linf",
         ),
+        (at("evaluate.epsilons", ["l1:12"]), "evaluate.attacks.fgsm: fgsm is defined for linf, l2 only, not for l1"),
+        (
+            at("evaluate", {"attacks": "auto", "epsilons": ["l0:24"]}),
+            "evaluate.attacks.auto: auto is defined for linf, l2, l1 only, not for l0",
+        ),
+        (
+            at("evaluate", {"attacks": "sparse", "epsilons": ["l0:24"], "referral": {"rates": [0.2]}}),
+            "evaluate.referral.attack: evading is defined for linf, l2, l1 only, not for l0",
+        ),
+        (
+            at("evaluate.epsilons", ["l0:24/255"]),
+            "evaluate.epsilons.0: 'l0:24/255' is no threat model: l0 counts pixels",
+        ),
+        (
+            at("defences.x", {"objective": {"objective": "pgd", "epsilon": "l1:12"}}),
+            "defences.x.objective.epsilon: adversarial training is defined for linf and l2 only, not for l1",
+        ),
         (
             at("evaluate.attacks.x", {"attack": "transfer", "source": "other"}),
             "evaluate.attacks.x: there is no model 'other' to transfer from; there are: vanilla, fgsm",

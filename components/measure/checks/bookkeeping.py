@@ -39,7 +39,7 @@ def stored_images_are_in_budget(evidence: Evidence, model: str) -> Finding:
     images, outside = sum(row["images"] for row in read), sum(row["outside"] for row in read)
     farthest: dict[str, float] = {}
     for row in read:
-        key = f"farthest at {row['epsilon']:g}/255"
+        key = f"farthest at {evidence.written(row['epsilon'])}"
         farthest[key] = max(row["farthest"], farthest.get(key, 0.0))
     bad = outside > 0 or not images
     sentence = f"All {images:,} adversarial images were read again and lie inside budget and bounds."
@@ -58,8 +58,9 @@ def worst_case_is_per_example(evidence: Evidence, model: str) -> Finding:
         robust = evidence.worst_case(model, epsilon)
         if known:
             worst = max(worst, robust - min(known))
-            figures[f"worst case at {epsilon:g}/255"] = robust
-            figures[f"mean over attacks at {epsilon:g}/255"] = statistics.fmean(known)
+            budget = evidence.written(epsilon)
+            figures[f"worst case at {budget}"] = robust
+            figures[f"mean over attacks at {budget}"] = statistics.fmean(known)
     bad = worst > _ROUNDING or not figures
     sentence = "Robust accuracy is the share of images that nothing broke, not a mean over attacks."
     if bad:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.kinds import Kind
-from dermrobust.attacks.threat import ThreatModel
+from dermrobust.attacks.threat import Norm, ThreatModel
 from dermrobust.attacks.transforms.search import Search
 from dermrobust.attacks.transforms.threat import TransformThreat
 from dermrobust.components.artifacts import Manifest
@@ -75,6 +75,15 @@ class Evidence:
     def budgets(self) -> list[float]:
         """Budgets in 1/255, ascending."""
         return sorted(canonical_epsilon(threat.epsilon) for threat in self.epsilons)
+
+    @property
+    def norm(self) -> Norm:
+        """Norm of the budgets."""
+        return self.epsilons[0].norm
+
+    def written(self, epsilon: float) -> str:
+        """Return a budget for readers; see `Norm.written`."""
+        return self.norm.written(epsilon)
 
     @property
     def chance(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dermrobust.attacks.threat import Norm
 from dermrobust.components.evaluation.checks import Status
 from dermrobust.components.evaluation.masking import FEW, MANY, RANDOM, ROUNDING
 from dermrobust.components.measure.checks.check import Finding, graded
@@ -11,14 +12,22 @@ from dermrobust.components.measure.checks.evidence import Evidence
 
 
 def attacks_see_gradients(evidence: Evidence, model: str) -> Finding | None:
-    """Check that a model is no black box: without its gradients, attacks bound its robustness from above only."""
+    """Check that attacks see gradients: without them, they bound a model's robustness from above only."""
     if not evidence.black_box(model):
-        return None
+        return _without_gradients() if evidence.norm is Norm.L0 else None
     sentence = (
         "The model was audited as a black box: attacks saw its answers, not its gradients. Robust accuracy is an upper "
         "bound; an attacker who has the model may break more. Audit the model itself to claim robustness."
     )
     return Status.FAIL, sentence, {}
+
+
+def _without_gradients() -> Finding:
+    sentence = (
+        "Under L0 all attacks are random searches, none follows gradients. Robust accuracy is an upper bound; an "
+        "attacker who uses gradients may break more. Whether black-box attacks are stronger is not checked."
+    )
+    return Status.WARN, sentence, {}
 
 
 def gradients_exist(evidence: Evidence, model: str) -> Finding | None:

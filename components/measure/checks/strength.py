@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 from dermrobust.attacks.kinds import WHITE_BOX, Kind, named
+from dermrobust.attacks.threat import Norm
 from dermrobust.components.evaluation.checks import Status
 from dermrobust.components.evaluation.intervals import wilson_interval
 from dermrobust.components.evaluation.masking import MUCH, POINTS, Tried, slack
@@ -30,7 +31,11 @@ def iterative_beats_single_step(evidence: Evidence, model: str) -> Finding | Non
         sentence = (
             f"One step breaks up to {_points(worst)} more than many: gradients are masked, or the attack is wrong."
         )
-    return passes(not bad), sentence, {f"iterative minus single step at {_budget(e)}": gap for e, gap in gaps.items()}
+    return (
+        passes(not bad),
+        sentence,
+        {f"iterative minus single step at {evidence.written(e)}": gap for e, gap in gaps.items()},
+    )
 
 
 def converged(evidence: Evidence, model: str) -> Finding | None:
@@ -43,10 +48,11 @@ def converged(evidence: Evidence, model: str) -> Finding | None:
     sentence = f"Twice the steps and twice the restarts change robust accuracy by less than {_points(POINTS)}."
     if bad:
         sentence = (
-            f"'{worst.attack}' with {worst.probe} takes another {_points(worst.share)} at {_budget(worst.epsilon)}; "
-            "what it found counts in the worst case. Give the attack more steps or restarts."
+            f"'{worst.attack}' with {worst.probe} takes another {_points(worst.share)} at "
+            f"{evidence.written(worst.epsilon)}; what it found counts in the worst case. Give the attack more steps or "
+            "restarts."
         )
-    return passes(not bad, Status.WARN), sentence, _fallen(found)
+    return passes(not bad, Status.WARN), sentence, _fallen(evidence, found)
 
 
 def falls_with_budget(evidence: Evidence, model: str) -> Finding:
@@ -60,7 +66,7 @@ def falls_with_budget(evidence: Evidence, model: str) -> Finding:
             f"Robust accuracy rises by {_points(rise)} with a larger budget, which holds every smaller one: "
             "the attacks are not at their best."
         )
-    figures = dict(zip(("clean", *map(_budget, evidence.budgets)), curve, strict=True))
+    figures = dict(zip(("clean", *map(evidence.written, evidence.budgets)), curve, strict=True))
     return passes(not bad), sentence, figures
 
 
@@ -73,10 +79,10 @@ def broken_by_a_large_budget(evidence: Evidence, model: str) -> Finding | None:
     left = tried.left / tried.images
     lower, _ = wilson_interval(left, tried.images)
     status = Status.FAIL if lower > evidence.chance else passes(left <= evidence.chance, Status.WARN)
-    sentence = f"At {_budget(tried.epsilon)} no more is left than chance."
+    sentence = f"At {evidence.written(tried.epsilon)} no more is left than chance."
     if status is not Status.PASS:
         sentence = (
-            f"At {_budget(tried.epsilon)}, which hides any image, {left:.1%} are still right (chance "
+            f"At {evidence.written(tried.epsilon)}, which hides any image, {left:.1%} are still right (chance "
             f"{evidence.chance:.1%}): the attack does not see what the model sees."
         )
     return status, sentence, {"robust accuracy": left, "chance": evidence.chance, "images": tried.images}
@@ -84,19 +90,20 @@ def broken_by_a_large_budget(evidence: Evidence, model: str) -> Finding | None:
 
 def white_box_beats_black_box(evidence: Evidence, model: str) -> Finding | None:
     """Check that black-box and transfer attacks break no more than white-box ones; otherwise gradients are masked."""
-    if evidence.black_box(model):
+    # Under L0 no attack follows gradients, so that there is nothing to be stronger than.
+    if evidence.black_box(model) or evidence.norm is Norm.L0:
         return None
     found = list(evidence.tried(model, Kind.BLACK_BOX, Kind.TRANSFER))
     if not found and not named(evidence.attacks, Kind.BLACK_BOX, Kind.TRANSFER):
         return None
     beyond = {
-        f"{_budget(tried.epsilon)}, {tried.attack}: broken beyond white-box": tried.share
+        f"{evidence.written(tried.epsilon)}, {tried.attack}: broken beyond white-box": tried.share
         for tried in found
         if tried.fell > 1
     }
     for epsilon, gap in evidence.gaps(model, WHITE_BOX, (Kind.BLACK_BOX, Kind.TRANSFER)).items():
         if gap > POINTS:
-            beyond[f"{_budget(epsilon)}: lower accuracy than under white-box attacks by"] = gap
+            beyond[f"{evidence.written(epsilon)}: lower accuracy than under white-box attacks by"] = gap
     worst = max(beyond.values(), default=0.0)
     status = graded(worst, POINTS, MUCH)
     sentence = (
@@ -121,7 +128,7 @@ def noise_is_weakest(evidence: Evidence, model: str) -> Finding:
     sentence = "Random noise of the same size breaks nothing that withstands the attacks."
     if status is not Status.PASS:
         sentence = f"Random noise takes {_points(worst)} more than the attacks: gradients are probably masked."
-    return status, sentence, _fallen(found)
+    return status, sentence, _fallen(evidence, found)
 
 
 def masked_gradients_are_passed(evidence: Evidence, model: str) -> Finding | None:
@@ -144,11 +151,13 @@ def masked_gradients_are_passed(evidence: Evidence, model: str) -> Finding | Non
     if bad:
         after = evidence.worst_case(model, epsilon)
         sentence = (
-            f"{reason}; attacks that pass through such gradients take robust accuracy at {_budget(epsilon)} from "
-            f"{after + taken[epsilon]:.1%} to {after:.1%}, which is the figure that counts."
+            f"{reason}; attacks that pass through such gradients take robust accuracy at {evidence.written(epsilon)} "
+            f"from {after + taken[epsilon]:.1%} to {after:.1%}, which is the figure that counts."
         )
-    figures = {f"before escalation at {_budget(each)}": value for each, value in before.items()}
-    figures |= {f"after escalation at {_budget(each)}": evidence.worst_case(model, each) for each in evidence.budgets}
+    figures = {f"before escalation at {evidence.written(each)}": value for each, value in before.items()}
+    figures |= {
+        f"after escalation at {evidence.written(each)}": evidence.worst_case(model, each) for each in evidence.budgets
+    }
     return passes(not bad, Status.WARN), sentence, figures
 
 
@@ -163,13 +172,15 @@ def control_breaks(evidence: Evidence) -> Finding:
     says = ", chance or below."
     if status is not Status.PASS:
         says = f", above chance ({evidence.chance:.1%}): they are weak, or the budgets small."
-    sentence = f"The attacks take '{evidence.control}' from {clean:.1%} to {left:.1%} at {_budget(largest)}{says}"
+    sentence = (
+        f"The attacks take '{evidence.control}' from {clean:.1%} to {left:.1%} at {evidence.written(largest)}{says}"
+    )
     return (
         status,
         sentence,
         {
             **{"clean": clean, "worst case": left, "chance": evidence.chance},
-            "budget": _budget(largest),
+            "budget": evidence.written(largest),
         },
     )
 
@@ -192,22 +203,22 @@ def adaptive_robustness(evidence: Evidence, model: str) -> Finding | None:
     if hollow:
         sentence = (
             "It withstands images crafted on the undefended model, but keeps less than a quarter of that gain "
-            f"when it is attacked itself (at {', '.join(map(_budget, sorted(hollow)))}): no robustness there."
+            f"when it is attacked itself (at {', '.join(map(evidence.written, sorted(hollow)))}): no robustness there."
         )
-    return status, sentence, {f"share of the gain kept at {_budget(epsilon)}": share for epsilon, share in kept.items()}
+    return (
+        status,
+        sentence,
+        {f"share of the gain kept at {evidence.written(epsilon)}": share for epsilon, share in kept.items()},
+    )
 
 
-def _fallen(found: list[Tried]) -> dict[str, float]:
+def _fallen(evidence: Evidence, found: list[Tried]) -> dict[str, float]:
     fallen = {
-        f"{_budget(tried.epsilon)}, {tried.attack}, {tried.probe}: broken beyond the attacks": tried.share
+        f"{evidence.written(tried.epsilon)}, {tried.attack}, {tried.probe}: broken beyond the attacks": tried.share
         for tried in found
         if tried.fell
     }
     return {"images tried": max((tried.images for tried in found), default=0), **fallen}
-
-
-def _budget(epsilon: float) -> str:
-    return f"{epsilon:g}/255"
 
 
 def _points(share: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dermrobust.attacks.threat import Norm
 from dermrobust.components.evaluation.names import CLEAN, WORST_CASE
 from dermrobust.components.evaluation.reading import Evaluation
 from dermrobust.components.evaluation.schemas import OVERALL
@@ -12,6 +13,13 @@ from dermrobust.pipeline.report import tables, wording
 from dermrobust.pipeline.report.charts import LineChart, line_chart, series
 from dermrobust.pipeline.report.lineage import Lineage
 from dermrobust.pipeline.report.panel import ReportPanel
+
+_MEANING = {
+    Norm.LINF: "largest change of a pixel",
+    Norm.L2: "length of the change",
+    Norm.L1: "sum of all changes",
+    Norm.L0: "number of changed pixels",
+}
 
 
 def robustness_selectors(evaluation: Evaluation) -> tuple[tables.Selector, ...]:
@@ -40,7 +48,7 @@ def robustness_chart(evaluation: Evaluation, metric: str, attack: str) -> LineCh
     budgets = (0.0, *about.epsilons)
     lines = [series(row.heading.key, zip(budgets, row.cells, strict=True)) for row in table.rows]
     ticks = [(epsilon, wording.budget(epsilon, about.norm)) for epsilon in budgets]
-    axis = "budget ε of the attacker" + (" (largest change of a pixel)" if about.norm == "linf" else "")
+    axis = f"budget ε of the attacker ({_MEANING[Norm(about.norm)]})"
     label = wording.metric(metric, about.task).label
     return line_chart(table.caption, label, axis, lines, ticks, asked=_asked(evaluation, metric, attack))
 

@@ -8,7 +8,7 @@ import pytest
 
 from dermrobust.attacks.kinds import Kind
 from dermrobust.attacks.selection import read_attack
-from dermrobust.attacks.threat import ThreatModel
+from dermrobust.attacks.threat import Norm, ThreatModel
 from dermrobust.attacks.transforms.selection import read_search
 from dermrobust.attacks.transforms.threat import TransformThreat
 from dermrobust.components.artifacts import ArtifactType, Manifest
@@ -122,6 +122,18 @@ def loss(transferred: float, adaptive: float, epsilon: float = 1.0) -> AdaptiveL
 
 def test_sound_evidence_passes_every_check() -> None:
     assert concerns() == {}
+
+
+def test_under_l0_no_attack_follows_gradients_which_is_said_and_budgets_are_pixels() -> None:
+    sparse: dict[str, Any] = {
+        "epsilons": (ThreatModel(8, Norm.L0), ThreatModel(1, Norm.L0)),
+        "probes": with_probe(probed(Kind.BLACK_BOX, 20, attack="sparse_rs")),
+    }
+
+    assert concerns(**sparse) == {"access": "warn"}
+    figures = {key for check in run_checks(dataclasses.replace(SOUND, **sparse)).checks for key in check.figures}
+    assert {"farthest at 1 px", "worst case at 8 px"} <= figures
+    assert not any("/255" in key for key in figures)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def inputs(workshop: Workshop, rectangles: Artifact, train_params: TrainParams) 
     predictions = workshop.make(
         PREDICT, PredictParams(**SHARED), "of_rectangles", **given, surrogates=(), transferred=()
     )["predictions"]
-    name, attack = transfer_probe("itself")
+    name, attack = transfer_probe("itself", Norm.LINF)
     params = CraftParams(name=name, attack=attack, epsilons=SHARED["epsilons"], batch_size=16, images=SIZES["images"])
     crafted = workshop.make(CRAFT, params, "of_rectangles", **given)["adversarial"]
     return {**given, "predictions": predictions, "transferred": crafted}
@@ -144,6 +144,8 @@ def test_the_large_budget_is_a_quarter_of_the_range_in_every_value() -> None:
 
     assert large_budget(Norm.LINF, values).epsilon == quarter.max()
     assert large_budget(Norm.L2, values).epsilon == pytest.approx(np.linalg.norm(quarter))
+    assert large_budget(Norm.L1, values).epsilon == quarter.sum()
+    assert large_budget(Norm.L0, values).epsilon == values // 3 // 2
 
 
 def test_parameters_name_the_modules_of_what_they_select() -> None:

@@ -15,6 +15,7 @@ from dermrobust.components.evaluation.reading import Evaluation, read_evaluation
 from dermrobust.components.evaluation.rows import Place
 from dermrobust.components.evaluation.thresholds import Gate
 from dermrobust.components.gate.judging import bless
+from dermrobust.pipeline.report import wording
 from dermrobust.pipeline.report.card import render_card
 from dermrobust.pipeline.report.headline import headline
 from dermrobust.pipeline.report.html import render_page
@@ -229,3 +230,17 @@ def test_a_black_box_is_named_first_and_no_gate_passes_it(tmp_path: Path, lineag
     )
     page = render_page(read_evaluation(str(tmp_path), str(tmp_path)), lineage)
     assert page.index("Black box: every robust accuracy") < page.index('<section id="attacks"')
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "norm", "text"),
+    [
+        (4, "linf", "4/255"),
+        (127.5, "l2", "L2 0.5"),
+        (3060, "l1", "L1 12"),
+        (24, "l0", "L0 24"),
+        (0, "l0", "0"),
+    ],
+)
+def test_a_budget_is_written_in_the_unit_of_its_norm(epsilon: float, norm: str, text: str) -> None:
+    assert wording.budget(epsilon, norm) == text
