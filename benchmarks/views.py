@@ -13,8 +13,9 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import argparse
+import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -80,8 +81,12 @@ def figures(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> F
 def rows(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> dict[str, Figures]:
     """Return the figures of the first view, the range and mean of those of all views, and those of averaged logits."""
     each = [figures(view, labels) for view in logits]
-    over = {"least of the views": np.min, "mean of the views": np.mean, "greatest of the views": np.max}
-    combined = {name: {key: float(of([row[key] for row in each])) for key in each[0]} for name, of in over.items()}
+    over: dict[str, Callable[[list[float]], float]] = {
+        "least of the views": min,
+        "mean of the views": statistics.fmean,
+        "greatest of the views": max,
+    }
+    combined = {name: {key: of([row[key] for row in each]) for key in each[0]} for name, of in over.items()}
     return {"as it is": each[0], **combined, "averaged logits": figures(logits.mean(axis=0), labels)}
 
 

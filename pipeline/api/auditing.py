@@ -76,11 +76,10 @@ def audit(
     from dermrobust.pipeline.audit import run_audit
 
     budgets, transforms = norm_and_transforms(threats)
-    folder = Path(root, "inputs")
     settings = _settings(
-        _write_inputs(folder, *collected(images, labels), class_names, metadata or {}),
-        _write_validation(folder, validation, class_names),
-        _write_models(folder, model, control),
+        _write_inputs(Path(root, "inputs"), *collected(images, labels), class_names, metadata or {}),
+        _write_validation(Path(root, "inputs"), validation, class_names),
+        _write_models(Path(root, "inputs"), model, control),
         **{"attacks": attacks, "epsilons": budgets, "threats": transforms, "seed": seed},
         **{"batch_size": batch_size, "gradient_precision": gradient_precision},
         **{"certificates": {"sigmas": list(certify)}, "referral": {"rates": list(refer)}},
