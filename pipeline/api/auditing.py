@@ -21,7 +21,7 @@ from dermrobust.pipeline.api.attacking import norm_and_transforms
 from dermrobust.pipeline.api.evaluation import Evaluation, load_evaluation
 from dermrobust.pipeline.audit_settings import Audit
 from dermrobust.pipeline.config_errors import explain
-from dermrobust.pipeline.outcomes import EXIT_CODES, EXIT_USER_ERROR, REFUSED, RunResult
+from dermrobust.pipeline.outcomes import EXIT_CODES, EXIT_USER_ERROR, REFUSED
 
 
 def audit(
@@ -73,8 +73,6 @@ def audit(
     Raises:
         UserError: model, images and labels do not fit together; the message says how.
     """
-    from dermrobust.pipeline.audit import run_audit
-
     budgets, transforms = norm_and_transforms(threats)
     settings = _settings(
         _write_inputs(Path(root, "inputs"), *collected(images, labels), class_names, metadata or {}),
@@ -85,10 +83,13 @@ def audit(
         **{"certificates": {"sigmas": list(certify)}, "referral": {"rates": list(refer)}},
         **{"classes": tuple(class_names), "malignant": malignant, "input": {"range": input_range}, "root": str(root)},
     )
-    return _evaluated(root, run_audit(settings, progress or Silent(), force=False))
+    return _evaluated(root, settings, progress or Silent())
 
 
-def _evaluated(root: str | Path, result: RunResult) -> Evaluation:
+def _evaluated(root: str | Path, settings: Audit, progress: Progress) -> Evaluation:
+    from dermrobust.pipeline.audit import run_audit
+
+    result = run_audit(settings, progress, force=False)
     # A model that the gate refuses was evaluated all the same.
     if result.exit_code not in (0, EXIT_CODES[REFUSED]):
         messages = "\n".join(node.message for node in result.nodes if not node.ok)
