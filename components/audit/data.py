@@ -103,10 +103,11 @@ def _check_apart(adopted: Mapping[Split, Sequence[ImageRecord]], task: Task) -> 
         names = {split: {name_of(row) for row in rows} for split, rows in adopted.items()}
         # Without a name, a group is not known.
         if shared := sorted(set.intersection(*names.values()) - {""} if len(names) > 1 else ()):
-            more = ", …" if len(shared) > _NAMED else ""
+            several, more = "s" * (len(shared) > 1), ", …" if len(shared) > _NAMED else ""
+            named = f"{len(shared)} {what}{several} ({', '.join(shared[:_NAMED])}{more})"
             raise UserError(
-                f"{len(shared)} {what}s are both audited and validation images ({', '.join(shared[:_NAMED])}{more}): a "
-                "rejector that is fitted to audited images looks better than it is. Take them out of one of the two"
+                f"audited and validation images share {named}: a rejector that is fitted to audited images looks "
+                "better than it is. Take them out of one of the two"
             )
 
 

@@ -102,8 +102,8 @@ def test_a_failure_stops_only_what_needs_the_model_and_the_next_sweep_does_the_r
     errors = [line for line in first.stderr.splitlines() if line.startswith("error: ")]
     assert f"error: seed {failed}: train[vanilla] failed: ValueError: no more memory" in errors
     assert len(errors) == 2
-    log = next(line for line in first.stderr.splitlines() if line.startswith("The traceback is in "))
-    trace = Path(log.removeprefix("The traceback is in ")).read_text()
+    log = next(line for line in first.stderr.splitlines() if line.startswith("  The traceback is in "))
+    trace = Path(log.removeprefix("  The traceback is in ")).read_text()
     assert trace.startswith("Traceback")
     assert "small_stages.py" in trace
     assert trace.rstrip().endswith("ValueError: no more memory\nand more lines")
