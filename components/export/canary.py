@@ -1,15 +1,17 @@
 """The canary: a fresh process that loads the SavedModel as servers do and classifies test images.
 
-Run as `python -m dermrobust.components.export.canary SAVED_MODEL REQUESTS ANSWERS`.
+Run as `python -m dermrobust.components.export.canary`; it reads the JSON list [SavedModel, requests, answers] of paths
+from its standard input.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -22,30 +24,51 @@ _LONGEST_REASON = 600
 """Characters of an error; TensorFlow appends the graph to some."""
 
 
-def ask(saved_model: Path, encoded: Sequence[bytes], folder: Path) -> dict[str, Floats]:
-    """Classify encoded images in a fresh process.
+class Canary:
+    """A fresh process, which has imported TensorFlow by the time that there is a SavedModel to ask it about.
 
-    Args:
-        saved_model: folder of the SavedModel.
-        encoded: content of the image files.
-        folder: place for the files that the processes exchange.
-
-    Returns:
-        Probabilities float32 [count, class_count] for each way of loading, by its name in messages. Of a model that
-        refers images its confidence is one more column.
-
-    Raises:
-        RuntimeError: the SavedModel cannot be loaded or run in one of the ways.
+    Used as a context, at whose end the process is gone, asked or not.
     """
-    requests, answers = folder / "requests.npz", folder / "answers.npy"
-    lengths = np.asarray([len(image) for image in encoded])
-    np.savez(requests, content=np.frombuffer(b"".join(encoded), np.uint8), lengths=lengths)
-    command = [sys.executable, "-m", __name__, str(saved_model), str(requests), str(answers)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
-    if done.returncode != 0:
-        reason = done.stdout.strip() or done.stderr[-4000:]
-        raise RuntimeError(f"export: a fresh process could not serve the SavedModel. Nothing was exported.\n{reason}")
-    return dict(zip(_LOADERS, np.load(answers, allow_pickle=False), strict=True))
+
+    def __enter__(self) -> Self:
+        """Start the process."""
+        pipe = subprocess.PIPE
+        command = [sys.executable, "-m", __name__]
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process."""
+        self._process.kill()
+        # Closes the pipes, and waits for it.
+        self._process.communicate()
+
+    def ask(self, saved_model: Path, encoded: Sequence[bytes], folder: Path) -> dict[str, Floats]:
+        """Classify encoded images in the process, once.
+
+        Args:
+            saved_model: folder of the SavedModel.
+            encoded: content of the image files.
+            folder: place for the files that the processes exchange.
+
+        Returns:
+            Probabilities float32 [count, class_count] for each way of loading, by its name in messages. Of a model that
+            refers images its confidence is one more column.
+
+        Raises:
+            RuntimeError: the SavedModel cannot be loaded or run in one of the ways.
+        """
+        requests, answers = folder / "requests.npz", folder / "answers.npy"
+        lengths = np.asarray([len(image) for image in encoded])
+        np.savez(requests, content=np.frombuffer(b"".join(encoded), np.uint8), lengths=lengths)
+        question = json.dumps([str(saved_model), str(requests), str(answers)])
+        told, log = self._process.communicate(question, timeout=_TIMEOUT_SECONDS)
+        if self._process.returncode != 0:
+            reason = told.strip() or log[-4000:]
+            raise RuntimeError(
+                f"export: a fresh process could not serve the SavedModel. Nothing was exported.\n{reason}"
+            )
+        return dict(zip(_LOADERS, np.load(answers, allow_pickle=False), strict=True))
 
 
 def _load(saved_model: str, images: list[bytes]) -> Floats:
@@ -96,5 +119,15 @@ def _answer(saved_model: str, requests: str, answers: str) -> int:
     return 0
 
 
+def _main() -> int:
+    # Before there is a question: the import takes most of this process's time.
+    import tensorflow as tf
+
+    del tf
+    question = sys.stdin.read()
+    # Without one the other process has ended, or does not need an answer any more.
+    return _answer(*json.loads(question)) if question else 0
+
+
 if __name__ == "__main__":
-    sys.exit(_answer(*sys.argv[1:]))
+    sys.exit(_main())

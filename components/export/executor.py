@@ -17,9 +17,8 @@ from dermrobust.components import model_files, raw_dataset, storage
 from dermrobust.components.component import Context
 from dermrobust.components.evaluation.referrals import Rejector, tempered
 from dermrobust.components.examples import ExamplesSpec, Split, read_batches, shard_uris
-from dermrobust.components.export import canary
 from dermrobust.components.export.blessing import read_blessing
-from dermrobust.components.export.canary import Floats
+from dermrobust.components.export.canary import Canary, Floats
 from dermrobust.components.export.component import ExportParams
 from dermrobust.components.export.description import describe
 from dermrobust.components.export.files import DESCRIPTION, SAVED_MODEL, WARMUP
@@ -41,9 +40,13 @@ def run(context: Context) -> None:
     blessing = read_blessing(context.input("blessing"))
     model = context.input("model")
     spec = model_files.ModelSpec.read(model)
-    network = model_files.load_network(model.uri, model.digest)
-    requests, images = _test_images(context, params.canary_images)
-    with tempfile.TemporaryDirectory() as folder, context.progress.task("export", 3, "steps") as task:
+    with (
+        Canary() as fresh,
+        tempfile.TemporaryDirectory() as folder,
+        context.progress.task("export", 3, "steps") as task,
+    ):
+        network = model_files.load_network(model.uri, model.digest)
+        requests, images = _test_images(context, params.canary_images)
         saved = Path(folder, SAVED_MODEL)
         rule = _referral_rule(context, params.referral_rate)
         labels = _labels_file(folder, spec)
@@ -60,7 +63,7 @@ def run(context: Context) -> None:
             # What a fresh process answers beside the probabilities.
             confidence = tempered(expected, rule.temperature).max(axis=1, keepdims=True)
             expected = np.concatenate([expected, confidence.astype(np.float32)], axis=1)
-        answers = canary.ask(saved, requests, Path(folder))
+        answers = fresh.ask(saved, requests, Path(folder))
         difference = max(difference, _compare(answers, expected, params.tolerance))
         task.advance()
         storage.upload(saved, storage.join(context.outputs["exported_model"], SAVED_MODEL))

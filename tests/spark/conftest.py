@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+# Virtual machines that live for seconds: what the second compiler takes is more than what it gives.
+JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 SCRIPT = Path(__file__).parents[2] / "scripts" / "spark-local"
 
 
@@ -31,15 +33,18 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("spark") / "cluster"
     run = [sys.executable, str(SCRIPT)]
-    # Workers import what tests define.
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}
     place = ["--folder", str(folder)]
-    subprocess.run([*run, "start", "--workers", "2", "--port", "0", *place], check=True, env=environment)
-    yield folder
-    from dermrobust.components.runners.spark.connection import disconnect
+    # For the cluster, and for the driver in this process.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JDK_JAVA_OPTIONS", JAVA_OPTIONS)
+        # Workers import what tests define.
+        environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}
+        subprocess.run([*run, "start", "--workers", "2", "--port", "0", *place], check=True, env=environment)
+        yield folder
+        from dermrobust.components.runners.spark.connection import disconnect
 
-    disconnect()
-    subprocess.run([*run, "stop", *place], check=True)
+        disconnect()
+        subprocess.run([*run, "stop", *place], check=True)
 
 
 @pytest.fixture(scope="session")

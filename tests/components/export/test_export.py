@@ -12,7 +12,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from dermrobust.components.artifacts import Artifact
 from dermrobust.components.component import Refused
 from dermrobust.components.examples import ExamplesSpec
-from dermrobust.components.export import canary
+from dermrobust.components.export.canary import Canary
 from dermrobust.components.export.component import EXPORT, ExportParams
 from dermrobust.components.export.signatures import ServedClassifier
 from tests.components.conftest import IMAGE_SIZE, Inputs, Workshop
@@ -101,14 +101,14 @@ def test_a_loader_that_returns_other_probabilities_stops_the_export(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def ask(saved_model: Path, encoded: Sequence[bytes], folder: Path) -> dict[str, Floats]:
+    def ask(_: Canary, saved_model: Path, encoded: Sequence[bytes], folder: Path) -> dict[str, Floats]:
         assert (saved_model / "saved_model.pb").exists()
         right = expected[: len(encoded)]
         wrong = right.copy()
         wrong[-1, 3] += shift
         return {"one loader": right, "another": wrong, "a third": right}
 
-    monkeypatch.setattr("dermrobust.components.export.canary.ask", ask)
+    monkeypatch.setattr(Canary, "ask", ask)
 
     exports_nothing(tmp_path, PARAMS, RuntimeError, "loaded by another,.*Nothing was exported", **export_inputs)
 
@@ -122,11 +122,11 @@ def test_the_canary_is_asked_for_as_many_test_images_as_there_are(
 ) -> None:
     asked: list[Sequence[bytes]] = []
 
-    def ask(saved_model: Path, encoded: Sequence[bytes], folder: Path) -> dict[str, Floats]:
+    def ask(_: Canary, saved_model: Path, encoded: Sequence[bytes], folder: Path) -> dict[str, Floats]:
         asked.append(encoded)
         return {"one": expected}
 
-    monkeypatch.setattr("dermrobust.components.export.canary.ask", ask)
+    monkeypatch.setattr(Canary, "ask", ask)
 
     Workshop(tmp_path).make(EXPORT, ExportParams(canary_images=10_000), "all", **export_inputs)
 
@@ -153,7 +153,14 @@ def test_variables_that_only_one_loader_restores_stop_the_export(
 
 @pytest.mark.slow
 def test_a_saved_model_that_cannot_be_loaded_is_an_error_that_says_why(tmp_path: Path) -> None:
-    with pytest.raises(
-        RuntimeError, match=r"could not serve[\s\S]*tf.saved_model.load: .*SavedModel file does not exist"
-    ):
-        canary.ask(tmp_path / "nothing_here", [b"image"], tmp_path)
+    reason = r"could not serve[\s\S]*tf.saved_model.load: .*SavedModel file does not exist"
+    with Canary() as fresh, pytest.raises(RuntimeError, match=reason):
+        fresh.ask(tmp_path / "nothing_here", [b"image"], tmp_path)
+
+
+def test_a_process_that_nobody_asks_ends_with_the_export() -> None:
+    with Canary() as fresh:
+        process = fresh._process
+        assert process.poll() is None
+
+    assert process.poll() is not None

@@ -29,11 +29,11 @@ def test_images_of_low_confidence_are_referred(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def ask(saved_model: Path, encoded: Sequence[bytes], folder: Path) -> dict[str, Floats]:
+    def ask(_: canary.Canary, saved_model: Path, encoded: Sequence[bytes], folder: Path) -> dict[str, Floats]:
         # Both ways of loading, without a process of its own.
         return {name: load(str(saved_model), list(encoded)) for name, load in canary._LOADERS.items()}
 
-    monkeypatch.setattr(canary, "ask", ask)
+    monkeypatch.setattr(canary.Canary, "ask", ask)
     images = np.random.default_rng(0).uniform(size=(40, IMAGE_SIZE, IMAGE_SIZE, 3)).astype(np.float32)
     confidence = softmax(np.asarray(network(images, training=False)) / 0.4, axis=1).max(axis=1)
     median = float(np.median(confidence))
