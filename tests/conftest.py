@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from dermrobust.components import fingerprint as fingerprints
+from dermrobust.components.garbage_collection import collect_rarely
 from dermrobust.models.registry import NETWORKS
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ Add = Callable[[str, str], None]
 # A first call compiles, and other work may share the processor: time says nothing about a property.
 settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
+
+# As the command does.
+collect_rarely()
 
 if sys.dont_write_bytecode:
     # Otherwise each process that a test starts would compile TensorFlow's modules, which takes ten seconds.

@@ -15,6 +15,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from dermrobust.components.garbage_collection import collect_rarely
+
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 _COMPARED = ("probabilities", "confidence")
@@ -120,6 +122,7 @@ def _answer(saved_model: str, requests: str, answers: str) -> int:
 
 
 def _main() -> int:
+    collect_rarely()
     # Before there is a question: the import takes most of this process's time.
     import tensorflow as tf
 

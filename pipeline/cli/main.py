@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from dermrobust.components.garbage_collection import collect_rarely
 from dermrobust.pipeline.cli import (
     auditing,
     certifying,
@@ -37,6 +38,7 @@ def main() -> None:
     A research tool, not a medical device.
     """
     silence_libraries()
+    collect_rarely()
 
 
 main.add_command(running.run)
