@@ -13,7 +13,7 @@ import tensorflow as tf
 from dermrobust.attacks import losses
 from dermrobust.attacks.apgd_schedule import l1_stages
 from dermrobust.attacks.cleverhans.gradient_step import existing
-from dermrobust.attacks.compiling import Shape, compile_step, per_image, scalars
+from dermrobust.attacks.compiling import Shape, compile_step, over_pixels, per_image, scalars
 from dermrobust.attacks.l1_ball import projected_l1
 from dermrobust.attacks.logits import succeeded
 from dermrobust.attacks.problem import Problem
@@ -77,8 +77,8 @@ def _compiled(logits: LogitsFn, slack: float, shape: Shape, targeted: bool, loss
         multiple, begin = tf.gather(radii, iteration), tf.gather(begins, iteration)
         reach = radius * multiple
         # A stage starts from the best image of the one before, in the smaller budget.
-        moved = tf.where(_wide(begin), progress.best, progress.current + _sparse_step(progress))
-        evaluated = projected_l1(moved, clean, _wide(reach), lower, upper)
+        moved = tf.where(over_pixels(begin), progress.best, progress.current + _sparse_step(progress))
+        evaluated = projected_l1(moved, clean, over_pixels(reach), lower, upper)
         with tf.GradientTape() as tape:
             tape.watch(evaluated)
             outputs = logits(weights, evaluated)
@@ -88,10 +88,10 @@ def _compiled(logits: LogitsFn, slack: float, shape: Shape, targeted: bool, loss
         success = succeeded(outputs, classes, targeted=targeted, slack=slack) & (multiple == 1.0)
         better = begin | (found > progress.best_value)
         progress = progress._replace(
-            best=tf.where(_wide(better | (success & stop)), evaluated, progress.best),
+            best=tf.where(over_pixels(better | (success & stop)), evaluated, progress.best),
             current=evaluated,
             gradient=gradient,
-            best_gradient=tf.where(_wide(better), gradient, progress.best_gradient),
+            best_gradient=tf.where(over_pixels(better), gradient, progress.best_gradient),
             best_value=tf.where(better, found, progress.best_value),
         )
         return tuple(_checked(progress, clean, reach, begin, tf.gather(checks, iteration))), success
@@ -134,16 +134,11 @@ def _checked(progress: _Progress, clean: tf.Tensor, radius: tf.Tensor, begin: tf
     sparser = check & (changed < _STILL_FALLING * progress.changed)
     shorter = tf.maximum(progress.step_size / _SHRINK, _LEAST * radius)
     return progress._replace(
-        current=tf.where(_wide(sparser), progress.best, progress.current),
-        gradient=tf.where(_wide(sparser), progress.best_gradient, progress.gradient),
+        current=tf.where(over_pixels(sparser), progress.best, progress.current),
+        gradient=tf.where(over_pixels(sparser), progress.best_gradient, progress.gradient),
         step_size=tf.where(begin | sparser, radius, tf.where(check, shorter, progress.step_size)),
         changed=tf.where(begin | check, changed, progress.changed),
     )
-
-
-def _wide(values: tf.Tensor) -> tf.Tensor:
-    """Return [batch] as [batch, 1, 1, 1]."""
-    return tf.reshape(values, [-1, 1, 1, 1])
 
 
 def l1_auto_pgd(problem: Problem, loss: losses.LossFn, steps: int) -> Images:

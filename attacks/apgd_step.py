@@ -14,7 +14,7 @@ from dermrobust.attacks import losses
 from dermrobust.attacks.apgd_l1_step import l1_auto_pgd
 from dermrobust.attacks.apgd_schedule import checkpoints
 from dermrobust.attacks.cleverhans.gradient_step import existing, projected
-from dermrobust.attacks.compiling import Shape, compile_step, per_image, scalars
+from dermrobust.attacks.compiling import Shape, compile_step, over_pixels, per_image, scalars
 from dermrobust.attacks.logits import succeeded
 from dermrobust.attacks.problem import Problem
 from dermrobust.attacks.randomness import on_the_sphere
@@ -120,12 +120,12 @@ def _moved(progress: _Progress, iteration: tf.Tensor, region: _Region) -> tf.Ten
 
     current, previous = progress.current, progress.previous
     # Projected twice, as published: momentum is taken relative to a step that already lies in the budget.
-    stepped = back(current + _wide(progress.step_size) * optimize_linear(progress.gradient, 1.0, norm.order))
+    stepped = back(current + over_pixels(progress.step_size) * optimize_linear(progress.gradient, 1.0, norm.order))
     # The first step has no previous move; its full length is the paper's x(1).
-    share = _wide(tf.where(iteration == 1, 1.0, _MOMENTUM))
+    share = over_pixels(tf.where(iteration == 1, 1.0, _MOMENTUM))
     moved = back(current + share * (stepped - current) + (1 - share) * (current - previous))
     # Iteration 0 evaluates the start: images of one batch are at different iterations, so this is no Python branch.
-    return tf.where(_wide(iteration == 0), current, moved)
+    return tf.where(over_pixels(iteration == 0), current, moved)
 
 
 def _recorded(
@@ -135,11 +135,11 @@ def _recorded(
     better = first | (found > progress.best_value)
     return progress._replace(
         # An image can err at a smaller loss than an earlier one that did not, for instance with the ratio.
-        best=tf.where(_wide(better | keep), evaluated, progress.best),
+        best=tf.where(over_pixels(better | keep), evaluated, progress.best),
         current=evaluated,
         previous=progress.current,
         gradient=gradient,
-        best_gradient=tf.where(_wide(better), gradient, progress.best_gradient),
+        best_gradient=tf.where(over_pixels(better), gradient, progress.best_gradient),
         value=found,
         best_value=tf.where(better, found, progress.best_value),
         checked_value=tf.where(first, found, progress.checked_value),
@@ -160,18 +160,13 @@ def _checked(progress: _Progress, length: tf.Tensor) -> _Progress:
     stuck = ~progress.halved & (progress.checked_value >= progress.best_value)
     halve = check & (oscillates | stuck)
     return progress._replace(
-        current=tf.where(_wide(halve), progress.best, progress.current),
-        gradient=tf.where(_wide(halve), progress.best_gradient, progress.gradient),
+        current=tf.where(over_pixels(halve), progress.best, progress.current),
+        gradient=tf.where(over_pixels(halve), progress.best_gradient, progress.gradient),
         step_size=tf.where(halve, progress.step_size / 2, progress.step_size),
         checked_value=tf.where(check, progress.best_value, progress.checked_value),
         rises=tf.where(check, 0.0, progress.rises),
         halved=tf.where(check, halve, progress.halved),
     )
-
-
-def _wide(values: tf.Tensor) -> tf.Tensor:
-    """Return [batch] as [batch, 1, 1, 1]."""
-    return tf.reshape(values, [-1, 1, 1, 1])
 
 
 def auto_pgd(problem: Problem, loss: losses.LossFn, steps: int) -> Images:

@@ -61,3 +61,8 @@ def compile_step(
         return compiled[size](tuple(weights), clean, *arguments)
 
     return step
+
+
+def over_pixels(values: tf.Tensor) -> tf.Tensor:
+    """Return a value for each image, [batch], in the shape that combines with images: [batch, 1, 1, 1]."""
+    return tf.reshape(values, [-1, 1, 1, 1])

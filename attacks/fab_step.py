@@ -10,7 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from dermrobust.attacks.cleverhans.gradient_step import existing
-from dermrobust.attacks.compiling import Shape, compile_step, per_image, scalars
+from dermrobust.attacks.compiling import Shape, compile_step, over_pixels, per_image, scalars
 from dermrobust.attacks.logits import succeeded
 from dermrobust.attacks.problem import Problem
 from dermrobust.attacks.randomness import on_the_sphere
@@ -81,7 +81,7 @@ def _compiled(logits: LogitsFn, shape: Shape, norm: Norm, aimed: bool) -> StepFn
         biased = projection(clean, from_clean, lower, upper, norm)
         # The further the current image is from the plane, the more weight has the direction from the clean one.
         here, there = (tf.maximum(_length(shift, norm), 1e-8) for shift in (ahead, biased))
-        share = _wide(tf.minimum(here / (here + there), _LARGEST_BIAS))
+        share = over_pixels(tf.minimum(here / (here + there), _LARGEST_BIAS))
         moved = (current + _OVERSHOOT * ahead) * (1 - share) + (clean + _OVERSHOOT * biased) * share
         moved = tf.clip_by_value(moved, lower, upper)
 
@@ -93,8 +93,8 @@ def _compiled(logits: LogitsFn, shape: Shape, norm: Norm, aimed: bool) -> StepFn
         # A step back towards the clean image after each success: the search goes on along the boundary.
         back = clean + _BACKWARD * (moved - clean)
         progress = progress._replace(
-            best=tf.where(_wide(nearer), moved, progress.best),
-            current=tf.where(_wide(wrong), back, moved),
+            best=tf.where(over_pixels(nearer), moved, progress.best),
+            current=tf.where(over_pixels(wrong), back, moved),
             distance=distance,
         )
         return tuple(progress), (distance <= radius) & stop
@@ -124,7 +124,7 @@ def _nearest(forward: Any, images: tf.Tensor, labels: tf.Tensor, norm: Norm) -> 
         distance = tf.abs(value) / (_dual_length(slope, norm) + _TINY)
         # An image is at no distance from its own class, which is none of the others.
         closer = (distance < nearest) & (labels != index)
-        best = _Plane(tf.where(_wide(closer), slope, best.slope), tf.where(closer, value, best.value))
+        best = _Plane(tf.where(over_pixels(closer), slope, best.slope), tf.where(closer, value, best.value))
         nearest = tf.where(closer, distance, nearest)
     return best
 
@@ -147,8 +147,8 @@ def projection(images: tf.Tensor, plane: _Plane, lower: tf.Tensor, upper: tf.Ten
     """
     # Scaled to a largest slope of 1, so that no product leaves the range of float32.
     size = tf.maximum(tf.reduce_max(tf.abs(plane.slope), axis=[1, 2, 3]), np.finfo(np.float32).tiny)
-    slope, needed = plane.slope / _wide(size), tf.abs(plane.value) / size
-    toward = -tf.sign(slope) * _wide(tf.where(plane.value < 0, -1.0, 1.0))
+    slope, needed = plane.slope / over_pixels(size), tf.abs(plane.value) / size
+    toward = -tf.sign(slope) * over_pixels(tf.where(plane.value < 0, -1.0, 1.0))
     steep = tf.abs(slope)
     pace = tf.where(steep > 0, 1.0, 0.0) if norm is Norm.LINF else steep
     room = tf.where(toward > 0, upper - images, images - lower)
@@ -158,16 +158,16 @@ def projection(images: tf.Tensor, plane: _Plane, lower: tf.Tensor, upper: tf.Ten
         return (number < _MOST_NEWTON_STEPS) & tf.reduce_any(missing > 0)
 
     def newton(number: tf.Tensor, length: tf.Tensor, missing: tf.Tensor) -> tuple[Any, Any, Any]:
-        free = _wide(length) * pace < room
+        free = over_pixels(length) * pace < room
         rate = _sums(tf.where(free, steep * pace, 0.0))
         length = length + tf.where(rate > 0, missing / tf.maximum(rate, _TINY), 0.0)
-        left = needed - _sums(steep * tf.minimum(_wide(length) * pace, room))
+        left = needed - _sums(steep * tf.minimum(over_pixels(length) * pace, room))
         # Rounding errors must not decide how often an image of a batch is moved.
         return number + 1, length, tf.where((rate > 0) & (left > 1e-6 * needed), left, 0.0)
 
     start = (tf.constant(0), tf.zeros_like(needed), needed)
     _, length, _ = tf.while_loop(unfinished, newton, start)
-    return toward * tf.minimum(_wide(length) * pace, room)
+    return toward * tf.minimum(over_pixels(length) * pace, room)
 
 
 def _length(shift: tf.Tensor, norm: Norm) -> tf.Tensor:
@@ -182,11 +182,6 @@ def _dual_length(slope: tf.Tensor, norm: Norm) -> tf.Tensor:
 
 def _sums(values: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(values, axis=[1, 2, 3])
-
-
-def _wide(values: tf.Tensor) -> tf.Tensor:
-    """Return [batch] as [batch, 1, 1, 1]."""
-    return tf.reshape(values, [-1, 1, 1, 1])
 
 
 def fast_adaptive_boundary(problem: Problem, steps: int, *, random_start: bool) -> Images:

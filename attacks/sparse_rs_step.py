@@ -10,7 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from dermrobust.attacks import losses
-from dermrobust.attacks.compiling import Shape, compile_step, per_image, scalars
+from dermrobust.attacks.compiling import Shape, compile_step, over_pixels, per_image, scalars
 from dermrobust.attacks.logits import succeeded
 from dermrobust.attacks.problem import Problem
 from dermrobust.attacks.randomness import random_pixels
@@ -63,7 +63,7 @@ def _compiled(logits: LogitsFn, shape: Shape, targeted: bool) -> StepFn:
         count = tf.gather(exchanged, iteration)
         removed, added = (_some(bits, among, count, most, shape) for among in (chosen, ~chosen))
         moved = tf.where(added, tf.where(_coins(bits, shape), upper, lower), tf.where(removed, clean, best))
-        start = _wide(first)
+        start = over_pixels(first)
         asked, pixels = tf.where(start, best, moved), tf.where(start, chosen, (chosen & ~removed) | added)
 
         outputs = logits(weights, asked)
@@ -74,10 +74,10 @@ def _compiled(logits: LogitsFn, shape: Shape, targeted: bool) -> StepFn:
         success = succeeded(outputs, classes, targeted=targeted, slack=0.0)
         better = first | (found > best_loss) | (success & stop)
         state = (
-            tf.where(_wide(better), asked, best),
+            tf.where(over_pixels(better), asked, best),
             tf.where(better, found, best_loss),
             key,
-            tf.where(_wide(better), pixels, chosen),
+            tf.where(over_pixels(better), pixels, chosen),
         )
         return state, success & stop
 
@@ -116,11 +116,6 @@ def _coins(bits: tf.Tensor, shape: Shape) -> tf.Tensor:
     # The lowest bits: `_some` orders by the highest ones.
     coins = [tf.bitwise.bitwise_and(tf.bitwise.right_shift(bits, constant(place)), constant(1)) for place in range(3)]
     return tf.reshape(tf.stack(coins, axis=-1) > constant(0), [-1, *shape])
-
-
-def _wide(values: tf.Tensor) -> tf.Tensor:
-    """Return [batch] as [batch, 1, 1, 1]."""
-    return tf.reshape(values, [-1, 1, 1, 1])
 
 
 def sparse_random_search(problem: Problem, queries: int, initial_share: float) -> Images:

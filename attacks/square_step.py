@@ -10,7 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from dermrobust.attacks import losses
-from dermrobust.attacks.compiling import Shape, compile_step, per_image, scalars
+from dermrobust.attacks.compiling import Shape, compile_step, over_pixels, per_image, scalars
 from dermrobust.attacks.logits import succeeded
 from dermrobust.attacks.problem import Problem
 from dermrobust.attacks.randomness import generator
@@ -60,7 +60,7 @@ def _compiled(logits: LogitsFn, shape: Shape, targeted: bool) -> StepFn:
         # most frequent, whichever end it was at before.
         change = tf.where(square, 2.0 * radius * signs, 0.0)
         moved = tf.clip_by_value(tf.clip_by_value(best + change, clean - radius, clean + radius), lower, upper)
-        asked = tf.where(tf.reshape(first, [-1, 1, 1, 1]), best, moved)
+        asked = tf.where(over_pixels(first), best, moved)
 
         outputs = logits(weights, asked)
         # As published: the margin untargeted, cross-entropy targeted.
@@ -70,7 +70,7 @@ def _compiled(logits: LogitsFn, shape: Shape, targeted: bool) -> StepFn:
         success = succeeded(outputs, classes, targeted=targeted, slack=0.0)
         better = first | (found > best_loss) | (success & stop)
         state = (
-            tf.where(tf.reshape(better, [-1, 1, 1, 1]), asked, best),
+            tf.where(over_pixels(better), asked, best),
             tf.where(better, found, best_loss),
             key,
         )

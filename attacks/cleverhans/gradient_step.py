@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from cleverhans.tf2.utils import clip_eta, compute_gradient, optimize_linear
 
-from dermrobust.attacks.compiling import Shape, compile_step, per_image, scalars
+from dermrobust.attacks.compiling import Shape, compile_step, over_pixels, per_image, scalars
 from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.logits import succeeded
 from dermrobust.attacks.problem import Problem
@@ -67,7 +67,7 @@ def projected(
 
 def hold(success: tf.Tensor, stop: tf.Tensor, current: tf.Tensor, moved: tf.Tensor) -> tf.Tensor:
     """Return the current images where success ends the attack on them, and the moved ones elsewhere."""
-    return tf.where(tf.reshape(success & stop, [-1, 1, 1, 1]), current, moved)
+    return tf.where(over_pixels(success & stop), current, moved)
 
 
 def box(problem: Problem) -> tuple[Images, Images]:
@@ -98,7 +98,7 @@ def _box_step(logits: LogitsFn, slack: float, shape: Shape, targeted: bool) -> S
         current, least, largest = state
         gradient, success = loss_gradient(logits, weights, current, classes, targeted=targeted, slack=slack)
         # A step of length 0 holds an image that is done, as `hold` does, without another pass over the images.
-        length = tf.reshape(tf.where(success & stop, 0.0, step_size), [-1, 1, 1, 1])
+        length = over_pixels(tf.where(success & stop, 0.0, step_size))
         moved = current + optimize_linear(gradient, length, math.inf)
         # One operation: tf.clip_by_value is a minimum and a maximum.
         return (tf.raw_ops.ClipByValue(t=moved, clip_value_min=least, clip_value_max=largest), least, largest), success

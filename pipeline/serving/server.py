@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import h11
 import uvicorn
@@ -25,7 +26,7 @@ class BoundedProtocol(H11Protocol):
     """Time for a request to arrive, from the first byte on, or from the connection on for the first request."""
     _deadline: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: Any) -> None:
         """See `asyncio.BaseProtocol.connection_made`."""
         super().connection_made(transport)
         self._watch()

@@ -23,6 +23,15 @@ try:
 finally:
     print("LOADED", *sys.modules)
 """
+COLLECTING = """
+import atexit, gc
+# The first to be registered is the last to be called.
+atexit.register(lambda: print("frozen", gc.get_freeze_count() > 0))
+usual = gc.get_threshold()[0]
+from dermrobust.pipeline.cli.main import main
+main(["zoo", "list"], standalone_mode=False)
+print("rarely", gc.get_threshold()[0] > 10 * usual)
+"""
 MAIN = "from dermrobust.pipeline.cli.main import main; main()"
 SECONDS, HELP_SECONDS = 1.5, 0.5
 READING = {
@@ -51,6 +60,13 @@ def python(*arguments: str, cwd: Path) -> str:
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
+
+
+def test_a_command_collects_garbage_rarely_and_not_at_its_end(tmp_path: Path) -> None:
+    """Its libraries are half a million objects, which the collector would go through again and again."""
+    told = python("-c", COLLECTING, cwd=tmp_path)
+
+    assert told.splitlines()[-2:] == ["rarely True", "frozen True"]
 
 
 def arguments(command: str, root: Path) -> list[str]:
