@@ -11,13 +11,9 @@ from typing import Any
 from tensorflow_datasets.core import example_serializer
 
 
-def _serialized(serializer: Any, example: Any) -> bytes:
-    return bytes(serializer.get_tf_example(example).SerializeToString(deterministic=True))
+class DeterministicSerializer(example_serializer.ExampleSerializer):
+    """Serializer of TFDS that writes the features of an example in the order of their names."""
 
-
-def serialize_deterministically() -> None:
-    """Make TFDS write the features of an example in the order of their names, in this process.
-
-    TFDS builds its serializers itself and hands them to workers, so its class is changed there.
-    """
-    example_serializer.ExampleSerializer.serialize_example = _serialized
+    def serialize_example(self, example: Any) -> bytes:
+        """Return the bytes of a `tf.train.Example`; `example` is encoded by the features of the data set."""
+        return bytes(self.get_tf_example(example).SerializeToString(deterministic=True))

@@ -6,24 +6,28 @@ import abc
 import concurrent.futures
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from dermrobust.components import storage
 from dermrobust.components.image_record import ImageRecord
 from dermrobust.components.image_validation import BadRecord, ImageSize, Reason, check_image
 from dermrobust.components.ingest.quarantine import QuarantinedRecord
-from dermrobust.components.ingest.serialization import serialize_deterministically
 from dermrobust.components.ingest.statistics import ShardCounts
 from dermrobust.models.task import IMAGE, Task
 
-_READERS = 2
-"""Threads a shard: Pillow and zlib release the interpreter's lock, and Beam itself runs shards beside each other."""
 _READ_AHEAD = 32
 """Images in memory at a time, at most; a photograph of 12 megapixels is a file of several megabytes."""
 
 
 class ImageReader(abc.ABC):
-    """Turns a record into its encoded image, on whichever worker; must be picklable."""
+    """Turns a record into its encoded image, on whichever worker; must be picklable.
+
+    Attributes:
+        threads: number of images of a shard that are read and checked at a time. Pillow and zlib release the
+            interpreter's lock; a reader that holds it is faster with one.
+    """
+
+    threads: ClassVar[int] = 2
 
     @abc.abstractmethod
     def read(self, record: ImageRecord) -> bytes:
@@ -54,8 +58,6 @@ class ShardGenerator:
 
     def __call__(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (key, example) for each usable record."""
-        # In the worker that serializes what is yielded here.
-        serialize_deterministically()
         counts, bad = ShardCounts(), list[QuarantinedRecord]()
         for record, outcome in zip(self.records, self._load_all(), strict=True):
             if isinstance(outcome, BadRecord):
@@ -69,7 +71,7 @@ class ShardGenerator:
 
     def _load_all(self) -> Iterator[tuple[bytes, ImageSize] | BadRecord]:
         """Read and decode with a few threads, a bounded number of images ahead."""
-        with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
+        with concurrent.futures.ThreadPoolExecutor(self.reader.threads) as pool:
             for start in range(0, len(self.records), _READ_AHEAD):
                 yield from pool.map(self._load, self.records[start : start + _READ_AHEAD])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import inspect
 import itertools
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from dermrobust.components.image_record import ImageRecord
 from dermrobust.components.image_validation import Reason
 from dermrobust.components.ingest.quarantine import QuarantinedRecord
 from dermrobust.components.ingest.shard_generator import ImageReader, ShardGenerator, nested, write_report
+from dermrobust.components.ingest.shard_writing import Shard, ShardWriter, write_shards
 from dermrobust.components.ingest.source import Source
 from dermrobust.components.ingest.splits import SplitFractions, unit_hash
 from dermrobust.models.task import IMAGE, LABEL, Task
@@ -124,18 +124,24 @@ class ImageBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type
     def _download_and_prepare(
         self, dl_manager: tfds.download.DownloadManager, download_config: tfds.download.DownloadConfig | None = None
     ) -> None:
-        super()._download_and_prepare(dl_manager, download_config)
-        # TFDS 4.9.10 sorts the shards' numbers as text (0, 1, 10, 2, …), so from 11 shards on it would record the
-        # lengths of other shards; the numbers that its workers left are right.
-        corrected = []
-        for split in self.info.splits.values():
-            path = epath.Path(f"{split.filename_template.filepath_prefix()}.shard_infos.json")
-            if path.exists():
-                lengths = sorted((int(index), length) for index, length in json.loads(path.read_text()).items())
-                split = split.replace(shard_lengths=[length for _, length in lengths])
-                path.unlink()
-            corrected.append(split)
-        self.info.set_splits(tfds.core.SplitDict(corrected))
+        templates = {}
+        shards: list[Shard] = []
+        for split, generators in self._shard_iterators_per_split(dl_manager).items():
+            templates[split] = template = self._get_filename_template(split_name=split)
+            for index, generator in enumerate(generators):
+                path = template.sharded_filepath(shard_index=index, num_shards=len(generators))
+                shards.append(Shard(split, index, path, generator))
+        writer = ShardWriter(self.info.features, self._example_writer())
+        config = download_config or tfds.download.DownloadConfig()
+        lengths = write_shards(shards, writer, self.data_path, config)
+        sizes = {split: sum(shard.path.stat().length for shard in shards if shard.split == split) for split in lengths}
+        infos = [
+            tfds.core.SplitInfo(
+                name=split, shard_lengths=lengths[split], num_bytes=sizes[split], filename_template=template
+            )
+            for split, template in templates.items()
+        ]
+        self.info.set_splits(tfds.core.SplitDict(infos))
 
 
 def _without_duplicates(records: list[ImageRecord]) -> tuple[list[ImageRecord], list[QuarantinedRecord]]:

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import tensorflow_datasets as tfds
 from dermrobust.attacks.errors import UserError
 from dermrobust.components import raw_dataset
 from dermrobust.components.examples import Split
+from dermrobust.components.image_record import ImageRecord
 from dermrobust.components.ingest import raw_content
 from dermrobust.components.ingest.component import IngestParams
 from dermrobust.components.ingest.datasets.builder import ImageConfig
@@ -28,6 +29,7 @@ from dermrobust.components.ingest.datasets.ham10000.builder import Ham10000
 from dermrobust.components.ingest.datasets.ham10000.source import Ham10000Source
 from dermrobust.components.ingest.datasets.synthetic.builder import Synthetic
 from dermrobust.components.ingest.datasets.synthetic.source import SyntheticSource
+from dermrobust.components.ingest.file_images import FileImages
 from dermrobust.models.tasks.ham10000 import TASK
 from tests.datasets import (
     Ingested,
@@ -128,7 +130,7 @@ def shard_bytes(result: Ingested) -> dict[str, bytes]:
 
 
 def test_shard_lengths_are_right_beyond_ten_shards(tmp_path: Path) -> None:
-    """TFDS 4.9.10 sorts the shards' numbers as text."""
+    """TFDS 4.9.10, left to itself, sorts the shards' numbers as text."""
     rows = ROWS[:-7]
     write_folder_data_set(tmp_path / "raw", rows)
     result = ingest(folder_params(tmp_path / "raw", shard_size=3), tmp_path)
@@ -141,7 +143,22 @@ def test_shard_lengths_are_right_beyond_ten_shards(tmp_path: Path) -> None:
         assert [sum(1 for _ in tf.data.TFRecordDataset(str(file))) for file in files] == lengths
     ids = [record["id"] for _, record in records(result)]
     assert sorted(ids) == [row["image_id"] for row in rows], "every shard is found and read to its end"
-    assert not list(Path(folder).glob("*.shard_infos.json"))
+    assert not [path.name for path in Path(folder).glob("*.json") if "shard" in path.name]
+
+
+def test_each_image_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TFDS 4.9.10, left to itself, generates the first split once for each split."""
+    write_folder_data_set(tmp_path / "raw", ROWS)
+    read: list[str] = []
+
+    def spied(self: FileImages, record: ImageRecord, _read: Callable[..., bytes] = FileImages.read) -> bytes:
+        read.append(record.image_id)
+        return _read(self, record)
+
+    monkeypatch.setattr(FileImages, "read", spied)
+    result = ingest(folder_params(tmp_path / "raw"), tmp_path)
+    used = {record["id"] for _, record in records(result)}
+    assert len(read) == len(set(read)) and used <= set(read)
 
 
 def test_the_size_of_shards_moves_no_image_to_another_split(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from dermrobust.components.image_record import ImageRecord
 from dermrobust.components.ingest.datasets.builder import ImageBuilder, ImageConfig, Listing
@@ -17,7 +18,9 @@ from dermrobust.models.tasks.ham10000 import AGE
 
 @dataclass(frozen=True)
 class _Renderer(ImageReader):
-    """Draws a record; its locator holds the two seeds."""
+    """Draws a record; its locator holds the two seeds. NumPy on small arrays holds the interpreter's lock."""
+
+    threads: ClassVar[int] = 1
 
     height: int
     width: int
