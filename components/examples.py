@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import tensorflow as tf
@@ -104,6 +104,8 @@ class Batch:
 def parse_pixels(height: int, width: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """Return a function from a serialized record to (pixels uint8 [height, width, 3], label int64)."""
 
+    # A function of its own: `Dataset.map` traces what it is given, in every epoch of a training anew.
+    @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
     def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         record = tf.io.parse_single_example(serialized, {name: FEATURES[name] for name in (IMAGE, LABEL)})
         pixels = tf.ensure_shape(tf.io.decode_png(record[IMAGE], 3), (height, width, 3))
@@ -123,7 +125,7 @@ def read_batches(uri: str, batch_size: int, task: Task) -> Iterator[Batch]:
     Raises:
         UserError: the shard is damaged.
     """
-    serialized = tf.data.TFRecordDataset([storage.local_file(uri)]).batch(batch_size).as_numpy_iterator()
+    serialized = _serialized(uri, batch_size)
     while True:
         # A consumer's own errors are not raised in here.
         with _readable(uri):
@@ -133,14 +135,26 @@ def read_batches(uri: str, batch_size: int, task: Task) -> Iterator[Batch]:
         yield batch
 
 
+def _serialized(uri: str, batch_size: int) -> Iterator[Any]:
+    """Return the records of a shard in batches: arrays of bytes."""
+    batches = tf.data.TFRecordDataset([storage.local_file(uri)]).batch(batch_size)
+    return cast(Iterator[Any], batches.as_numpy_iterator())
+
+
 def _batch(serialized: Any, task: Task) -> Batch:
     record = {name: value.numpy() for name, value in tf.io.parse_example(serialized, record_features(task)).items()}
-    pixels = np.stack([tf.io.decode_png(image, 3).numpy() for image in record[IMAGE]])
+    pixels = _decode_all(record[IMAGE]).numpy()
     columns = {name: _python_values(record[name]) for name in task.record_features}
     labels = record[LABEL]
     if labels.min() < 0 or labels.max() >= len(task.class_names):
         raise ValueError(f"a label is none of 0 to {len(task.class_names) - 1}")
     return Batch(pixels=pixels, labels=labels, columns=columns)
+
+
+@tf.function(input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False)
+def _decode_all(encoded: tf.Tensor) -> tf.Tensor:
+    """Decode PNG files of images of one size: uint8 [image, height, width, 3]; a call for each would take longer."""
+    return tf.map_fn(lambda each: tf.io.decode_png(each, 3), encoded, fn_output_signature=tf.uint8)
 
 
 @contextlib.contextmanager
@@ -191,15 +205,10 @@ def read_images(uri: str) -> tuple[list[str], np.ndarray[Any, np.dtype[np.uint8]
     Raises:
         UserError: the shard is damaged.
     """
-
-    def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        wanted = {name: FEATURES[name] for name in (IMAGE_ID, IMAGE)}
-        record = tf.io.parse_single_example(serialized, wanted)
-        return record[IMAGE_ID], tf.io.decode_png(record[IMAGE], 3), record[IMAGE]
-
     with _readable(uri):
-        serialized = tf.data.TFRecordDataset([storage.local_file(uri)])
-        records = serialized.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        listed = list(records.as_numpy_iterator())
-        pixels = np.stack([pixels for _, pixels, _ in listed]) if listed else np.empty((0, 0, 0, 3), np.uint8)
-        return [name.decode() for name, _, _ in listed], pixels, [encoded for _, _, encoded in listed]
+        serialized = next(_serialized(uri, _WHOLE_SHARD), None)
+        if serialized is None:
+            return [], np.empty((0, 0, 0, 3), np.uint8), []
+        record = tf.io.parse_example(serialized, {name: FEATURES[name] for name in (IMAGE_ID, IMAGE)})
+        files = record[IMAGE].numpy().tolist()
+        return [name.decode() for name in record[IMAGE_ID].numpy()], _decode_all(record[IMAGE]).numpy(), files

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,10 @@ class TrainingData:
     def _local_files(self) -> list[str]:
         return [storage.local_file(uri) for uri in self.files]
 
+    @functools.cached_property
+    def _parse(self) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+        return parse_pixels(self.height, self.width)
+
     @property
     def steps(self) -> int:
         """Number of steps in an epoch; images that do not fill a batch are left to other epochs."""
@@ -72,8 +76,7 @@ class TrainingData:
         if self.sampling_rates is not None:
             # The drawn records may be a few short of an epoch, or a few too many.
             records = records.repeat().take(self.steps * self.batch_size)
-        parse = parse_pixels(self.height, self.width)
-        pixels = records.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        pixels = records.map(self._parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         batches = pixels.batch(self.batch_size, drop_remainder=True).enumerate(epoch * self.steps)
         # Augmented here and not in the training step: on an idle core beside it, and with operations that XLA lacks.
         images = batches.map(self._augment, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -96,7 +99,13 @@ class TrainingData:
         numbered = records.enumerate(epoch * self.count)
         return numbered.map(copies, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).unbatch()
 
-    def _augment(self, step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels, labels = batch
-        seed = tf.stack([tf.constant(self.seed, tf.int64), step * _SEEDS_PER_STEP])
-        return self.augmentation(to_network_input(pixels), seed), labels
+    @functools.cached_property
+    def _augment(self) -> Callable[[tf.Tensor, tuple[tf.Tensor, tf.Tensor]], tuple[tf.Tensor, tf.Tensor]]:
+        # Traced once, and not in each epoch.
+        @tf.function(autograph=False)
+        def augment(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+            pixels, labels = batch
+            seed = tf.stack([tf.constant(self.seed, tf.int64), step * _SEEDS_PER_STEP])
+            return self.augmentation(to_network_input(pixels), seed), labels
+
+        return augment

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.optimizers.schedules import CosineDecay, LearningRateSchedule
+from keras.optimizers.schedules import LearningRateSchedule
 
 from dermrobust.components.train.component import TrainParams
 from dermrobust.models.networks.network import HEAD
@@ -77,21 +78,36 @@ def schedule(
     params: TrainParams, steps: int, *, epochs: int | None = None, factor: float = 1.0
 ) -> LearningRateSchedule:
     """Return the learning rate over epochs of so many steps: a linear rise, then a cosine to zero."""
-    warmup, peak = round(params.warmup_epochs * steps), params.learning_rate * factor
+    warmup = round(params.warmup_epochs * steps)
     total = (params.epochs if epochs is None else epochs) * steps
-    return CosineDecay(
-        0.0 if warmup else peak,
-        # A warm-up as long as the training leaves no step to decay over; Keras divides by this.
-        decay_steps=max(1, total - warmup),
-        warmup_target=peak if warmup else None,
-        warmup_steps=warmup,
-    )
+    return _WarmupCosine(params.learning_rate * factor, warmup, total - warmup)
 
 
 def _backbone_schedule(params: TrainParams, steps: int) -> LearningRateSchedule:
     """Return the learning rate of pretrained layers: zero in the first epochs, then that of the head times a factor."""
     rest = schedule(params, steps, epochs=params.epochs - params.head_epochs, factor=params.backbone_learning_rate)
     return _Delayed(rest, params.head_epochs * steps)
+
+
+class _WarmupCosine(LearningRateSchedule):
+    """Linear rise, then a cosine to zero (Loshchilov & Hutter 2017, arXiv 1608.03983): the values of `CosineDecay`.
+
+    An optimizer of Keras evaluates the schedule once for each variable that decays, and `CosineDecay` adds a
+    conditional to the graph each time; this one has no control flow.
+    """
+
+    def __init__(self, peak: float, warmup_steps: int, decay_steps: int) -> None:
+        """Rise to `peak` in the warm-up, and decay over the steps after it; each number of steps may be 0."""
+        self._peak, self._warmup, self._decay = peak, warmup_steps, decay_steps
+
+    def __call__(self, step: Any) -> Any:
+        done = tf.cast(step, tf.float32)
+        rise = done / max(1, self._warmup)
+        passed = tf.minimum((done - self._warmup) / max(1, self._decay), 1.0)
+        return self._peak * tf.where(done < self._warmup, rise, 0.5 * (1.0 + tf.cos(math.pi * passed)))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"peak": self._peak, "warmup_steps": self._warmup, "decay_steps": self._decay}
 
 
 class _Delayed(LearningRateSchedule):

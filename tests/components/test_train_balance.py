@@ -186,6 +186,22 @@ def _first_moments(optimizer: Any) -> list[Any]:
     return [moment.numpy() for part in parts for moment in part._momentums]
 
 
+@given(st.integers(1, 12), st.integers(0, 5), st.integers(1, 40), st.data())
+def test_the_learning_rate_is_that_of_keras(epochs: int, warmup_epochs: int, steps: int, data: st.DataObject) -> None:
+    params = TrainParams(epochs=epochs, warmup_epochs=warmup_epochs, learning_rate=0.01)
+    warmup, total = warmup_epochs * steps, epochs * steps
+    reference = keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else 0.01,
+        decay_steps=max(1, total - warmup),
+        warmup_target=0.01 if warmup else None,
+        warmup_steps=warmup,
+    )
+
+    step = data.draw(st.integers(0, total + 2))
+
+    assert float(schedule(params, steps)(step)) == pytest.approx(float(reference(step)), abs=1e-8)
+
+
 def test_a_warm_up_as_long_as_training_leaves_a_schedule() -> None:
     params = TrainParams(epochs=1, warmup_epochs=5)
 
