@@ -44,7 +44,7 @@ def main() -> int:
         print(f"| in-process | {len(expected)} | | {seconds:.0f} |", flush=True)
         for workers in options.workers:
             root = Path(folder, f"spark-{workers}")
-            with _cluster(Path(folder, f"cluster-{workers}"), workers) as master:
+            with cluster(Path(folder, f"cluster-{workers}"), workers) as master:
                 seconds = _run(
                     config,
                     root,
@@ -63,7 +63,7 @@ def _run(config: Path, root: Path, *options: str) -> float:
 
 
 @contextlib.contextmanager
-def _cluster(folder: Path, workers: int) -> Iterator[str]:
+def cluster(folder: Path, workers: int) -> Iterator[str]:
     """Run a cluster, and yield the URL of its master."""
     script = [sys.executable, str(_SCRIPT)]
     place = ["--folder", str(folder)]
