@@ -1,7 +1,7 @@
 """Time to the verdict: suite `auto` at its published strength beside ART's AutoAttack, on a hardened network.
 
     pip install '.[benchmarks]'
-    python -m benchmarks.verdict [--images 64] [--size 28] [--quick] [--root DIR]
+    python -m benchmarks.verdict [--images 64] [--size 28] [--quick] [--without-art] [--root DIR]
 
 Both as they are by default: `auto` with 100 steps and 5,000 queries, ART 1.20 with its own members, steps and restarts.
 One run each, compilation included. Gradient evaluations are images for which a gradient was computed, padding
@@ -64,6 +64,7 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=64, help="number of test images")
     parser.add_argument("--size", type=int, choices=(28, 64), default=28, help="side of the images in pixels")
     parser.add_argument("--quick", action="store_true", help="a model that was trained for less time")
+    parser.add_argument("--without-art", action="store_true", help="`auto` alone: ART takes minutes")
     parser.add_argument("--root", type=Path, default=Path("output/benchmarks"), help="where trained models are kept")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -74,6 +75,8 @@ def main() -> int:
     print(f"{machine()}; {victim.name}, {options.size} px, clean accuracy {victim.right.mean():.3f}\n")
     print("| suite | gradient evaluations | seconds | robust accuracy |\n|---|---|---|---|", flush=True)
     ours = _told(f"auto, gradients in {precision}", _run_ours(victim, precision))
+    if options.without_art:
+        return 0
     theirs = _told("AutoAttack of ART", _run_art(victim))
     print(
         f"\nauto took {ours.gradients / theirs.gradients:.1%} of the gradient evaluations and "
