@@ -143,7 +143,7 @@ def _serialized(uri: str, batch_size: int) -> Iterator[Any]:
 
 def _batch(serialized: Any, task: Task) -> Batch:
     record = {name: value.numpy() for name, value in tf.io.parse_example(serialized, record_features(task)).items()}
-    pixels = _decode_all(record[IMAGE]).numpy()
+    pixels = _decoded(record[IMAGE])
     columns = {name: _python_values(record[name]) for name in task.record_features}
     labels = record[LABEL]
     if labels.min() < 0 or labels.max() >= len(task.class_names):
@@ -151,9 +151,19 @@ def _batch(serialized: Any, task: Task) -> Batch:
     return Batch(pixels=pixels, labels=labels, columns=columns)
 
 
+def _decoded(encoded: Sequence[bytes]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return the pixels of PNG files of one size: uint8 [image, height, width, 3]."""
+    try:
+        # One call for all: a call for each image would take longer than its decoding.
+        decoded: np.ndarray[Any, np.dtype[np.uint8]] = _decode_all(tf.constant(encoded, tf.string)).numpy()
+    except tf.errors.OpError:
+        # Errors of a graph are told with its nodes; those of a single operation say what is wrong with the file.
+        return np.stack([tf.io.decode_png(each, 3).numpy() for each in encoded])
+    return decoded
+
+
 @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False)
 def _decode_all(encoded: tf.Tensor) -> tf.Tensor:
-    """Decode PNG files of images of one size: uint8 [image, height, width, 3]; a call for each would take longer."""
     return tf.map_fn(lambda each: tf.io.decode_png(each, 3), encoded, fn_output_signature=tf.uint8)
 
 
@@ -211,4 +221,4 @@ def read_images(uri: str) -> tuple[list[str], np.ndarray[Any, np.dtype[np.uint8]
             return [], np.empty((0, 0, 0, 3), np.uint8), []
         record = tf.io.parse_example(serialized, {name: FEATURES[name] for name in (IMAGE_ID, IMAGE)})
         files = record[IMAGE].numpy().tolist()
-        return [name.decode() for name in record[IMAGE_ID].numpy()], _decode_all(record[IMAGE]).numpy(), files
+        return [name.decode() for name in record[IMAGE_ID].numpy()], _decoded(files), files
