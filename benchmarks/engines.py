@@ -17,13 +17,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.chaos import CONFIG
+from benchmarks.chaos import CONFIG, digests
 from benchmarks.measure import dermrobust, machine, measure
-from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType
 
 _SCRIPT = Path(__file__).parents[1] / "scripts" / "spark-local"
-_NOT_COMPARED = frozenset({ArtifactType.EXPORTED_MODEL})
-"""A SavedModel holds an id that TensorFlow draws anew each time."""
 
 
 def main() -> int:
@@ -40,7 +37,7 @@ def main() -> int:
             config.write_text(json.dumps(CONFIG))
         root = Path(folder, "in-process")
         seconds = _run(config, root)
-        expected = _digests(root)
+        expected = digests(root)
         print(f"| in-process | {len(expected)} | | {seconds:.0f} |", flush=True)
         for workers in options.workers:
             root = Path(folder, f"spark-{workers}")
@@ -51,7 +48,7 @@ def main() -> int:
                     *("--set", "beam.runner=PySparkRunner"),
                     *("--set", f'beam.options=["--spark_master={master}"]'),
                 )
-            found = _digests(root)
+            found = digests(root)
             keys = sorted({key for key, _ in expected.items() ^ found.items()})
             differing += len(keys)
             print(f"| Spark, {workers} workers | {len(found)} | {len(keys)} {keys or ''} | {seconds:.0f} |", flush=True)
@@ -72,15 +69,6 @@ def cluster(folder: Path, workers: int) -> Iterator[str]:
         yield subprocess.run(start, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     finally:
         subprocess.run([*script, "stop", *place], check=True)
-
-
-def _digests(root: Path) -> dict[tuple[str, str], str]:
-    """Return the digests of the artifacts of a root by type and fingerprint."""
-    return {
-        (artifact.type.value, artifact.fingerprint): artifact.digest
-        for artifact in ArtifactStore(str(root)).all()
-        if isinstance(artifact, Artifact) and artifact.type not in _NOT_COMPARED
-    }
 
 
 if __name__ == "__main__":

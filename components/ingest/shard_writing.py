@@ -76,7 +76,6 @@ def write_shards(
     Returns:
         The number of examples of each shard, by split.
     """
-    lengths: dict[str, list[int]] = {shard.split: [] for shard in shards}
     if config.beam_runner is None:
         counted = {(shard.split, shard.index): writer.write(shard) for shard in shards}
     else:
@@ -93,8 +92,9 @@ def write_shards(
             )
         counted = {(split, index): length for split, index, length in json.loads(file.read_text())}
         file.unlink()
+    lengths: dict[str, list[int]] = {}
     for shard in shards:
-        lengths[shard.split].append(counted[shard.split, shard.index])
+        lengths.setdefault(shard.split, []).append(counted[shard.split, shard.index])
     return lengths
 
 
