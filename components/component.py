@@ -109,6 +109,7 @@ class Component:
         libraries: distributions whose versions affect the result.
         resumable: whether outputs are written file by file, each atomically. Such outputs are staged at a place that
             depends on the fingerprint only, so that an execution after a crash continues from the finished files.
+        concurrent: whether another process may do its work while this one does that of other nodes.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Component:
     libraries: tuple[str, ...]
     external_content: str | None = None
     resumable: bool = False
+    concurrent: bool = False
 
     def execute(self, context: Context) -> None:
         """Run the executor."""

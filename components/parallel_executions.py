@@ -7,6 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from typing import Self
 
 import apache_beam as beam
 from pydantic import BaseModel, ConfigDict
@@ -29,7 +30,7 @@ _listeners: dict[str, Callable[[Execution], Progress]] = {}
 
 
 class Outcome(BaseModel):
-    """Outcome of an execution, which travels from a worker as a file.
+    """Outcome of an execution, which travels from a worker to the process that started it.
 
     Attributes:
         seconds: duration.
@@ -46,6 +47,13 @@ class Outcome(BaseModel):
     kind: str = ""
     mistake: bool = False
     trace: str = ""
+
+    @classmethod
+    def failed(cls, error: Exception, seconds: float) -> Self:
+        """Return the outcome of an execution that raised an error after some seconds."""
+        trace = "".join(traceback.format_exception(error))
+        mistake = isinstance(error, UserError)
+        return cls(seconds=seconds, error=str(error), kind=type(error).__name__, mistake=mistake, trace=trace)
 
     def check(self) -> None:
         """Raise the error, if there is one.
@@ -108,7 +116,7 @@ def _run_pipeline(runtime: BeamRuntime, executions: Sequence[Execution], folder:
     except UserError:
         raise
     except Exception as error:
-        return _failure(error, time.monotonic() - started)
+        return Outcome.failed(error, time.monotonic() - started)
     return Outcome(seconds=0.0, error="the pipeline ended without an outcome", kind="RuntimeError")
 
 
@@ -145,12 +153,6 @@ def _outcome_uri(folder: str, key: str) -> str:
     return storage.join(folder, key + _SUFFIX)
 
 
-def _failure(error: Exception, seconds: float) -> Outcome:
-    trace = "".join(traceback.format_exception(error))
-    mistake = isinstance(error, UserError)
-    return Outcome(seconds=seconds, error=str(error), kind=type(error).__name__, mistake=mistake, trace=trace)
-
-
 class _Execute(beam.DoFn):
     """Does the work of an execution and writes its outcome."""
 
@@ -175,7 +177,7 @@ class _Execute(beam.DoFn):
             if not all(store.find(type_, execution.fingerprint) for type_ in execution.component.outputs.values()):
                 execution.run(store, BeamRuntime(), listener(execution))
         except Exception as error:
-            return _failure(error, time.monotonic() - started)
+            return Outcome.failed(error, time.monotonic() - started)
         return Outcome(seconds=time.monotonic() - started)
 
 

@@ -49,6 +49,11 @@ class PipelineConfig(Params):
         "output", min_length=1, validate_default=True, description="Folder or URI of artifacts, ledger and export."
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of every stage that has none of its own.")
+    second_process: bool = Field(
+        True,
+        description="Train independent models in two processes, where the Beam runner is DirectRunner and there are "
+        "two cores, 6 GiB of free memory and no GPU.",
+    )
     beam: BeamConfig = Field(default_factory=BeamConfig, description="Beam runner of the data-parallel work.")
     ingest: IngestParams = Field(default_factory=IngestParams, description="Data set and its splits.")
     preprocess: PreprocessParams = Field(default_factory=PreprocessParams, description="Size of the images.")

@@ -9,7 +9,7 @@ from dermrobust.attacks.errors import UserError
 from dermrobust.components.component import Refused
 from dermrobust.pipeline.execution import Inputs, Session, published
 from dermrobust.pipeline.failures import failure
-from dermrobust.pipeline.nodes import Node
+from dermrobust.pipeline.nodes import Node, upstream_of
 from dermrobust.pipeline.outcomes import CACHED, EXIT_CODES, EXIT_USER_ERROR, FAILED, REFUSED, SKIPPED, NodeResult
 from dermrobust.pipeline.recording import record
 
@@ -90,8 +90,3 @@ def reuse(session: Session, nodes: Sequence[Node]) -> dict[str, NodeResult]:
             reused[node.id] = NodeResult(node.id, CACHED, seconds, outputs)
             record(session, node, reused[node.id], inputs, key, seconds)
     return reused
-
-
-def upstream_of(node: Node) -> list[str]:
-    """Return the ids of the nodes that a node needs, sorted."""
-    return sorted({output.node for outputs in node.inputs.values() for output in outputs})

@@ -6,18 +6,41 @@ It runs when they exist, and a failure stops only the nodes that depend on it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from dermrobust.pipeline.beside import Beside, worthwhile
 from dermrobust.pipeline.execution import Session, run_or_reuse
-from dermrobust.pipeline.node_runs import run_node, upstream_of
-from dermrobust.pipeline.nodes import Node
+from dermrobust.pipeline.node_runs import run_node
+from dermrobust.pipeline.nodes import Node, depth_first, upstream_of
 from dermrobust.pipeline.outcomes import NodeResult
 
-_sessions: dict[str, Session] = {}
+_ENDED = "ended"
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run in progress, and the process beside this one, if it has one."""
+
+    session: Session
+    beside: Beside | None
+
+    def outcome(self, node: Node, upstream: Sequence[NodeResult]) -> NodeResult:
+        """Return the outcome of a node, which is done here unless the other process does it."""
+        if self.beside is not None and (found := self.beside.outcome(node)) is not None:
+            return found
+        result = run_node(self.session, node, upstream, run_or_reuse)
+        if self.beside is not None:
+            self.beside.add(result)
+        return result
+
+
+_runs: dict[str, _Run] = {}
 """Runs in progress by their ids. Transforms find theirs here, since Beam pickles what it is given."""
 
 
@@ -29,31 +52,43 @@ def orchestrate(session: Session, nodes: Sequence[Node], outcomes: Mapping[str, 
         nodes: nodes, each after those of them that it needs.
         outcomes: outcomes of the other nodes that they need, by id.
     """
-    _sessions[session.run] = session
-    try:
+    ordered = depth_first(nodes)
+    with contextlib.ExitStack() as stack:
+        beside = stack.enter_context(Beside(session, ordered, outcomes)) if worthwhile(session, ordered) else None
+        _runs[session.run] = _Run(session, beside)
+        stack.callback(_runs.pop, session.run)
         with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(["--no_pipeline_type_check"])) as root:
-            _wire(root, nodes, outcomes, session.run)
-    finally:
-        del _sessions[session.run]
+            _wire(root, ordered, outcomes, session.run)
 
 
 def _wire(root: beam.Pipeline, nodes: Sequence[Node], outcomes: Mapping[str, NodeResult], run: str) -> None:
-    """Add a transform for every node to a Beam pipeline."""
+    """Add a transform for every node to a Beam pipeline; they run in this order."""
     results: dict[str, beam.PCollection] = {}
+    before: list[beam.pvalue.AsSingleton] = []
     for node in nodes:
         upstream = upstream_of(node)
         known = [outcomes[name] for name in upstream if name in outcomes]
         ready = [beam.pvalue.AsSingleton(results[name]) for name in upstream if name not in outcomes]
         start = root | f"start {node.id}" >> beam.Create([node])
-        results[node.id] = start | node.id >> beam.ParDo(_RunNode(run, known), *ready)
+        done = start | node.id >> beam.ParDo(_RunNode(run, known, len(before)), *before, *ready).with_outputs(
+            _ENDED, main="outcome"
+        )
+        results[node.id] = done.outcome
+        # Without an input from its predecessor Beam may run it before that one.
+        before = [beam.pvalue.AsSingleton(done[_ENDED])]
 
 
 class _RunNode(beam.DoFn):
-    """Runs the node that is its element; its side inputs are the outcomes of the nodes that it needs."""
+    """Runs the node that is its element.
 
-    def __init__(self, run: str, known: Sequence[NodeResult]) -> None:
-        self._run, self._known = run, known
+    Its side inputs are what is put out at the end of the node before it, if there is one, and the outcomes of the nodes
+    that it needs.
+    """
 
-    def process(self, node: Node, *upstream: NodeResult) -> Iterator[NodeResult]:
-        """Yield the outcome of the node."""
-        yield run_node(_sessions[self._run], node, (*self._known, *upstream), run_or_reuse)
+    def __init__(self, run: str, known: Sequence[NodeResult], before: int) -> None:
+        self._run, self._known, self._before = run, known, before
+
+    def process(self, node: Node, *side: NodeResult) -> Iterator[NodeResult | beam.pvalue.TaggedOutput]:
+        """Yield the outcome of the node, and that it has ended."""
+        yield _runs[self._run].outcome(node, (*self._known, *side[self._before :]))
+        yield beam.pvalue.TaggedOutput(_ENDED, True)

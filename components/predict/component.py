@@ -19,4 +19,5 @@ PREDICT = Component(
     executor="dermrobust.components.predict.executor:run",
     libraries=("tensorflow", "keras", "cleverhans", "pyarrow"),
     resumable=True,
+    concurrent=True,
 )

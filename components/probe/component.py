@@ -20,4 +20,5 @@ PROBE = Component(
     executor="dermrobust.components.probe.executor:run",
     libraries=("tensorflow", "keras", "cleverhans", "pyarrow", "pillow"),
     resumable=True,
+    concurrent=True,
 )

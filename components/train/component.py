@@ -167,4 +167,5 @@ TRAIN = Component(
     executor="dermrobust.components.train.executor:run",
     external_content="dermrobust.components.train.initial_weights:digest",
     libraries=("tensorflow", "keras", "cleverhans"),
+    concurrent=True,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Protocol, TextIO, TypeVar
@@ -74,10 +75,28 @@ class TerminalProgress:
     def __init__(self, console: Console) -> None:
         """Draw on a console, which must be a terminal."""
         self._console = console
+        # A console draws one display at a time, and nodes may run side by side: all tasks share it.
+        self._drawing = threading.Lock()
+        self._bars: Progress | None = None
 
     @contextlib.contextmanager
     def task(self, description: str, total: int | None, unit: str) -> Iterator[Task]:
         """See `Progress.task`."""
+        with self._drawing:
+            bars = self._bars = self._bars or self._started()
+            task = bars.add_task(printable(description), total=total, unit=unit, note="")
+        try:
+            yield _BarTask(bars, task)
+        finally:
+            with self._drawing:
+                bars.remove_task(task)
+                if bars.tasks:
+                    bars.refresh()
+                else:
+                    bars.stop()
+                    self._bars = None
+
+    def _started(self) -> Progress:
         columns: tuple[str | ProgressColumn, ...] = (
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -88,8 +107,9 @@ class TerminalProgress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", markup=False),
         )
-        with Progress(*columns, console=self._console, transient=True) as bars:
-            yield _BarTask(bars, bars.add_task(printable(description), total=total, unit=unit, note=""))
+        bars = Progress(*columns, console=self._console, transient=True)
+        bars.start()
+        return bars
 
     def line(self, text: str) -> None:
         """See `Progress.line`."""

@@ -22,6 +22,7 @@ from dermrobust.pipeline.history import recent_runs
 from dermrobust.pipeline.ledger import Ledger
 from dermrobust.pipeline.outcomes import RunResult
 from dermrobust.pipeline.runner import run_pipeline
+from tests import memory_storage
 from tests.pipeline import small_stages
 from tests.pipeline.conftest import Listening, Run
 from tests.pipeline.small_stages import TEXT, executed, trouble
@@ -382,6 +383,7 @@ def test_a_relative_root_counts_from_where_the_run_began(
     recorded = Ledger(local_files.ledger_path(config)).run(result.run)
     assert recorded is not None
     assert all(Path(output["uri"]).is_dir() for output in recorded["outputs"])
+    assert memory_storage.MemoryFileSystem.scheme() == "memory"
     assert PipelineConfig(root="memory://bucket/x").root == "memory://bucket/x"
     assert not list((tmp_path / "elsewhere").iterdir())
 

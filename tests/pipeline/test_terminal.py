@@ -119,6 +119,25 @@ def test_lines_of_progress_tell_no_zero(monkeypatch: pytest.MonkeyPatch) -> None
     ]
 
 
+def test_bars_of_nodes_side_by_side_share_the_terminal() -> None:
+    stream = io.StringIO()
+    progress = progress_on(Console(stream, force_terminal=True, width=120))
+
+    def drawn() -> list[str]:
+        start = stream.tell()
+        # The bars are drawn again below a line.
+        progress.line("a line")
+        return [name for name in ("train[one]", "train[two]") if name in stream.getvalue()[start:]]
+
+    with progress.task("train[one]", 2, "steps"):
+        with progress.task("train[two]", 3, "steps"):
+            assert drawn() == ["train[one]", "train[two]"]
+        assert drawn() == ["train[one]"]
+    assert drawn() == []
+    with progress.task("train[two]", 1, "steps"):
+        assert drawn() == ["train[two]"]
+
+
 def test_a_run_ends_with_the_verdict(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     drawn = DrawnRoot(root)
     (place,) = root.glob("artifacts/evaluation/*")
