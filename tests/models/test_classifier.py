@@ -137,7 +137,7 @@ def test_shared_logits_follow_the_weights_that_they_are_given() -> None:
     for network in networks:
         target = attack_target(network)
         answer = target.logits(target.weights, images())
-        np.testing.assert_allclose(answer, network(images(), training=False), atol=1e-6)
+        np.testing.assert_allclose(answer, network(images(), training=False), rtol=1e-6, atol=1e-6)
 
 
 def test_a_target_keeps_the_weights_of_its_time() -> None:
