@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import psutil
 
@@ -23,20 +25,35 @@ from dermrobust.pipeline.remote_progress import ShownEvents
 from dermrobust.pipeline.second_process import Finished, Start, Work
 
 _FREE_GIB = 6.0
-"""Memory that must be available: two processes of the default need 2.5 GiB, and those of larger images more."""
+"""Memory that must be available: two processes of the default take 2.3 GiB, and those of larger images more."""
 _END_SECONDS = 10.0
 """Time that the second process has to remove its unfinished files when a run is interrupted."""
 
 
-def worthwhile(session: Session, nodes: Sequence[Node]) -> bool:
+def beside(
+    session: Session, nodes: Sequence[Node], outcomes: Mapping[str, NodeResult]
+) -> contextlib.AbstractContextManager[Beside | None]:
+    """Return a context in which a second process does some nodes, or None where it would not help or cannot be started.
+
+    Args:
+        session: the run.
+        nodes: nodes that have something to do, in the order in which this process does them.
+        outcomes: outcomes of the other nodes that they need, by id.
+    """
+    if not _helps(session, nodes):
+        return contextlib.nullcontext()
+    try:
+        return Beside(session, nodes, outcomes)
+    except OSError as error:
+        session.progress.line(f"run: no second process could be started: {error}")
+        return contextlib.nullcontext()
+
+
+def _helps(session: Session, nodes: Sequence[Node]) -> bool:
     """Return whether a run is faster with a second process, and may have one.
 
     Two trainings side by side do 1.6 times as much as one after the other on two cores, since a step of a small network
     leaves a core idle. Other work alone would not pay for another import of TensorFlow.
-
-    Args:
-        session: the run.
-        nodes: nodes that have something to do, each after those of them that it needs.
     """
     trainings = [node for node in nodes if _trains(node) and node.id in session.selected]
     return (
@@ -88,12 +105,15 @@ class Beside:
     """
 
     def __init__(self, session: Session, nodes: Sequence[Node], outcomes: Mapping[str, NodeResult]) -> None:
-        """Divide nodes.
+        """Start the second process.
 
         Args:
             session: the run.
             nodes: nodes in the order in which this process does them.
             outcomes: outcomes of the other nodes that they need, by id.
+
+        Raises:
+            OSError: the system has no room for another process.
         """
         self._session, self._nodes = session, nodes
         self._outcomes = dict(outcomes)
@@ -101,19 +121,25 @@ class Beside:
         self._there: str | None = None
         self._over = False
         self._changed = threading.Condition()
-
-    def __enter__(self) -> Beside:
-        """Start the second process."""
         self._connection, theirs = multiprocessing.Pipe()
         # With -m its module would be `__main__`, and the classes of its messages others than here.
         program = f"from {second_process.__name__} import main; main({theirs.fileno()})"
-        # What libraries print must not get between the lines of this process.
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", program], pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=2
-        )
-        theirs.close()
+        # It finds the modules that this one finds, and none because it was started in their folder.
+        path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", program],
+                pass_fds=(theirs.fileno(),),
+                env={**os.environ, "PYTHONPATH": path},
+                stdin=subprocess.DEVNULL,
+                # What libraries print must not get between the results of this process.
+                stdout=2,
+            )
         self._thread = threading.Thread(target=self._supply, name="second process", daemon=True)
         self._thread.start()
+
+    def __enter__(self) -> Self:
+        """Return this object."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -152,7 +178,6 @@ class Beside:
         try:
             self._send(
                 Start(
-                    path=tuple(sys.path),
                     networks=dict(NETWORKS.entries),
                     run=session.run,
                     config=session.config,

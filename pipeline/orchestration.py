@@ -6,7 +6,6 @@ It runs when they exist, and a failure stops only the nodes that depend on it.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from dermrobust.pipeline.beside import Beside, worthwhile
+from dermrobust.pipeline.beside import Beside, beside
 from dermrobust.pipeline.execution import Session, run_or_reuse
 from dermrobust.pipeline.node_runs import run_node
 from dermrobust.pipeline.nodes import Node, depth_first, upstream_of
@@ -28,15 +27,15 @@ class _Run:
     """A run in progress, and the process beside this one, if it has one."""
 
     session: Session
-    beside: Beside | None
+    other: Beside | None
 
     def outcome(self, node: Node, upstream: Sequence[NodeResult]) -> NodeResult:
         """Return the outcome of a node, which is done here unless the other process does it."""
-        if self.beside is not None and (found := self.beside.outcome(node)) is not None:
+        if self.other is not None and (found := self.other.outcome(node)) is not None:
             return found
         result = run_node(self.session, node, upstream, run_or_reuse)
-        if self.beside is not None:
-            self.beside.add(result)
+        if self.other is not None:
+            self.other.add(result)
         return result
 
 
@@ -53,12 +52,13 @@ def orchestrate(session: Session, nodes: Sequence[Node], outcomes: Mapping[str, 
         outcomes: outcomes of the other nodes that they need, by id.
     """
     ordered = depth_first(nodes)
-    with contextlib.ExitStack() as stack:
-        beside = stack.enter_context(Beside(session, ordered, outcomes)) if worthwhile(session, ordered) else None
-        _runs[session.run] = _Run(session, beside)
-        stack.callback(_runs.pop, session.run)
-        with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(["--no_pipeline_type_check"])) as root:
-            _wire(root, ordered, outcomes, session.run)
+    with beside(session, ordered, outcomes) as other:
+        _runs[session.run] = _Run(session, other)
+        try:
+            with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(["--no_pipeline_type_check"])) as root:
+                _wire(root, ordered, outcomes, session.run)
+        finally:
+            del _runs[session.run]
 
 
 def _wire(root: beam.Pipeline, nodes: Sequence[Node], outcomes: Mapping[str, NodeResult], run: str) -> None:

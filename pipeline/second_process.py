@@ -9,7 +9,6 @@ import contextlib
 import os
 import queue
 import signal
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -36,7 +35,6 @@ class Start:
     """What the process needs before there is work.
 
     Attributes:
-        path: where modules are found, as in the first process.
         networks: the networks that may be named, to which the program may have added its own.
         run: id of the run.
         config: config of the pipeline.
@@ -44,7 +42,6 @@ class Start:
         force: whether they do it even if their outputs exist.
     """
 
-    path: tuple[str, ...]
     networks: Mapping[str, str]
     run: str
     config: PipelineConfig
@@ -102,7 +99,6 @@ def _die_first() -> None:
 
 def _serve(connection: Connection) -> None:
     start = connection.recv()
-    sys.path[:] = start.path
     assert isinstance(NETWORKS.entries, dict)
     NETWORKS.entries.update(start.networks)
     # Before there is work, since the imports take long.

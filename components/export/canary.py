@@ -36,7 +36,8 @@ class Canary:
     def __enter__(self) -> Self:
         """Start the process."""
         pipe = subprocess.PIPE
-        command = [sys.executable, "-m", __name__]
+        # No module is found because the command was started in its folder.
+        command = [sys.executable, "-P", "-m", __name__]
         # TensorFlow imports Keras 3 together with itself unless it is told to use the old one. A server has neither,
         # and the process starts in 60 % of the time.
         without_keras = {**os.environ, "TF_USE_LEGACY_KERAS": "1"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -177,6 +178,21 @@ def test_two_processes_train_the_same_models_as_one(tmp_path: Path, monkeypatch:
 
     assert digests[0] == digests[1]
     assert "train[fast]" in digests[0]
+
+
+def test_a_run_goes_on_where_no_process_can_be_started(
+    run: Callable[..., RunResult], signs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    progress = Listening()
+
+    result = run(progress, meet=False)
+
+    assert set(statuses(result).values()) == {"done"}
+    assert "run: no second process could be started: [Errno 11] Resource temporarily unavailable" in progress.lines
 
 
 @pytest.fixture
