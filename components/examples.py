@@ -12,13 +12,12 @@ from typing import Any, cast
 import numpy as np
 import tensorflow as tf
 
-from dermrobust.attacks.errors import UserError
-from dermrobust.components import storage
 from dermrobust.components.examples_layout import SPEC as SPEC
 from dermrobust.components.examples_layout import ExamplesSpec as ExamplesSpec
 from dermrobust.components.examples_layout import Split as Split
 from dermrobust.components.examples_layout import shard_name as shard_name
 from dermrobust.components.examples_layout import shard_uris as shard_uris
+from dermrobust.components.shard_file import damaged, local_shard
 from dermrobust.models.task import IMAGE, IMAGE_ID, LABEL, UNKNOWN, Task
 
 _WHOLE_SHARD = 1_000_000
@@ -137,7 +136,7 @@ def read_batches(uri: str, batch_size: int, task: Task) -> Iterator[Batch]:
 
 def _serialized(uri: str, batch_size: int) -> Iterator[Any]:
     """Return the records of a shard in batches: arrays of bytes."""
-    batches = tf.data.TFRecordDataset([storage.local_file(uri)]).batch(batch_size)
+    batches = tf.data.TFRecordDataset([local_shard(uri)]).batch(batch_size)
     return cast(Iterator[Any], batches.as_numpy_iterator())
 
 
@@ -178,9 +177,7 @@ def _readable(uri: str) -> Iterator[None]:
         yield
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, ValueError) as error:
         first = _OF_THE_GRAPH.sub("", (getattr(error, "message", None) or str(error)).splitlines()[0])
-        raise UserError(
-            f"the shard '{uri}' is damaged: {first}. Delete the folder of its artifact; the same command makes it again"
-        ) from error
+        raise damaged(uri, first) from error
 
 
 def first_records(uris: Sequence[str], count: int, task: Task) -> Batch:

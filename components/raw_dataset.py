@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 from dermrobust.components import storage
 from dermrobust.components.artifacts import Artifact
 from dermrobust.components.examples import Split
+from dermrobust.components.shard_file import local_shard
 from dermrobust.models.task import Task
 
 FOLDER_FILE = "tfds.json"
@@ -41,7 +42,12 @@ def shard_counts(uri: str) -> dict[Split, list[int]]:
 
 
 def read_shard(uri: str, split: Split, index: int) -> tf.data.Dataset:
-    """Return the records of one shard as nested features, images still encoded, in the order of the shard."""
+    """Return the records of one shard as nested features, images still encoded, in the order of the shard.
+
+    Raises:
+        UserError: the shard is damaged.
+    """
+    local_shard(str(_builder(uri).info.splits[split.value].filepaths[index]))
     instruction = tfds.core.ReadInstruction(split.value, from_=index, to=index + 1, unit="shard")
     decoders = {"image": {"encoded": tfds.decode.SkipDecoding()}}
     return _builder(uri).as_dataset(split=instruction, decoders=decoders, shuffle_files=False)

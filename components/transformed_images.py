@@ -19,6 +19,7 @@ from dermrobust.components.evaluation.conditions import condition_of
 from dermrobust.components.evaluation.names import canonical_epsilon
 from dermrobust.components.evaluation.predictions import ADVERSARIAL
 from dermrobust.components.examples import FEATURES, Batch, Split, encode, encode_pixels, shard_name
+from dermrobust.components.shard_file import local_shard
 from dermrobust.models.task import IMAGE, IMAGE_ID
 
 _PARAMETERS = "parameters"
@@ -78,7 +79,7 @@ def read_transformed(uri: str, threat: TransformThreat) -> StoredTransforms:
     }
     records = [
         {name: value.numpy() for name, value in tf.io.parse_single_example(serialized, features).items()}
-        for serialized in tf.data.TFRecordDataset([storage.local_file(uri)]).as_numpy_iterator()
+        for serialized in tf.data.TFRecordDataset([local_shard(uri)]).as_numpy_iterator()
     ]
     pixels = [tf.io.decode_png(record[IMAGE], 3).numpy() for record in records]
     names = [parameter.name for parameter in threat.transform.parameters]

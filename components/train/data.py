@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dermrobust.components import storage
 from dermrobust.components.examples import FEATURES, parse_pixels
+from dermrobust.components.shard_file import local_shard
 from dermrobust.components.train.augmentation import Augmentation
 from dermrobust.models.pixels import to_network_input
 from dermrobust.models.task import LABEL
@@ -52,7 +52,7 @@ class TrainingData:
 
     @functools.cached_property
     def _local_files(self) -> list[str]:
-        return [storage.local_file(uri) for uri in self.files]
+        return [local_shard(uri) for uri in self.files]
 
     @functools.cached_property
     def _parse(self) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:

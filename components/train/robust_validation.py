@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from dermrobust.attacks.threat import ThreatModel
-from dermrobust.components import storage
 from dermrobust.components.examples import parse_pixels
+from dermrobust.components.shard_file import local_shard
 from dermrobust.components.train.validation import batch_size
 from dermrobust.models.balanced_accuracy import mean_recall
 from dermrobust.models.objectives.crafting import Ball, ascend
@@ -46,7 +46,7 @@ def robust_validator(
     """
     height, width = network.input_shape[1:3]
     size = min(batch_size(height, width), check.image_count)
-    images = tf.data.TFRecordDataset([storage.local_file(uri) for uri in files]).take(check.image_count)
+    images = tf.data.TFRecordDataset([local_shard(uri) for uri in files]).take(check.image_count)
     images = images.map(parse_pixels(height, width), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     batches = images.batch(size).prefetch(tf.data.AUTOTUNE)
     predict = _worst_predictions(network, check)

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dermrobust.components import storage
 from dermrobust.components.examples import parse_pixels
+from dermrobust.components.shard_file import local_shard
 from dermrobust.models.balanced_accuracy import mean_recall
 from dermrobust.models.pixels import to_network_input
 
@@ -35,7 +35,7 @@ def validator(network: keras.Model, files: Sequence[str], class_count: int) -> C
         class_count: Number of classes.
     """
     height, width = network.input_shape[1:3]
-    images = tf.data.TFRecordDataset([storage.local_file(uri) for uri in files]).map(
+    images = tf.data.TFRecordDataset([local_shard(uri) for uri in files]).map(
         parse_pixels(height, width), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
     batches = images.batch(batch_size(height, width)).prefetch(tf.data.AUTOTUNE)

@@ -114,15 +114,27 @@ def flipped(at: int) -> Callable[[bytes], bytes]:
     return lambda content: content[:at] + bytes((content[at] ^ 1,)) + content[at + 1 :]
 
 
+def headless(content: bytes) -> Callable[[Path], Path]:
+    """Return a function that writes a record without its length, whose content takes that place."""
+
+    def make(folder: Path) -> Path:
+        path = shard(content)(folder)
+        path.write_bytes(path.read_bytes()[12:])
+        return path
+
+    return make
+
+
 _DAMAGED = "the shard '.*tfrecord' is damaged: "
+_TOO_LONG = "the record at byte [0-9]+ says that it has [0-9,]+ bytes, and the file has"
 
 SHARDS: tuple[Case, ...] = (
     good("two records", shard(record(), record())),
     good("no record", shard()),
     bad("cut in a record", rewritten(lambda content: content[:-50]), _DAMAGED + "truncated record"),
-    bad("a bit of the length flipped", rewritten(flipped(0)), _DAMAGED + "corrupted record"),
+    bad("a bit of the length flipped", rewritten(flipped(0)), _DAMAGED + _TOO_LONG),
     bad("a bit of a record flipped", rewritten(flipped(100)), _DAMAGED + "corrupted record"),
-    bad("text", rewritten(lambda content: b"id,dx\n" * 100), _DAMAGED + "corrupted record"),
+    bad("text", rewritten(lambda content: b"id,dx\n" * 100), _DAMAGED + _TOO_LONG),
     bad("no example", shard(b"text"), _DAMAGED + ".*parse"),
     bad("an empty example", shard(b""), _DAMAGED + ".*Feature: .* is required"),
     bad("text for a label", shard(record(label="mel")), _DAMAGED + ".*label"),
@@ -137,7 +149,6 @@ SHARDS: tuple[Case, ...] = (
     ),
     bad("an id that is no text", shard(record(**{"image/id": b"\xff\xfe"})), _DAMAGED + ".*utf-8"),
     hostile("a bomb", shard(record(**{IMAGE: png_claiming(100_000, 100_000)})), _DAMAGED + "PNG size too large"),
-    hostile(
-        "a length of 2^60 bytes", rewritten(lambda content: b"\xff" * 8 + content[8:]), _DAMAGED + "corrupted record"
-    ),
+    hostile("a length of 2^64 bytes", rewritten(lambda content: b"\xff" * 8 + content[8:]), _DAMAGED + _TOO_LONG),
+    hostile("a length of 2^60 bytes with its checksum", headless(b"\xff" * 7 + b"\x0f"), _DAMAGED + _TOO_LONG),
 )
