@@ -21,21 +21,25 @@ from typing import Any
 
 from benchmarks.measure import machine
 from dermrobust.components.artifacts import ArtifactStore
+from dermrobust.components.fingerprint import fingerprint
+from dermrobust.components.integrity import check
 from dermrobust.components.progress import Silent
-from dermrobust.pipeline import execution, runner
+from dermrobust.pipeline import execution, node_runs, recording, runner
+from dermrobust.pipeline.cleaning import clean_up
 from dermrobust.pipeline.config_files import load_config
 from dermrobust.pipeline.ledger import Ledger
 from dermrobust.pipeline.locks import locked
 
-_MEASURED: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
-    ("hashing and manifests", ArtifactStore, ("publish", "find", "stage")),
-    ("verification", execution, ("_present", "_set_aside_damaged", "_check_inputs")),
-    ("verification", runner, ("check",)),
-    ("fingerprints", runner, ("fingerprint",)),
-    ("ledger", Ledger, ("__init__", "begin_run", "end_run", "record", "durations")),
-    ("locks and cleaning", runner, ("clean_up",)),
+_MEASURED: tuple[tuple[str, Any, tuple[Callable[..., Any], ...]], ...] = (
+    ("hashing and manifests", ArtifactStore, (ArtifactStore.publish, ArtifactStore.find, ArtifactStore.stage)),
+    ("verification", execution, (execution.published, execution.make_ready)),
+    ("verification", node_runs, (execution.published,)),
+    ("verification", runner, (check,)),
+    ("fingerprints", execution, (fingerprint,)),
+    ("ledger", Ledger, (Ledger.__init__, Ledger.begin_run, Ledger.end_run, Ledger.record, Ledger.durations)),
+    ("locks and cleaning", runner, (clean_up,)),
 )
-"""What is measured: name, owner of functions, and their names."""
+"""What is measured: name, the owner by which they are called, and functions."""
 
 
 class Clock:
@@ -89,8 +93,8 @@ def main() -> None:
     clock = Clock()
     for name, owner, functions in _MEASURED:
         for function in functions:
-            setattr(owner, function, clock.measured(name, getattr(owner, function)))
-    for owner in (execution, runner):
+            setattr(owner, function.__name__, clock.measured(name, function))
+    for owner in (execution, recording, runner):
         setattr(owner, locked.__name__, clock.measured_lock("locks and cleaning", locked))
     with tempfile.TemporaryDirectory() as folder:
         # In a second process nothing would be measured.

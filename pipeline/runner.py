@@ -79,9 +79,9 @@ def _plan(nodes: Sequence[Node], selected: frozenset[str], durations: Mapping[st
     known = [durations[name] for name in names if name in durations]
     text = f"run: {len(names)} steps, {names[0]} to {names[-1]}; unchanged ones are not repeated"
     if known:
-        text += f"; they took {duration(sum(known))} when they last ran here"
+        text += f"; their work took {duration(sum(known))} when it last ran here"
         if new := len(names) - len(known):
-            text += f", without {new} that have not"
+            text += f", without {new} that have not run"
     return text
 
 

@@ -448,7 +448,7 @@ def test_a_clock_that_jumps_changes_neither_order_nor_durations(
     assert found is not None
     assert found[0] == third.run
     (plan,) = [line for line in listening.lines if line.startswith("run: ")]
-    assert "they took " in plan
+    assert "their work took " in plan
 
 
 # Signals

@@ -403,8 +403,8 @@ def test_progress_tells_what_became_of_every_node(run: Run) -> None:
     told = dict(line.split(": ", 1) for line in progress.lines)
     assert told.pop("train[two]").startswith("done in ")
     assert told.pop("run") == (
-        "6 steps, ingest to export; unchanged ones are not repeated; they took 1 s when they last ran here, without 2 "
-        "that have not"
+        "6 steps, ingest to export; unchanged ones are not repeated; their work took 1 s when it last ran "
+        "here, without 2 that have not run"
     )
     assert told == {
         "ingest": "unchanged, not run again",
