@@ -238,5 +238,5 @@ class Beside:
     def _receive(self) -> Any:
         try:
             return self._connection.recv()
-        except (EOFError, OSError) as error:
+        except Exception as error:  # So does unpickling.
             raise _Gone(type(error).__name__) from error

@@ -27,7 +27,7 @@ from dermrobust.pipeline.ledger import Ledger
 from dermrobust.pipeline.local_files import ledger_path
 from dermrobust.pipeline.nodes import Node
 from dermrobust.pipeline.outcomes import NodeResult
-from dermrobust.pipeline.remote_progress import RemoteProgress
+from dermrobust.pipeline.remote_progress import Event, RemoteProgress
 
 
 @dataclass(frozen=True)
@@ -110,12 +110,19 @@ def _serve(connection: Connection) -> None:
         # It is busy with one training.
         connection.send(Ready(useful=False))
         return
+    sending = threading.Lock()
+
+    def send(message: Event | Finished) -> None:
+        # Files are counted in a thread of their own, and parts of two messages must not mix.
+        with sending:
+            connection.send(message)
+
     session = Session(
         run=start.run,
         config=start.config,
         store=ArtifactStore(start.config.root),
         ledger=Ledger(ledger_path(start.config)),
-        progress=RemoteProgress(connection.send),
+        progress=RemoteProgress(send),
         selected=start.selected,
         force=start.force,
     )
@@ -123,7 +130,7 @@ def _serve(connection: Connection) -> None:
     waiting: queue.SimpleQueue[Work] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(connection, waiting), name="receive", daemon=True).start()
     while True:
-        connection.send(_finished(session, waiting.get()))
+        send(_finished(session, waiting.get()))
 
 
 def _receive(connection: Connection, waiting: queue.SimpleQueue[Work]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from dermrobust.components.storage import join, write_bytes
 from dermrobust.pipeline.nodes import Node
 from tests.pipeline import small_stages
 
+LONG = "x" * 50_000
 _MEETING_SECONDS = 60.0
 
 
@@ -26,6 +28,7 @@ class Meeting(Params):
     meets: str = ""
     first_process: int = 0
     elsewhere: str = ""
+    reports: int = 0
 
 
 def work(context: Context) -> None:
@@ -39,6 +42,9 @@ def work(context: Context) -> None:
         task.note("half")
         if params.meets:
             _meet(signs / params.meets)
+        # From several threads, as files are counted; so long that a pipe takes more than one write for it.
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(lambda _: task.note(LONG), range(params.reports)))
         if os.getpid() != params.first_process:
             _elsewhere(params.elsewhere)
         task.advance()
@@ -68,7 +74,7 @@ def _elsewhere(what: str) -> None:
         time.sleep(600)
 
 
-def graph(folder: Path, *, meet: bool = True, elsewhere: str = "") -> list[Node]:
+def graph(folder: Path, *, meet: bool = True, elsewhere: str = "", reports: int = 0) -> list[Node]:
     """Return the small pipeline, whose trainings wait for each other."""
     needs = {"train[one]": "train[two]", "train[two]": "train[one]"} if meet else {}
 
@@ -76,7 +82,7 @@ def graph(folder: Path, *, meet: bool = True, elsewhere: str = "") -> list[Node]
         component: Component = replace(node.component, params=Meeting, executor=f"{__name__}:work", concurrent=True)
         if not node.id.startswith("train"):
             component = replace(component, concurrent=False)
-        values: dict[str, Any] = {"first_process": os.getpid(), "elsewhere": elsewhere}
+        values: dict[str, Any] = {"first_process": os.getpid(), "elsewhere": elsewhere, "reports": reports}
         params = Meeting(name=node.id, folder=str(folder), meets=needs.get(node.id, ""), **values)
         return replace(node, component=component, params=params)
 

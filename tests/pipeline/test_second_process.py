@@ -23,7 +23,7 @@ from dermrobust.pipeline.history import recent_runs
 from dermrobust.pipeline.outcomes import RunResult
 from dermrobust.pipeline.runner import run_pipeline
 from tests.pipeline.conftest import Listening
-from tests.pipeline.meeting_stages import graph
+from tests.pipeline.meeting_stages import LONG, graph
 
 ONE, TWO = "train[one]", "train[two]"
 PROGRAM = """
@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 from dermrobust.pipeline import beside, runner
 from dermrobust.pipeline.cli.main import main
-from tests.pipeline.meeting_stages import graph
+from tests.pipeline.meeting_stages import LONG, graph
 
 beside._FREE_GIB = 0
 runner.build_graph = lambda config: graph(Path(sys.argv[2]), elsewhere="sleep")
@@ -109,6 +109,16 @@ def test_trainings_run_at_the_same_time_and_their_progress_is_shown(
     assert recorded["status"] == "succeeded"
     assert not [child for child in psutil.Process().children() if "second_process" in " ".join(child.cmdline())]
     assert set(statuses(run()).values()) == {"cached"}
+
+
+def test_threads_of_the_second_process_may_report_at_the_same_time(run: Callable[..., RunResult]) -> None:
+    progress = Shown()
+
+    result = run(progress, reports=500)
+
+    assert set(statuses(result).values()) == {"done"}
+    assert not [line for line in progress.lines if "second process" in line]
+    assert progress.tasks[TWO].count(LONG) == 500
 
 
 @pytest.mark.parametrize(
