@@ -52,8 +52,8 @@ def beside(
 def _helps(session: Session, nodes: Sequence[Node]) -> bool:
     """Return whether a run is faster with a second process, and may have one.
 
-    A step of a small network leaves a core idle; with larger ones nothing is lost but memory. Other work alone would not
-    pay for another import of TensorFlow.
+    A step of a small network leaves a core idle; with larger ones nothing is lost but memory. Other work alone would
+    not pay for another import of TensorFlow.
     """
     trainings = [node for node in nodes if _trains(node) and node.id in session.selected]
     return (
