@@ -24,6 +24,8 @@ from dermrobust.pipeline.outcomes import NodeResult
 from dermrobust.pipeline.remote_progress import ShownEvents
 from dermrobust.pipeline.second_process import Finished, Start, Work
 
+_SMALL_IMAGE = 32
+"""Largest side in pixels. At 32 a run was faster with two processes, and at 64 it was not."""
 _FREE_GIB = 6.0
 """Memory that must be available: two processes of the default take 2.3 GiB, and those of larger images more."""
 _END_SECONDS = 10.0
@@ -52,14 +54,16 @@ def beside(
 def _helps(session: Session, nodes: Sequence[Node]) -> bool:
     """Return whether a run is faster with a second process, and may have one.
 
-    A step of a small network leaves a core idle; with larger ones nothing is lost but memory. Other work alone would
-    not pay for another import of TensorFlow.
+    A step on small images leaves a core idle, and one on larger images does not. Other work alone would not pay for
+    another import of TensorFlow.
     """
+    size = session.config.preprocess.image_size
     trainings = [node for node in nodes if _trains(node) and node.id in session.selected]
     return (
         session.config.second_process
         and os.name == "posix"
         and session.config.beam.runner == "DirectRunner"
+        and max((size,) if isinstance(size, int) else size) <= _SMALL_IMAGE
         and _cores() > 1
         and psutil.virtual_memory().available >= _FREE_GIB * 2**30
         and any(not _needs(nodes, two, one.id) for one, two in _pairs(trainings))

@@ -51,8 +51,8 @@ class PipelineConfig(Params):
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of every stage that has none of its own.")
     second_process: bool = Field(
         True,
-        description="Train independent models in two processes, where the Beam runner is DirectRunner and there are "
-        "two cores, 6 GiB of free memory and no GPU.",
+        description="Train independent models in two processes, where the Beam runner is DirectRunner, images have at "
+        "most 32 pixels a side, and there are two cores, 6 GiB of free memory and no GPU.",
     )
     beam: BeamConfig = Field(default_factory=BeamConfig, description="Beam runner of the data-parallel work.")
     ingest: IngestParams = Field(default_factory=IngestParams, description="Data set and its splits.")

@@ -36,7 +36,7 @@ from tests.pipeline.meeting_stages import LONG, graph
 
 beside._FREE_GIB = 0
 runner.build_graph = lambda config: graph(Path(sys.argv[2]), elsewhere="sleep")
-main(["run", "--to", "train", "--set", f"root={sys.argv[1]}"])
+main(["run", "--to", "train", "--set", f"root={sys.argv[1]}", "--set", "preprocess.image_size=32"])
 """
 
 
@@ -75,8 +75,10 @@ def run(signs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
     """A function that runs the small pipeline, whatever memory is free."""
     monkeypatch.setattr(beside, "_FREE_GIB", 0.0)
 
-    def run(progress: Listening | None = None, *, second_process: bool = True, **how: Any) -> RunResult:
-        config = PipelineConfig(root=str(tmp_path / "output"), second_process=second_process)
+    def run(progress: Listening | None = None, *, second_process: bool = True, size: int = 32, **how: Any) -> RunResult:
+        config = PipelineConfig(
+            root=str(tmp_path / "output"), second_process=second_process, preprocess={"image_size": size}
+        )
         monkeypatch.setattr("dermrobust.pipeline.runner.build_graph", lambda config: graph(signs, **how))
         return run_pipeline(config, progress or Listening(), first="ingest", last="export", force=False)
 
@@ -153,6 +155,11 @@ def test_one_process_does_all_where_two_are_not_wanted(
     run: Callable[..., RunResult], signs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(second_process=False, meet=False)
+    assert set(processes(signs).values()) == {os.getpid()}
+
+    for sign in signs.iterdir():
+        sign.unlink()
+    run(meet=False, elsewhere="large", size=33)
     assert set(processes(signs).values()) == {os.getpid()}
 
     for place, value in (("_FREE_GIB", 1e6), ("_cores", lambda: 1)):
