@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -17,15 +15,8 @@ from dermrobust.components.examples_layout import ExamplesSpec as ExamplesSpec
 from dermrobust.components.examples_layout import Split as Split
 from dermrobust.components.examples_layout import shard_name as shard_name
 from dermrobust.components.examples_layout import shard_uris as shard_uris
-from dermrobust.components.shard_file import damaged, local_shard
+from dermrobust.components.shard_file import read_records, readable
 from dermrobust.models.task import IMAGE, IMAGE_ID, LABEL, UNKNOWN, Task
-
-_WHOLE_SHARD = 1_000_000
-"""Batch size that no shard reaches: the bound of `ingest.shard_size` is far below."""
-
-
-_OF_THE_GRAPH = re.compile(r"\{\{.*?\}\} ?| \[Op:.*")
-"""Parts of TensorFlow's messages that name nodes of a graph."""
 
 FEATURES: dict[str, Any] = {
     IMAGE: tf.io.FixedLenFeature([], tf.string),
@@ -114,35 +105,22 @@ def parse_pixels(height: int, width: int) -> Callable[[tf.Tensor], tuple[tf.Tens
 
 
 def read_shard(uri: str, task: Task) -> Iterator[Batch]:
-    """Yield all records of a shard as one batch, or nothing if it has none; see `read_batches`."""
-    yield from read_batches(uri, _WHOLE_SHARD, task)
-
-
-def read_batches(uri: str, batch_size: int, task: Task) -> Iterator[Batch]:
-    """Yield a shard's records in batches, in order; memory holds one batch at a time.
+    """Yield all records of a shard as one batch, or nothing if it has none.
 
     Raises:
         UserError: the shard is damaged.
     """
-    serialized = _serialized(uri, batch_size)
-    while True:
-        # A consumer's own errors are not raised in here.
-        with _readable(uri):
-            if (records := next(serialized, None)) is None:
-                return
-            batch = _batch(records, task)
+    with readable(uri):
+        records = read_records(uri)
+        batch = _batch(records, task) if len(records) else None
+    # A consumer's own errors are not raised in here.
+    if batch is not None:
         yield batch
-
-
-def _serialized(uri: str, batch_size: int) -> Iterator[Any]:
-    """Return the records of a shard in batches: arrays of bytes."""
-    batches = tf.data.TFRecordDataset([local_shard(uri)]).batch(batch_size)
-    return cast(Iterator[Any], batches.as_numpy_iterator())
 
 
 def _batch(serialized: Any, task: Task) -> Batch:
     record = {name: value.numpy() for name, value in tf.io.parse_example(serialized, record_features(task)).items()}
-    pixels = _decoded(record[IMAGE])
+    pixels = decode_pixels(record[IMAGE])
     columns = {name: _python_values(record[name]) for name in task.record_features}
     labels = record[LABEL]
     if labels.min() < 0 or labels.max() >= len(task.class_names):
@@ -150,7 +128,7 @@ def _batch(serialized: Any, task: Task) -> Batch:
     return Batch(pixels=pixels, labels=labels, columns=columns)
 
 
-def _decoded(encoded: Sequence[bytes]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def decode_pixels(encoded: Sequence[bytes]) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Return the pixels of PNG files of one size: uint8 [image, height, width, 3]."""
     try:
         # One call for all: a call for each image would take longer than its decoding.
@@ -164,20 +142,6 @@ def _decoded(encoded: Sequence[bytes]) -> np.ndarray[Any, np.dtype[np.uint8]]:
 @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False)
 def _decode_all(encoded: tf.Tensor) -> tf.Tensor:
     return tf.map_fn(lambda each: tf.io.decode_png(each, 3), encoded, fn_output_signature=tf.uint8)
-
-
-@contextlib.contextmanager
-def _readable(uri: str) -> Iterator[None]:
-    """Turn the errors of a damaged shard into one that names it.
-
-    Raises:
-        UserError: the shard is cut off, or holds something else than records of images.
-    """
-    try:
-        yield
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, ValueError) as error:
-        first = _OF_THE_GRAPH.sub("", (getattr(error, "message", None) or str(error)).splitlines()[0])
-        raise damaged(uri, first) from error
 
 
 def first_records(uris: Sequence[str], count: int, task: Task) -> Batch:
@@ -212,10 +176,10 @@ def read_images(uri: str) -> tuple[list[str], np.ndarray[Any, np.dtype[np.uint8]
     Raises:
         UserError: the shard is damaged.
     """
-    with _readable(uri):
-        serialized = next(_serialized(uri, _WHOLE_SHARD), None)
-        if serialized is None:
+    with readable(uri):
+        serialized = read_records(uri)
+        if not len(serialized):
             return [], np.empty((0, 0, 0, 3), np.uint8), []
         record = tf.io.parse_example(serialized, {name: FEATURES[name] for name in (IMAGE_ID, IMAGE)})
         files = record[IMAGE].numpy().tolist()
-        return [name.decode() for name in record[IMAGE_ID].numpy()], _decoded(files), files
+        return [name.decode() for name in record[IMAGE_ID].numpy()], decode_pixels(files), files

@@ -18,8 +18,8 @@ from dermrobust.components import storage
 from dermrobust.components.evaluation.conditions import condition_of
 from dermrobust.components.evaluation.names import canonical_epsilon
 from dermrobust.components.evaluation.predictions import ADVERSARIAL
-from dermrobust.components.examples import FEATURES, Batch, Split, encode, encode_pixels, shard_name
-from dermrobust.components.shard_file import local_shard
+from dermrobust.components.examples import FEATURES, Batch, Split, decode_pixels, encode, encode_pixels, shard_name
+from dermrobust.components.shard_file import read_records, readable
 from dermrobust.models.task import IMAGE, IMAGE_ID
 
 _PARAMETERS = "parameters"
@@ -71,24 +71,26 @@ def transformed_records(
 
 
 def read_transformed(uri: str, threat: TransformThreat) -> StoredTransforms:
-    """Return the images of a shard with their parameters; a parameter that is missing is NaN."""
+    """Return the images of a shard with their parameters; a parameter that is missing is NaN.
+
+    Raises:
+        UserError: the shard is damaged.
+    """
     features: dict[str, Any] = {
         IMAGE_ID: FEATURES[IMAGE_ID],
         IMAGE: FEATURES[IMAGE],
         _PARAMETERS: tf.io.FixedLenFeature([], tf.string, "{}"),
     }
-    records = [
-        {name: value.numpy() for name, value in tf.io.parse_single_example(serialized, features).items()}
-        for serialized in tf.data.TFRecordDataset([local_shard(uri)]).as_numpy_iterator()
-    ]
-    pixels = [tf.io.decode_png(record[IMAGE], 3).numpy() for record in records]
     names = [parameter.name for parameter in threat.transform.parameters]
-    return StoredTransforms(
-        ids=[record[IMAGE_ID].decode() for record in records],
-        pixels=np.stack(pixels) if pixels else np.empty((0, 0, 0, 3), np.uint8),
-        encoded=[record[IMAGE] for record in records],
-        values=_values([record[_PARAMETERS] for record in records], names),
-    )
+    with readable(uri):
+        serialized = tf.constant(read_records(uri), tf.string)
+        record = {name: value.numpy().tolist() for name, value in tf.io.parse_example(serialized, features).items()}
+        return StoredTransforms(
+            ids=[name.decode() for name in record[IMAGE_ID]],
+            pixels=decode_pixels(record[IMAGE]) if record[IMAGE] else np.empty((0, 0, 0, 3), np.uint8),
+            encoded=record[IMAGE],
+            values=_values(record[_PARAMETERS], names),
+        )
 
 
 def _values(texts: Sequence[bytes], names: Sequence[str]) -> Values:

@@ -16,7 +16,7 @@ from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 from dermrobust.components import model_files, raw_dataset, storage
 from dermrobust.components.component import Context
 from dermrobust.components.evaluation.referrals import Rejector, tempered
-from dermrobust.components.examples import ExamplesSpec, Split, read_batches, shard_uris
+from dermrobust.components.examples import ExamplesSpec, Split, read_shard, shard_uris
 from dermrobust.components.export.blessing import read_blessing
 from dermrobust.components.export.canary import Canary, Floats
 from dermrobust.components.export.component import ExportParams
@@ -117,8 +117,7 @@ def _test_images(context: Context, count: int) -> tuple[list[bytes], tf.Tensor]:
             break
         records = raw_dataset.read_shard(source, Split.TEST, index).as_numpy_iterator()
         encoded += [record["image"]["encoded"] for record in itertools.islice(records, wanted - len(encoded))]
-        if (batch := next(read_batches(uri, wanted, spec.task), None)) is not None:
-            pixels.append(batch.pixels)
+        pixels += [batch.pixels for batch in read_shard(uri, spec.task)]
     return encoded, tf.constant(np.concatenate(pixels)[:wanted].astype(np.float32) / np.float32(255.0))
 
 

@@ -1,5 +1,7 @@
 """Adversarial training examples: what is stored is what holds, whoever reads it again."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from dermrobust.components.adversarial_shard import Crafting
 from dermrobust.components.adversarial_spec import AdversarialSpec, shard_uris
 from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType
 from dermrobust.components.augment.component import AUGMENT, AugmentParams
-from dermrobust.components.examples import ExamplesSpec, Split, read_batches, record_features
+from dermrobust.components.examples import ExamplesSpec, Split, read_shard, record_features
 from dermrobust.components.examples import shard_uris as example_uris
 from dermrobust.models.tasks.ham10000 import TASK
 from tests.components.conftest import Records, Workshop, records
@@ -147,17 +149,22 @@ def test_another_seed_gives_other_random_starts(
     assert other.digest != crafted["pgd"].digest
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 1000])
-def test_a_shard_reads_the_same_in_batches_of_any_size(batch_size: int, examples: Artifact) -> None:
+def test_a_shard_reads_as_the_records_that_it_has(examples: Artifact) -> None:
     (uri, *_) = example_uris(examples, ExamplesSpec.read(examples), Split.TRAIN)
-    whole = next(read_batches(uri, 10_000, TASK))
+    expected = list(records([uri]))
 
-    batches = list(read_batches(uri, batch_size, TASK))
+    (batch,) = read_shard(uri, TASK)
 
-    np.testing.assert_array_equal(np.concatenate([batch.pixels for batch in batches]), whole.pixels)
-    np.testing.assert_array_equal(np.concatenate([batch.labels for batch in batches]), whole.labels)
-    for name in ("image/id", "lesion/id", "dx", "age_group"):
-        assert [value for batch in batches for value in batch.columns[name]] == whole.columns[name]
+    np.testing.assert_array_equal(batch.pixels, [record["pixels"] for record in expected])
+    np.testing.assert_array_equal(batch.labels, [record["label"] for record in expected])
+    for name in ("image/id", "lesion/id", "dx"):
+        assert batch.columns[name] == [record[name].decode() for record in expected]
+
+
+def test_a_shard_without_records_has_no_batch(tmp_path: Path) -> None:
+    (tmp_path / "empty.tfrecord").touch()
+
+    assert not list(read_shard(str(tmp_path / "empty.tfrecord"), TASK))
 
 
 @pytest.mark.parametrize("batch_size", [16, 100])

@@ -12,7 +12,7 @@ from pydantic import PrivateAttr
 from dermrobust.attacks.threat import Norm, ThreatModel
 from dermrobust.components import storage
 from dermrobust.components.artifacts import Artifact
-from dermrobust.components.examples import ExamplesSpec, Split, read_batches, shard_uris
+from dermrobust.components.examples import ExamplesSpec, Split, read_shard, shard_uris
 from dermrobust.components.model_files import HISTORY, METRICS, NETWORK, load_network
 from dermrobust.components.progress import Silent
 from dermrobust.components.train.component import TRAIN, TrainParams
@@ -240,9 +240,7 @@ def test_an_image_that_is_wrong_already_is_not_robust(examples: Artifact, monkey
         "dermrobust.components.train.robust_validation.ascend", lambda network, ball, *_, **__: 1 - ball.clean
     )
     spec = ExamplesSpec.read(examples)
-    batches = [
-        batch for uri in shard_uris(examples, spec, Split.VALIDATION) for batch in read_batches(uri, 64, spec.task)
-    ]
+    batches = [batch for uri in shard_uris(examples, spec, Split.VALIDATION) for batch in read_shard(uri, spec.task)]
     labels = np.concatenate([batch.labels for batch in batches])
     images = np.concatenate([batch.pixels for batch in batches]).astype(np.float32) / 255
     clean, moved = (network(each, training=False).numpy().argmax(axis=1) == labels for each in (images, 1 - images))

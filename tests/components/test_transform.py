@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
+from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.transforms.rendering import distances
 from dermrobust.attacks.transforms.threat import TransformThreat
 from dermrobust.components.artifacts import Artifact
@@ -19,6 +20,7 @@ from dermrobust.components.evaluation.predictions import ADVERSARIAL, prediction
 from dermrobust.components.evaluation.transform_params import TransformParams
 from dermrobust.components.examples import Split
 from dermrobust.components.transform.component import TRANSFORM
+from dermrobust.components.transformed_images import read_transformed
 from tests.components.conftest import Records, Workshop, records
 
 SEARCHES: dict[str, Any] = {
@@ -70,3 +72,12 @@ def test_an_adaptive_search_breaks_more_than_a_few_draws(transformed: Artifact) 
         for condition in ("patch/adaptive", "patch/random")
     }
     assert right["patch/adaptive"] < right["patch/random"]
+
+
+def test_a_shard_of_transformed_images_that_was_cut_off_is_named(transformed: Artifact, tmp_path: Path) -> None:
+    (stored, *_) = sorted(Path(transformed.uri, ADVERSARIAL).rglob("*.tfrecord"))
+    cut = tmp_path / "cut.tfrecord"
+    cut.write_bytes(stored.read_bytes()[:-10])
+
+    with pytest.raises(UserError, match=r"cut\.tfrecord' is damaged"):
+        read_transformed(str(cut), TransformThreat("patch", 0.1))

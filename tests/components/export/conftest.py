@@ -13,7 +13,7 @@ from dermrobust.components.artifacts import Artifact, ArtifactType
 from dermrobust.components.evaluation import files
 from dermrobust.components.evaluation.blessing import Blessing, Verdict
 from dermrobust.components.evaluation.thresholds import Threshold
-from dermrobust.components.examples import ExamplesSpec, Split, read_batches, shard_uris
+from dermrobust.components.examples import ExamplesSpec, Split, read_shard, shard_uris
 from dermrobust.components.export.component import EXPORT, ExportParams
 from dermrobust.components.model_files import load_network
 from tests.components.conftest import Inputs, Workshop
@@ -120,5 +120,5 @@ def expected(examples: Artifact, network: keras.Model) -> Floats:
     """Probabilities of the network for the test images as preprocess stored them."""
     spec = ExamplesSpec.read(examples)
     uris = shard_uris(examples, spec, Split.TEST)
-    pixels = np.concatenate([batch.pixels for uri in uris for batch in read_batches(uri, 64, spec.task)])
+    pixels = np.concatenate([batch.pixels for uri in uris for batch in read_shard(uri, spec.task)])
     return tf.nn.softmax(network(pixels.astype(np.float32) / 255, training=False)).numpy()

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.artifacts import Artifact
-from dermrobust.components.examples import ExamplesSpec, Split, read_batches, shard_uris
+from dermrobust.components.examples import ExamplesSpec, Split, read_shard, shard_uris
 from dermrobust.components.export.component import EXPORT, ExportParams
 from dermrobust.components.export.formats.litert import LiteRT
 from tests.components.conftest import Inputs, Workshop
@@ -22,7 +22,7 @@ from tests.components.export.conftest import PARAMS, Floats
 def images(examples: Artifact) -> Floats:
     spec = ExamplesSpec.read(examples)
     uris = shard_uris(examples, spec, Split.TEST)
-    pixels = np.concatenate([batch.pixels for uri in uris for batch in read_batches(uri, 64, spec.task)])
+    pixels = np.concatenate([batch.pixels for uri in uris for batch in read_shard(uri, spec.task)])
     return pixels.astype(np.float32) / np.float32(255)
 
 

@@ -17,7 +17,7 @@ from dermrobust.attacks.threat import Pixels
 from dermrobust.components import raw_dataset, storage
 from dermrobust.components.artifacts import Artifact, ArtifactType
 from dermrobust.components.component import Context
-from dermrobust.components.examples import ExamplesSpec, Split, read_batches, record_features, shard_uris
+from dermrobust.components.examples import ExamplesSpec, Split, read_shard, record_features, shard_uris
 from dermrobust.components.preprocess import executor
 from dermrobust.components.preprocess.component import PreprocessParams
 from dermrobust.models.pixels import from_encoded, to_network_pixels
@@ -157,7 +157,7 @@ def test_images_may_be_rectangles_of_up_to_512_pixels(dataset: Artifact, tmp_pat
     spec = ExamplesSpec.read(made)
     assert spec.preprocessing == Preprocessing(image_size=(384, 512))
     assert made.read_json("examples.json")["preprocessing"]["image_size"] == [384, 512]
-    batch = next(read_batches(shard_uris(made, spec, Split.TEST)[0], 4, spec.task))
+    batch = next(read_shard(shard_uris(made, spec, Split.TEST)[0], spec.task))
     assert batch.pixels.shape[1:] == spec.preprocessing.input_shape == (384, 512, 3)
 
 
