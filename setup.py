@@ -125,6 +125,6 @@ setup(
         # ART's AutoAttack imports multiprocess without declaring it.
         "benchmarks": ["adversarial-robustness-toolbox==1.20.1", "multiprocess", "foolbox==3.3.4"],
     },
-    entry_points={"console_scripts": ["dermrobust = dermrobust.pipeline.cli.main:main"]},
+    entry_points={"console_scripts": ["dermrobust = dermrobust.pipeline.cli.entry:main"]},
     cmdclass={"build_py": BuildWithConfig},
 )

@@ -30,7 +30,7 @@ class Measured:
 
 def dermrobust(*arguments: str) -> list[str]:
     """Return the command line for a command of this installation."""
-    return [sys.executable, "-c", "from dermrobust.pipeline.cli.main import main; main()", *arguments]
+    return [sys.executable, "-c", "from dermrobust.pipeline.cli.entry import main; main()", *arguments]
 
 
 def measure(command: Sequence[str], environment: dict[str, str] | None = None) -> Measured:

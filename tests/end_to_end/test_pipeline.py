@@ -128,7 +128,7 @@ def test_two_runs_stand_side_by_side(first_run: Result, command: Command) -> Non
 
 
 def test_progress_goes_to_stderr_and_chatter_nowhere(tmp_path: Path) -> None:
-    program = [sys.executable, "-c", "from dermrobust.pipeline.cli.main import main; main()"]
+    program = [sys.executable, "-c", "from dermrobust.pipeline.cli.entry import main; main()"]
     arguments = [
         "run",
         "--to",
@@ -234,7 +234,7 @@ def test_what_is_exported_is_served_over_rest(first_run: Result, root: Path) -> 
     ).numpy()
     classify = tf.saved_model.load(str(root / "output" / "export" / "1")).signatures["serving_default"]
     expected = classify(image_bytes=tf.constant([photograph]))["probabilities"].numpy()
-    program = "from dermrobust.pipeline.cli.main import main; main()"
+    program = "from dermrobust.pipeline.cli.entry import main; main()"
     export = str(root / "output" / "export")
     command = [sys.executable, "-c", program, "serve", "--export", export, "--port", "0", "--name", "skin"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:

@@ -32,7 +32,7 @@ from dermrobust.pipeline.cli.main import main
 main(["zoo", "list"], standalone_mode=False)
 print("rarely", gc.get_threshold()[0] > 10 * usual)
 """
-MAIN = "from dermrobust.pipeline.cli.main import main; main()"
+MAIN = "from dermrobust.pipeline.cli.entry import main; main()"
 SECONDS, HELP_SECONDS = 1.5, 0.5
 READING = {
     "runs": ["runs"],
