@@ -17,14 +17,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.chaos import CONFIG
+from benchmarks import chaos
 from benchmarks.ingest import subset
 from benchmarks.measure import dermrobust, machine, measure
 from dermrobust.pipeline.stages import STAGES
 
 _MOST = 1.2
-_CONFIG: Mapping[str, Any] = {
-    **CONFIG,
+CONFIG: Mapping[str, Any] = {
+    **chaos.CONFIG,
     "ingest": {"dataset": "ham10000"},
     "preprocess": {"image_size": 32},
     "train": {"network": "small_resnet", "epochs": 1, "warmup_epochs": 0, "xla": False},
@@ -41,7 +41,7 @@ def main() -> int:
     print(machine(), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder, "config.json")
-        config.write_text(json.dumps(_CONFIG))
+        config.write_text(json.dumps(CONFIG))
         few, many = (_peaks(Path(folder), config, count) for count in (options.few, options.many))
     print(f"{'stage':12s} {options.few:>10,d} {options.many:>10,d}   ratio")
     for stage in STAGES:
