@@ -57,8 +57,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         few, many = (_peaks(Path(folder), count, options.workers) for count in (options.few, options.many))
     print(f"\nimports of the driver: {_mb(imports)}\n")
-    few_title, many_title = f"{options.few:,} images", f"{options.many:,} images"
-    print(f"| stage | worker, {few_title} | {many_title} | ratio | driver, {few_title} | {many_title} | beyond imports |")
+    few_title, many_title = f"{options.few:,} images", f"{options.many:,}"
+    print(f"| stage | worker, {few_title} | {many_title} | ratio | driver, {few_title} | {many_title} | - imports |")
     print("|---|---|---|---|---|---|---|")
     met = True
     for stage in _STAGES:
