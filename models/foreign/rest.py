@@ -53,7 +53,7 @@ def read_rest(url: str, signature: str | None, classes: int | None) -> Endpoint:
         version, declared = _signatures(found)
         names = [signature] if signature is not None else sorted(declared, key=lambda name: (name != _DEFAULT, name))
         read = [_read(url, version, name, declared[name], classes) for name in names if name in declared]
-    except (KeyError, TypeError, AttributeError, ValueError):
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
         raise UserError(f"{url}/metadata is not what TensorFlow Serving answers: no signatures") from None
     if signature is not None and signature not in declared:
         raise UserError(f"{url} has no signature '{signature}'; it has {', '.join(declared)}")
@@ -75,8 +75,15 @@ def rest_answers(endpoint: Endpoint) -> Callable[[Images], npt.NDArray[np.float3
 
 
 def _signatures(metadata: Any) -> tuple[str, Mapping[str, Any]]:
-    """Return version and signatures of a served model."""
-    return str(metadata["model_spec"]["version"]), metadata["metadata"]["signature_def"]["signature_def"]
+    """Return version and signatures of a served model.
+
+    Raises:
+        KeyError, TypeError: there is no version, or signatures without names.
+    """
+    version, declared = metadata["model_spec"]["version"], metadata["metadata"]["signature_def"]["signature_def"]
+    if not isinstance(declared, Mapping):
+        raise TypeError(declared)
+    return str(version), declared
 
 
 def _read(url: str, version: str, name: str, signature: Mapping[str, Any], classes: int | None) -> Endpoint | str:

@@ -55,6 +55,12 @@ CASES: tuple[Case, ...] = (
     bad("no JSON", _described("<html>"), _UNUSABLE),
     bad("metadata of nothing", _described("{}"), _NO_METADATA),
     bad("a list for metadata", _described("[]"), _NO_METADATA),
+    bad(
+        "a list of signatures",
+        _described('{"model_spec": {"version": "3"}, "metadata": {"signature_def": {"signature_def": [1]}}}'),
+        _NO_METADATA,
+    ),
+    bad("an infinite size", _replaced('"8"', "Infinity"), _NO_METADATA),
     bad("text for a size", _replaced('"8"', '"x"'), _NO_METADATA),
     bad("no pixels", _replaced('"8"', '"0"'), _SIZE),
     bad("an answer that is cut", _given(answer(_METADATA, length=10**6), b""), _UNUSABLE + ".*IncompleteRead"),
