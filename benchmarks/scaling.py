@@ -1,11 +1,12 @@
 """Work per image from 500 to 10,015 images, and a cost model for more.
 
-    HAM10000_DIR=/where/it/is python -m benchmarks.scaling [--sizes 500 2000 10015] [--held-out 5000] [--json FILE]
+    HAM10000_DIR=/where/it/is python -m benchmarks.scaling [--sizes 500 5000 10015] [--held-out 2500] [--json FILE]
 
-Every node of a run with the suite `auto` is executed in a process of its own, on subsets of the real images; processor
-time, bytes and files are counted after the imports. A line is fitted to each cost and checked on the held-out size.
-Targets: work per image constant within 10 %, that is, the marginal work of the largest step between sizes differs from
-that of the smallest by no more; and the held-out size predicted within 10 %.
+Every node of a run with the suite `auto` is executed in processes of its own, on subsets of the real images; processor
+time, bytes and files are counted after the imports, medians of `--repeats` executions. All sizes attack the same
+weights: those of another model would stand longer or shorter. A line is fitted to each cost and checked on the held-out
+size. Targets: work per image constant within 10 %, that is, the marginal work of the largest step between sizes differs
+from that of the smallest by no more; and the held-out size predicted within 10 %.
 
 The driver's costs, the comparison of pairs (which grows with their number) and the memory of metrics are measured by
 themselves. `benchmarks/scale_simulation.py` looks for other work that is not linear.
@@ -19,6 +20,8 @@ import itertools
 import json
 import os
 import resource
+import shutil
+import statistics
 import sys
 import tempfile
 import time
@@ -31,12 +34,15 @@ import numpy as np
 from benchmarks.cost_model import Line, Model
 from benchmarks.ingest import subset
 from benchmarks.measure import machine, measure
+from dermrobust.components.artifacts import MANIFEST, Artifact, ArtifactStore, ArtifactType, Provenance
 
 _MOST = 0.1
 _NODES = (
     *("ingest", "preprocess", "train[vanilla]", "leakage", "predict[vanilla]", "probe[vanilla]", "escalate[vanilla]"),
     "evaluate",
 )
+_TRAINING = "train[vanilla]"
+_ATTACKING = ("predict[vanilla]", "probe[vanilla]", "escalate[vanilla]")
 _DATA_PARALLEL = ("ingest", "preprocess", "predict[vanilla]")
 """Nodes whose work is for each image; probes work on a sample, and epochs decide how long a training takes."""
 _ROW_BYTES = 0.2 * (4 * 7 + 2 + 2 + 8 + 4)
@@ -48,11 +54,13 @@ _STEPS = (10, 30)
 def main() -> int:
     """Print the tables; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[500, 2_000, 10_015], help="numbers of images to fit")
-    parser.add_argument("--held-out", type=int, default=5_000, help="number of images to predict")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[500, 5_000, 10_015], help="numbers of images to fit")
+    parser.add_argument("--held-out", type=int, default=2_500, help="number of images to predict")
     parser.add_argument("--suite", default="auto", help="suite of attacks")
     parser.add_argument("--network", default="small_resnet", help="network")
     parser.add_argument("--image-size", type=int, default=32, help="height and width of its input in pixels")
+    parser.add_argument("--epochs", type=int, default=5, help="epochs of the model that is attacked")
+    parser.add_argument("--repeats", type=int, default=3, help="executions of each node, but those that attack")
     parser.add_argument("--workers", type=int, default=1_000, help="cores that 10^6 and 10^8 images are spread over")
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--node", help=argparse.SUPPRESS)
@@ -67,7 +75,10 @@ def main() -> int:
         parser.error("give three sizes at least, and another one to predict")
     print(machine(), flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        measured = {size: _run(Path(folder), size, options) for size in sorted({*options.sizes, options.held_out})}
+        attacked = _trained(Path(folder), max(options.sizes), options)
+        measured = {
+            size: _run(Path(folder), size, attacked, options) for size in sorted({*options.sizes, options.held_out})
+        }
         step = _child("steps", Path(folder, f"{max(measured)}.json"))["core_seconds"]
         hash_seconds, file_seconds = _driver_costs(Path(folder))
     fitted = {size: measured[size] for size in sorted(options.sizes)}
@@ -91,15 +102,53 @@ def main() -> int:
 _COSTS = ("cpu", "written", "files")
 
 
-def _run(folder: Path, size: int, options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Execute all nodes on so many images, each in a process; return their costs."""
-    config = folder / f"{size}.json"
-    data = subset(Path(os.environ["HAM10000_DIR"]), folder / f"data-{size}", size)
+def _trained(folder: Path, size: int, options: argparse.Namespace) -> Artifact:
+    """Return a model that was trained on so many images."""
+    config = _config(folder, "trained", size, {"network": options.network, "epochs": options.epochs}, options)
+    for node in _NODES[: _NODES.index(_TRAINING) + 1]:
+        _child(node, config)
+    return _model(ArtifactStore(str(folder / "output-trained")))
+
+
+def _run(folder: Path, size: int, attacked: Artifact, options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Execute all nodes on so many images, each in processes of its own; return their costs."""
+    train = {"network": options.network, "epochs": 1, "warmup_epochs": 0, "xla": False}
+    config, found = _config(folder, str(size), size, train, options), {}
+    for node in _NODES:
+        repeats = 1 if node in _ATTACKING else options.repeats
+        rows = [_child(node, config) for _ in range(repeats)]
+        found[node] = {cost: statistics.median(row[cost] for row in rows) for cost in rows[0]}
+        print(f"{size} images, {node}: {found[node]}", file=sys.stderr, flush=True)
+        if node == _TRAINING:
+            _replace(_model(store := ArtifactStore(str(folder / f"output-{size}"))), attacked, store)
+    return found
+
+
+def _model(store: ArtifactStore) -> Artifact:
+    (found,) = (each for each in store.all() if isinstance(each, Artifact) and each.type is ArtifactType.MODEL)
+    return found
+
+
+def _replace(model: Artifact, other: Artifact, store: ArtifactStore) -> None:
+    """Publish the files of another model in the place of a model."""
+    manifest = store.manifest(model)
+    store.set_aside(model.type, model.fingerprint)
+    staged = store.stage(model.type, model.fingerprint)
+    shutil.copytree(other.uri, staged, ignore=shutil.ignore_patterns(MANIFEST), dirs_exist_ok=True)
+    origin = Provenance(manifest.producer, manifest.parameters, {}, manifest.versions)
+    store.publish(staged, model.type, model.fingerprint, origin)
+
+
+def _config(folder: Path, name: str, size: int, train: Mapping[str, Any], options: argparse.Namespace) -> Path:
+    """Write a config with so many images."""
+    config, data = folder / f"{name}.json", folder / f"data-{size}"
+    if not data.exists():
+        subset(Path(os.environ["HAM10000_DIR"]), data, size)
     content: dict[str, Any] = {
-        "root": str(folder / f"output-{size}"),
+        "root": str(folder / f"output-{name}"),
         "ingest": {"dataset": "ham10000", "path": str(data)},
         "preprocess": {"image_size": options.image_size},
-        "train": {"network": options.network, "epochs": 1, "warmup_epochs": 0, "xla": False},
+        "train": train,
         "augment": {"models": {}, "attacks": {}},
         "evaluate": {
             "epsilons": [4],
@@ -111,11 +160,7 @@ def _run(folder: Path, size: int, options: argparse.Namespace) -> dict[str, dict
         },
     }
     config.write_text(json.dumps(content))
-    found = {}
-    for node in _NODES:
-        found[node] = _child(node, config)
-        print(f"{size} images, {node}: {found[node]}", file=sys.stderr, flush=True)
-    return found
+    return config
 
 
 def _child(node: str, config: Path) -> dict[str, float]:
@@ -138,7 +183,7 @@ def _executed(config_file: Path, node: str) -> dict[str, float]:
     config = PipelineConfig.model_validate_json(config_file.read_bytes())
     nodes = with_upstream(build_graph(config), [node])
     cpu, started = time.process_time(), time.perf_counter()
-    result = run_graph(config, nodes, Silent(), settings={}, selected=frozenset({node}), force=False)
+    result = run_graph(config, nodes, Silent(), settings={}, selected=frozenset({node}), force=True)
     spent, seconds = time.process_time() - cpu, time.perf_counter() - started
     outcome = next(each for each in result.nodes if each.node == node)
     if not outcome.ok:
@@ -153,7 +198,6 @@ def _steps(config_file: Path) -> dict[str, float]:
     from dermrobust.attacks.cleverhans.pgd import PGD
     from dermrobust.attacks.engine import attack_pixels
     from dermrobust.attacks.threat import ThreatModel
-    from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType
     from dermrobust.components.examples import ExamplesSpec, Split, first_records, shard_uris
     from dermrobust.components.model_files import load_target
     from dermrobust.pipeline.config import PipelineConfig
@@ -176,8 +220,6 @@ def _steps(config_file: Path) -> dict[str, float]:
 
 def _driver_costs(folder: Path) -> tuple[float, float]:
     """Return the driver's seconds for each byte that it hashes, and for each file that it publishes."""
-    from dermrobust.components.artifacts import ArtifactStore, ArtifactType, Provenance
-
     content, started = bytes(1 << 26), time.perf_counter()
     hashlib.sha256(content).hexdigest()
     each_byte = (time.perf_counter() - started) / len(content)
