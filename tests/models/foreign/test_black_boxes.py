@@ -151,11 +151,16 @@ def answering(metadata: bytes, predictions: bytes = b"", headers: Mapping[str, s
     [
         (b"{}", {}, "not what TensorFlow Serving answers"),
         (
-            b'{"model_spec": {"version": 1}, "metadata": {"signature_def": {"signature_def": []}}}',
+            b'{"model_spec": {"version": 1}, "metadata": {"signature_def": {"signature_def": {}}}}',
             {},
             "has no signature",
         ),
         (b'{"model_spec": [], "metadata": 3}', {}, "not what TensorFlow Serving answers"),
+        (
+            b'{"model_spec": {"version": 1}, "metadata": {"signature_def": {"signature_def": []}}}',
+            {},
+            "not what TensorFlow Serving answers",
+        ),
         (json.dumps(_METADATA).encode()[:-9], {}, "no usable answer"),
         (json.dumps(_METADATA).replace('"16"', '"x"').encode(), {}, "not what TensorFlow Serving answers"),
         (json.dumps(_METADATA).replace('"dim"', '"dims"').encode(), {}, "has no signature that takes images"),
