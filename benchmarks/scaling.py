@@ -3,10 +3,10 @@
     HAM10000_DIR=/where/it/is python -m benchmarks.scaling [--sizes 500 5000 10015] [--held-out 2500] [--json FILE]
 
 Every node of a run with the suite `auto` is executed in processes of its own, on subsets of the real images; processor
-time, bytes and files are counted after the imports, medians of `--repeats` executions. All sizes attack the same
-weights: those of another model would stand longer or shorter. A line is fitted to each cost and checked on the held-out
-size. Targets: work per image constant within 10 %, that is, the marginal work of the largest step between sizes differs
-from that of the smallest by no more; and the held-out size predicted within 10 %.
+time, bytes and files are counted after the imports: medians of `--repeats` executions, or one of nodes that attack. All
+sizes attack the same weights: those of another model would stand longer or shorter. A line is fitted to each cost and
+checked on the held-out size. Targets: work per image constant within 10 %, that is, the marginal work of the largest
+step between sizes differs from that of the smallest by no more; and the held-out size predicted within 10 %.
 
 The driver's costs, the comparison of pairs (which grows with their number) and the memory of metrics are measured by
 themselves. `benchmarks/scale_simulation.py` looks for other work that is not linear.

@@ -16,7 +16,7 @@ from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 from dermrobust.components import model_files, raw_dataset, storage
 from dermrobust.components.component import Context
 from dermrobust.components.evaluation.referrals import Rejector, tempered
-from dermrobust.components.examples import ExamplesSpec, Split, read_shard, shard_uris
+from dermrobust.components.examples import ExamplesSpec, Split, first_records, shard_uris
 from dermrobust.components.export.blessing import read_blessing
 from dermrobust.components.export.canary import Canary, Floats
 from dermrobust.components.export.component import ExportParams
@@ -111,14 +111,14 @@ def _test_images(context: Context, count: int) -> tuple[list[bytes], tf.Tensor]:
     source = raw_dataset.folder(context.input("dataset"))
     wanted = min(count, spec.counts[Split.TEST])
     encoded: list[bytes] = []
-    pixels: list[np.ndarray[Any, Any]] = []
-    for index, uri in enumerate(shard_uris(examples, spec, Split.TEST)):
+    shards = shard_uris(examples, spec, Split.TEST)
+    for index in range(len(shards)):
         if len(encoded) >= wanted:
             break
         records = raw_dataset.read_shard(source, Split.TEST, index).as_numpy_iterator()
         encoded += [record["image"]["encoded"] for record in itertools.islice(records, wanted - len(encoded))]
-        pixels += [batch.pixels for batch in read_shard(uri, spec.task)]
-    return encoded, tf.constant(np.concatenate(pixels)[:wanted].astype(np.float32) / np.float32(255.0))
+    pixels = first_records(shards, wanted, spec.task).pixels
+    return encoded, tf.constant(pixels.astype(np.float32) / np.float32(255.0))
 
 
 def _write_extra(saved: Path, description: dict[str, Any], requests: list[bytes]) -> None:

@@ -45,7 +45,3 @@ class _Ended:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(self.code)
-
-
-if __name__ == "__main__":
-    main()
