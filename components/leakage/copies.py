@@ -13,7 +13,9 @@ lesion photographed anew, or cut further, is no copy.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -37,45 +39,118 @@ MIN_CORRELATION = 0.96
 
 _DETAIL_RADIUS = 2
 _BLOCK = (64, 8192)
-"""Distances computed at a time: they fit into a processor's cache."""
+"""Distances computed at a time: half a million, in memory that is used again for each block."""
+_WORD = FREQUENCIES**2 // 4
+"""Bits of a hash with the same parity of both frequencies."""
+_MIRRORS = np.asarray([[0, 0, 0, 0], [0, 1, 0, 1], [0, 0, 1, 1], [0, 1, 1, 0]], bool)
+"""Whether mirroring (not at all, along x, along y, along both) changes the signs of each word of `_words`."""
+
+
+@dataclass(frozen=True)
+class NearHashes:
+    """Pairs of hashes that are near, of images in one orientation to each other.
+
+    Attributes:
+        orientation: position in `_orientations` of how the second image of each pair is turned.
+        first: index of the first hash, int64 [pair].
+        second: index of the second hash, int64 [pair].
+        distance: bits in which the hashes differ, int64 [pair].
+    """
+
+    orientation: int
+    first: Integers
+    second: Integers
+    distance: Integers
 
 
 def copies(one: Fingerprints, other: Fingerprints) -> dict[tuple[int, int], tuple[int, float]]:
     """Return distance and correlation of each pair of indices that is a copy, in the best of 8 orientations."""
-    hashes, small = one.hashes, one.thumbnails
-    others, other_small = other.hashes, other.thumbnails
-    best: dict[tuple[int, int], tuple[int, float]] = {}
     # Only one side is turned: the 8 orientations of the other would repeat the same comparisons.
-    for turned, turned_small in zip(_orientations_of_hashes(others), _orientations(other_small), strict=True):
-        for first, second, distance in near_duplicates(hashes, turned):
-            correlation = correlations(small[first], turned_small[second])
-            for index in np.flatnonzero(correlation >= MIN_CORRELATION):
-                pair, found = (int(first[index]), int(second[index])), float(correlation[index])
-                if pair not in best or best[pair][1] < found:
-                    best[pair] = (int(distance[index]), found)
+    turned = list(_orientations(other.thumbnails))
+    best: dict[tuple[int, int], tuple[int, float]] = {}
+    for near in near_hashes(one.hashes, other.hashes):
+        correlation = correlations(one.thumbnails[near.first], turned[near.orientation][near.second])
+        for index in np.flatnonzero(correlation >= MIN_CORRELATION):
+            pair, found = (int(near.first[index]), int(near.second[index])), float(correlation[index])
+            if pair not in best or best[pair][1] < found:
+                best[pair] = (int(near.distance[index]), found)
     return best
 
 
-def near_duplicates(
-    hashes: Bytes, others: Bytes, max_distance: int = MAX_DISTANCE
-) -> Iterator[tuple[Integers, Integers, Integers]]:
-    """Yield the pairs of hashes that are near, block by block: index [pair], index of the other [pair], bits [pair].
-
-    Memory holds the distances of one block, half a million, whatever the number of hashes.
+def near_hashes(hashes: Bytes, others: Bytes, max_distance: int = MAX_DISTANCE) -> Iterator[NearHashes]:
+    """Yield the pairs of hashes that are near, block by block and in each block in the order of the orientations.
 
     Args:
-        hashes: uint8 [count, bytes], bytes a multiple of 8.
-        others: uint8 [other count, bytes].
-        max_distance: number of bits in which the hashes of a pair may differ.
+        hashes: uint8 [count, 32], as `perceptual_hashes` returns them.
+        others: uint8 [other count, 32]; the images of these are turned.
+        max_distance: number of bits in which the hashes of a pair may differ, in some orientation of the second.
     """
     rows, columns = _BLOCK
-    # A word of all hashes lies together, so that a block is read in order.
-    left, right = (np.ascontiguousarray(array).view(np.uint64).T.copy() for array in (hashes, others))
+    work = _Work(rows, columns)
+    left, upright, transposed = _words(hashes), _words(others), _words(others, transposed=True)
     for row, column in itertools.product(range(0, len(hashes), rows), range(0, len(others), columns)):
-        distance = _hamming(left[:, row : row + rows], right[:, column : column + columns])
-        first, second = np.nonzero(distance <= max_distance)
-        if len(first):
-            yield first + row, second + column, distance[first, second].astype(np.int64)
+        for turns, right in enumerate((upright, transposed)):
+            block = left[:, row : row + rows], right[:, column : column + columns]
+            bound = work.lower_bound(*block)
+            # Two-dimensional `nonzero` takes as long as all the rest.
+            found = np.flatnonzero(bound.ravel() <= max_distance)
+            if not len(found):
+                continue
+            first, second = found // bound.shape[1] + row, found % bound.shape[1] + column
+            # Signs that a mirror changes differ where they agreed before.
+            differ = np.bitwise_count(left[:, first] ^ right[:, second]).astype(np.int64)
+            for place, mirrored in enumerate(_MIRRORS):
+                distance = np.where(mirrored[:, np.newaxis], _WORD - differ, differ).sum(axis=0)
+                near = np.flatnonzero(distance <= max_distance)
+                if len(near):
+                    yield NearHashes(len(_MIRRORS) * turns + place, first[near], second[near], distance[near])
+
+
+class _Work:
+    """Memory for the distances of one block: allocating it anew takes as long as computing them."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self._differing = np.empty(rows * columns, np.uint64)
+        self._total, self._count, self._rest = (np.empty(rows * columns, np.uint8) for _ in range(3))
+
+    def lower_bound(self, words: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
+        """Return what distances are not below in any mirrored orientation: [count, other count], for one block.
+
+        Each of the three words with odd frequencies is near as it is or with all signs changed. Of HAM10000's pairs one
+        in 20,000 is left, so that its four distances need not be computed for the others.
+
+        Args:
+            words: [4, count].
+            others: [4, other count].
+        """
+        shape = words.shape[1], others.shape[1]
+        differing, total, count, rest = (
+            each[: math.prod(shape)].reshape(shape) for each in (self._differing, self._total, self._count, self._rest)
+        )
+        total.fill(0)
+        for one, other in zip(words[1:], others[1:], strict=True):
+            np.bitwise_xor(one[:, np.newaxis], other, out=differing)
+            np.bitwise_count(differing, out=count)
+            np.subtract(_WORD, count, out=rest)
+            np.minimum(count, rest, out=count)
+            np.add(total, count, out=total)
+        return total
+
+
+def _words(hashes: Bytes, *, transposed: bool = False) -> npt.NDArray[np.uint64]:
+    """Return the bits of hashes by the parity of their frequencies: uint64 [4, count].
+
+    A mirror changes the sign of the odd frequencies along its axis and a transposition swaps the axes, so that no image
+    need be transformed again.
+
+    Returns:
+        Words of the frequencies that are even along both axes, odd along x, odd along y and odd along both.
+    """
+    bits = np.unpackbits(hashes, axis=1).reshape(-1, FREQUENCIES, FREQUENCIES)
+    if transposed:
+        bits = bits.transpose(0, 2, 1)
+    parts = [bits[:, y::2, x::2].reshape(-1, _WORD) for y, x in itertools.product((0, 1), repeat=2)]
+    return np.stack([np.packbits(part, axis=1).view(np.uint64)[:, 0] for part in parts])
 
 
 def correlations(thumbnails: Thumbnails, others: Thumbnails) -> Floats:
@@ -90,14 +165,6 @@ def correlations(thumbnails: Thumbnails, others: Thumbnails) -> Floats:
     return np.minimum(_correlation(plain, other_plain), _correlation(detail, other_detail))
 
 
-def _hamming(words: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint16]:
-    """Count the bits in which hashes [word, count] and [word, other count] differ: [count, other count]."""
-    distance = np.zeros((words.shape[1], others.shape[1]), np.uint16)
-    for one, other in zip(words, others, strict=True):
-        distance += np.bitwise_count(one[:, np.newaxis] ^ other)
-    return distance
-
-
 def _orientations(images: Thumbnails) -> Iterable[Thumbnails]:
     """Yield images [count, side, side] in the 8 orientations of a square.
 
@@ -106,20 +173,6 @@ def _orientations(images: Thumbnails) -> Iterable[Thumbnails]:
     for square in (images, images.transpose(0, 2, 1)):
         for step_y, step_x in itertools.product((1, -1), repeat=2):
             yield square[:, ::step_y, ::step_x]
-
-
-def _orientations_of_hashes(hashes: Bytes) -> Iterable[Bytes]:
-    """Yield the hashes of images in the order of `_orientations`.
-
-    A mirror changes the sign of the odd frequencies along its axis and a transposition swaps the axes, so that no image
-    need be transformed again.
-    """
-    bits = np.unpackbits(hashes, axis=1).reshape(len(hashes), FREQUENCIES, FREQUENCIES)
-    odd = np.arange(FREQUENCIES) % 2
-    for square in (bits, bits.transpose(0, 2, 1)):
-        for mirror_y, mirror_x in itertools.product((0, 1), repeat=2):
-            changed = (mirror_y * odd[:, np.newaxis] + mirror_x * odd) % 2
-            yield np.packbits((square ^ changed.astype(np.uint8)).reshape(len(bits), FREQUENCIES**2), axis=1)
 
 
 @lru_cache(maxsize=1)

@@ -6,10 +6,11 @@ import itertools
 import operator
 import os
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
@@ -32,8 +33,8 @@ from dermrobust.components.examples import (
 )
 from dermrobust.components.leakage import executor
 from dermrobust.components.leakage.component import LEAKAGE, LeakageParams
-from dermrobust.components.leakage.copies import MAX_DISTANCE, MIN_CORRELATION, correlations, near_duplicates
-from dermrobust.components.leakage.executor import near_duplicates as copies_across
+from dermrobust.components.leakage.copies import MAX_DISTANCE, MIN_CORRELATION, correlations, near_hashes
+from dermrobust.components.leakage.executor import near_duplicates
 from dermrobust.components.leakage.fingerprints import Fingerprints, perceptual_hashes, thumbnails
 from dermrobust.models.preprocessing import Preprocessing
 from dermrobust.models.task import Task
@@ -79,7 +80,7 @@ def fingerprints(images: Sequence[Pixels], image_ids: Sequence[str] | None = Non
 
 
 def copies(one: Fingerprints, other: Fingerprints) -> list[NearDuplicate]:
-    return list(copies_across(Split.TRAIN, one, Split.TEST, other))
+    return list(near_duplicates(Split.TRAIN, one, Split.TEST, other))
 
 
 def found_in(root: Path, shards: Mapping[Split, Sequence[Sequence[Record]]], task: Task = TASK) -> Leakage:
@@ -126,6 +127,10 @@ EXACT: Mapping[str, Edit] = {
     "nothing": lambda image: image,
     **{method.name.lower(): operator.methodcaller("transpose", method) for method in Image.Transpose},
 }
+ORIENTATIONS = (
+    *("nothing", "flip_left_right", "flip_top_bottom", "rotate_180"),
+    *("transpose", "rotate_270", "rotate_90", "transverse"),
+)
 EDITS: Mapping[str, Edit] = {
     **EXACT,
     "jpeg": jpeg(60),
@@ -234,11 +239,9 @@ def test_blobs_that_agree_but_for_their_texture_are_no_copies() -> None:
 def test_near_hashes_alone_make_no_copy() -> None:
     originals = np.stack([lesion(seed) for seed in range(20)])
     blended = np.rint(0.6 * originals + 0.4 * np.stack([lesion(seed) for seed in range(50, 70)])).astype(np.uint8)
-    near = [
-        pair for block in near_duplicates(perceptual_hashes(originals), perceptual_hashes(blended)) for pair in block[0]
-    ]
+    near = near_hashes(perceptual_hashes(originals), perceptual_hashes(blended))
 
-    assert near
+    assert sum(len(block.first) for block in near)
     assert copies(fingerprints(list(originals)), fingerprints(list(blended))) == []
 
 
@@ -278,24 +281,49 @@ def test_a_hash_is_the_same_alone_or_in_a_batch(pixels: Pixels) -> None:
     np.testing.assert_array_equal(together, [perceptual_hashes(image[np.newaxis])[0] for image in pixels])
 
 
+def turned_signs(signs: npt.NDArray[np.bool_]) -> Iterator[npt.NDArray[np.bool_]]:
+    """Signs of frequencies [y, x] of an image in the 8 orientations: a mirror turns those of odd frequencies."""
+    odd = np.arange(16) % 2 == 1
+    for square in (signs, signs.T):
+        for mirror_y, mirror_x in itertools.product((False, True), repeat=2):
+            yield square ^ (mirror_y & odd[:, np.newaxis]) ^ (mirror_x & odd)
+
+
 @given(
-    hashes=arrays(np.uint8, st.tuples(st.integers(0, 20), st.just(16))),
-    others=arrays(np.uint8, st.tuples(st.integers(0, 20), st.just(16))),
-    limit=st.integers(0, 128),
+    hashes=arrays(np.uint8, st.tuples(st.integers(0, 8), st.just(32))),
+    others=arrays(np.uint8, st.tuples(st.integers(0, 8), st.just(32))),
+    limit=st.integers(0, 256),
 )
 @settings(max_examples=60)
 def test_near_hashes_are_those_that_differ_in_few_bits(hashes: Pixels, others: Pixels, limit: int) -> None:
+    signs, other_signs = (np.unpackbits(each, axis=1).reshape(-1, 16, 16).astype(bool) for each in (hashes, others))
     expected = {}
-    for (i, one), (j, other) in itertools.product(enumerate(hashes), enumerate(others)):
-        bits = sum(int(a ^ b).bit_count() for a, b in zip(one.tolist(), other.tolist(), strict=True))
-        if bits <= limit:
-            expected[i, j] = bits
+    for (i, one), (j, other) in itertools.product(enumerate(signs), enumerate(other_signs)):
+        for orientation, turned in enumerate(turned_signs(other)):
+            if (bits := int((one ^ turned).sum())) <= limit:
+                expected[orientation, i, j] = bits
 
-    found: dict[tuple[int, int], int] = {}
-    for first, second, distance in near_duplicates(hashes, others, limit):
-        found.update(zip(zip(first.tolist(), second.tolist(), strict=True), distance.tolist(), strict=True))
+    found: dict[tuple[int, int, int], int] = {}
+    for near in near_hashes(hashes, others, limit):
+        for first, second, distance in zip(near.first, near.second, near.distance, strict=True):
+            found[near.orientation, int(first), int(second)] = int(distance)
 
     assert found == expected
+
+
+@pytest.mark.parametrize("edit", EXACT)
+def test_orientations_of_hashes_are_those_of_images(edit: str) -> None:
+    original = lesion(3)
+    copy = np.asarray(EXACT[edit](Image.fromarray(original)))
+
+    found = {
+        near.orientation: near.distance.tolist()
+        for near in near_hashes(perceptual_hashes(original[np.newaxis]), perceptual_hashes(copy[np.newaxis]), 8)
+    }
+
+    # The orientation in which the copy is the original again.
+    expected = {"rotate_90": "rotate_270", "rotate_270": "rotate_90"}.get(edit, edit)
+    assert found == {ORIENTATIONS.index(expected): [0]}
 
 
 def test_near_hashes_are_found_in_every_block() -> None:
@@ -308,8 +336,8 @@ def test_near_hashes_are_found_in_every_block() -> None:
 
     found = [
         pair
-        for first, second, _ in near_duplicates(hashes, others, 40)
-        for pair in zip(first.tolist(), second.tolist(), strict=True)
+        for near in near_hashes(hashes, others, 40)
+        for pair in zip(near.first.tolist(), near.second.tolist(), strict=True)
     ]
 
     assert sorted(found) == sorted(places.items())
