@@ -41,13 +41,29 @@ def shard_counts(uri: str) -> dict[Split, list[int]]:
     return {split: list(splits[split.value].shard_lengths) for split in Split}
 
 
+def shard_file(uri: str, split: Split, index: int) -> str:
+    """Return the local path of a shard, a TFRecord file of records that `parse_record` reads.
+
+    Raises:
+        UserError: the shard is damaged.
+    """
+    return local_shard(str(_builder(uri).info.splits[split.value].filepaths[index]))
+
+
+def parse_record(uri: str, serialized: tf.Tensor) -> dict[str, Any]:
+    """Return the nested features of a serialized record, its image still encoded."""
+    features: dict[str, Any] = _builder(uri).info.features.deserialize_example(serialized, decoders=_decoders())
+    return features
+
+
 def read_shard(uri: str, split: Split, index: int) -> tf.data.Dataset:
     """Return the records of one shard as nested features, images still encoded, in the order of the shard.
 
     Raises:
         UserError: the shard is damaged.
     """
-    local_shard(str(_builder(uri).info.splits[split.value].filepaths[index]))
-    instruction = tfds.core.ReadInstruction(split.value, from_=index, to=index + 1, unit="shard")
-    decoders = {"image": {"encoded": tfds.decode.SkipDecoding()}}
-    return _builder(uri).as_dataset(split=instruction, decoders=decoders, shuffle_files=False)
+    return tf.data.TFRecordDataset(shard_file(uri, split, index)).map(functools.partial(parse_record, uri))
+
+
+def _decoders() -> dict[str, Any]:
+    return {"image": {"encoded": tfds.decode.SkipDecoding()}}

@@ -19,7 +19,7 @@ _LENGTH, _CHECKSUM = 8, 4
 """Bytes. A record is its length and a checksum of that, its content and a checksum of that."""
 _OF_THE_GRAPH = re.compile(r"\{\{.*?\}\} ?| \[Op:.*")
 """Parts of TensorFlow's messages that name nodes of a graph."""
-_ALL = 1_000_000
+ALL = 1_000_000
 """Records that no shard reaches: the bound of `ingest.shard_size` is far below."""
 
 
@@ -69,7 +69,7 @@ def read_records(uri: str) -> npt.NDArray[Any]:
 # Traced once for all shards: a dataset that Python makes and iterates over takes nearly 20 ms before its first record.
 @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 def _records_of_file(path: tf.Tensor) -> tf.Tensor:
-    return tf.data.TFRecordDataset(path).batch(_ALL).get_single_element()
+    return tf.data.TFRecordDataset(path).batch(ALL).get_single_element()
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.threat import Pixels
 from dermrobust.components import raw_dataset, storage
 from dermrobust.components.artifacts import Artifact, ArtifactType
@@ -169,18 +171,52 @@ def test_an_interrupted_run_goes_on_from_its_finished_shards(
     for path in (unfinished, f"counts/{unfinished}.json", "examples.json"):
         (tmp_path / "examples" / path).unlink()
     read: list[tuple[Split, int]] = []
-    real = raw_dataset.read_shard
+    real = raw_dataset.shard_file
 
-    def read_shard(uri: str, *place: Any) -> Any:
-        read.append(place)
-        return real(uri, *place)
+    def shard_file(uri: str, split: Split, index: int) -> str:
+        read.append((split, index))
+        return real(uri, split, index)
 
-    monkeypatch.setattr(raw_dataset, "read_shard", read_shard)
+    monkeypatch.setattr(raw_dataset, "shard_file", shard_file)
 
     again = preprocess(dataset, tmp_path)
 
     assert len(read) == 1
     assert list(storage.entries(again.uri)) == list(storage.entries(examples.uri))
+
+
+@pytest.mark.parametrize("damage", ["cut off", "changed", "another record"])
+def test_a_damaged_shard_is_told_in_one_message(dataset: Artifact, tmp_path: Path, damage: str) -> None:
+    copied = Artifact(dataset.type, "copied", "copied", str(tmp_path / "dataset"))
+    shutil.copytree(dataset.uri, copied.uri)
+    shard = Path(raw_dataset.shard_file(raw_dataset.folder(copied), Split.TEST, 0))
+    content = bytearray(shard.read_bytes())
+    if damage == "cut off":
+        del content[-10:]
+    elif damage == "changed":
+        content[-10] ^= 1
+    else:
+        with tf.io.TFRecordWriter(str(shard)) as writer:
+            writer.write(b"something else")
+        content = bytearray(shard.read_bytes())
+    shard.write_bytes(content)
+
+    with pytest.raises(UserError, match=f"the shard '.*{shard.name}' is damaged: .*the same command makes it again"):
+        preprocess(copied, tmp_path)
+
+
+def test_a_shard_of_which_no_image_could_be_read_is_empty(tmp_path: Path) -> None:
+    files = {f"{row['image_id']}.png": encoded(draw(index)) for index, row in enumerate(ROWS)}
+    files[f"{ROWS[0]['image_id']}.png"] = b"no image"
+    write_folder_data_set(tmp_path / "raw", ROWS, files)
+    params = folder_params(tmp_path / "raw", shard_size=1, max_bad_fraction=0.5)
+
+    made = preprocess(ingest(params, tmp_path).dataset, tmp_path)
+
+    spec = ExamplesSpec.read(made)
+    lengths = [length for split in Split for length in spec.lengths[split]]
+    assert sorted(lengths)[:2] == [0, 1]
+    assert sum(spec.counts.values()) == len(ROWS) - 1 == sum(lengths)
 
 
 # The function that all stages share
