@@ -21,7 +21,7 @@ class Line:
     each: float
 
     @classmethod
-    def fitted(cls, images: Sequence[int], costs: Sequence[float]) -> Line:
+    def fitted(cls, images: Sequence[float], costs: Sequence[float]) -> Line:
         """Return the line with the smallest squared relative errors; its constant is not negative.
 
         Raises:

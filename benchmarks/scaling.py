@@ -3,10 +3,15 @@
     HAM10000_DIR=/where/it/is python -m benchmarks.scaling [--sizes 500 5000 10015] [--held-out 2500] [--json FILE]
 
 Every node of a run with the suite `auto` is executed in processes of its own, on subsets of the real images; processor
-time, bytes and files are counted after the imports: medians of `--repeats` executions, or one of nodes that attack. All
-sizes attack the same weights: those of another model would stand longer or shorter. A line is fitted to each cost and
-checked on the held-out size. Targets: work per image constant within 10 %, that is, the marginal work of the largest
-step between sizes differs from that of the smallest by no more; and the held-out size predicted within 10 %.
+time, bytes and files are counted after the imports. Ingest, preprocess, leakage and metrics are executed `--repeats`
+times, all sizes in turn, and medians are taken; training and attacks once. All sizes attack the same weights: those of
+another model would stand longer or shorter.
+
+Targets: work per image constant within 10 %, that is, the marginal work of the largest step between sizes differs from
+that of the smallest by no more; and the held-out size predicted within 10 % by a line that is fitted to the others. An
+image that stands takes a hundred times the work of one that falls at once, and how many stand is chance in a hundred
+test images. The work of attacks is therefore that of an evaluation of the network, in forward passes of one image; a
+gradient counts as two more.
 
 The driver's costs, the comparison of pairs (which grows with their number) and the memory of metrics are measured by
 themselves. `benchmarks/scale_simulation.py` looks for other work that is not linear.
@@ -15,6 +20,7 @@ themselves. `benchmarks/scale_simulation.py` looks for other work that is not li
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import itertools
 import json
@@ -25,7 +31,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +48,9 @@ _NODES = (
     "evaluate",
 )
 _TRAINING = "train[vanilla]"
-_ATTACKING = ("predict[vanilla]", "probe[vanilla]", "escalate[vanilla]")
-_DATA_PARALLEL = ("ingest", "preprocess", "predict[vanilla]")
+_ATTACK = "predict[vanilla]"
+_REPEATED = ("ingest", "preprocess", "leakage", "evaluate")
+_DATA_PARALLEL = ("ingest", "preprocess", _ATTACK)
 """Nodes whose work is for each image; probes work on a sample, and epochs decide how long a training takes."""
 _ROW_BYTES = 0.2 * (4 * 7 + 2 + 2 + 8 + 4)
 """Of an image, one in five of which is tested: seven probabilities, label, clean class, group and radius."""
@@ -60,7 +67,7 @@ def main() -> int:
     parser.add_argument("--network", default="small_resnet", help="network")
     parser.add_argument("--image-size", type=int, default=32, help="height and width of its input in pixels")
     parser.add_argument("--epochs", type=int, default=5, help="epochs of the model that is attacked")
-    parser.add_argument("--repeats", type=int, default=3, help="executions of each node, but those that attack")
+    parser.add_argument("--repeats", type=int, default=3, help="executions of nodes without network")
     parser.add_argument("--workers", type=int, default=1_000, help="cores that 10^6 and 10^8 images are spread over")
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--node", help=argparse.SUPPRESS)
@@ -76,9 +83,7 @@ def main() -> int:
     print(machine(), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         attacked = _trained(Path(folder), max(options.sizes), options)
-        measured = {
-            size: _run(Path(folder), size, attacked, options) for size in sorted({*options.sizes, options.held_out})
-        }
+        measured = _measured(Path(folder), sorted({*options.sizes, options.held_out}), attacked, options)
         step = _child("steps", Path(folder, f"{max(measured)}.json"))["core_seconds"]
         hash_seconds, file_seconds = _driver_costs(Path(folder))
     fitted = {size: measured[size] for size in sorted(options.sizes)}
@@ -89,7 +94,7 @@ def main() -> int:
         pair_seconds=_pair_seconds(fitted),
         row_bytes=_ROW_BYTES,
     )
-    met = _tell_work(fitted) & _tell_held_out(model, options.held_out, measured[options.held_out])
+    met = _tell_work(fitted) & _tell_held_out(model, options.held_out, measured)
     print(f"\nOne attack step of one image: {1e3 * step:.3f} core-milliseconds (PGD, {options.image_size} px)")
     print(f"Driver: {1e3 * file_seconds:.2f} ms a file, {1e-6 / hash_seconds:.0f} MB/s hashed")
     print(f"Pairs of images: {1e9 * model.pair_seconds:.1f} core-nanoseconds each")
@@ -110,17 +115,25 @@ def _trained(folder: Path, size: int, options: argparse.Namespace) -> Artifact:
     return _model(ArtifactStore(str(folder / "output-trained")))
 
 
-def _run(folder: Path, size: int, attacked: Artifact, options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Execute all nodes on so many images, each in processes of its own; return their costs."""
+def _measured(
+    folder: Path, sizes: Sequence[int], attacked: Artifact, options: argparse.Namespace
+) -> dict[int, dict[str, dict[str, float]]]:
+    """Execute all nodes on so many images each, every node in processes of its own; return their costs."""
     train = {"network": options.network, "epochs": 1, "warmup_epochs": 0, "xla": False}
-    config, found = _config(folder, str(size), size, train, options), {}
-    for node in _NODES:
-        repeats = 1 if node in _ATTACKING else options.repeats
-        rows = [_child(node, config) for _ in range(repeats)]
-        found[node] = {cost: statistics.median(row[cost] for row in rows) for cost in rows[0]}
-        print(f"{size} images, {node}: {found[node]}", file=sys.stderr, flush=True)
-        if node == _TRAINING:
-            _replace(_model(store := ArtifactStore(str(folder / f"output-{size}"))), attacked, store)
+    configs = {size: _config(folder, str(size), size, train, options) for size in sizes}
+    rows: dict[tuple[int, str], list[dict[str, float]]] = {}
+    # In turn, so that a machine that becomes slower does so for all sizes.
+    for repeat in range(options.repeats):
+        for size, config in configs.items():
+            for node in _NODES if repeat == 0 else _REPEATED:
+                row = _child(node, config)
+                rows.setdefault((size, node), []).append(row)
+                print(f"{size} images, {node}: {row}", file=sys.stderr, flush=True)
+                if node == _TRAINING:
+                    _replace(_model(store := ArtifactStore(str(folder / f"output-{size}"))), attacked, store)
+    found: dict[int, dict[str, dict[str, float]]] = {size: {} for size in sizes}
+    for (size, node), taken in rows.items():
+        found[size][node] = {cost: statistics.median(row[cost] for row in taken) for cost in taken[0]}
     return found
 
 
@@ -182,6 +195,7 @@ def _executed(config_file: Path, node: str) -> dict[str, float]:
 
     config = PipelineConfig.model_validate_json(config_file.read_bytes())
     nodes = with_upstream(build_graph(config), [node])
+    counted = _count_evaluations()
     cpu, started = time.process_time(), time.perf_counter()
     result = run_graph(config, nodes, Silent(), settings={}, selected=frozenset({node}), force=True)
     spent, seconds = time.process_time() - cpu, time.perf_counter() - started
@@ -190,7 +204,27 @@ def _executed(config_file: Path, node: str) -> dict[str, float]:
         raise RuntimeError(f"{node}: {outcome.message}")
     sizes = [size for output in outcome.outputs.values() for size in storage.sizes(output.uri).values()]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"cpu": spent, "seconds": seconds, "written": sum(sizes), "files": len(sizes), "mib": peak}
+    costs = {"cpu": spent, "seconds": seconds, "written": sum(sizes), "files": len(sizes), "mib": peak}
+    return {**costs, "evaluations": counted()}
+
+
+def _count_evaluations() -> Callable[[], int]:
+    """Let attacks count the forward passes of their classifier in this process; return what has counted them."""
+    from benchmarks.counting import Evaluations, counting
+    from dermrobust.attacks.target import Precision, Target
+    from dermrobust.components import attack_targets, model_files
+
+    load, counts = model_files.load_target, list[Callable[[], Evaluations]]()
+
+    # One target for one model: each is compiled.
+    @functools.cache
+    def load_counting(uri: str, digest: str, precision: Precision) -> Target:
+        target, counted = counting(load(uri, digest, precision))
+        counts.append(counted)
+        return target
+
+    setattr(attack_targets, "load_target", load_counting)  # noqa: B010 - it is no public name of that module
+    return lambda: sum(counted().work for counted in counts)
 
 
 def _steps(config_file: Path) -> dict[str, float]:
@@ -247,36 +281,44 @@ def _pair_seconds(measured: Mapping[int, Mapping[str, Mapping[str, float]]]) -> 
 
 def _tell_work(measured: Mapping[int, Mapping[str, Mapping[str, float]]]) -> bool:
     """Print the marginal work of each step between sizes; return whether it is constant."""
-    sizes, met = sorted(measured), True
-    print("\n| node | " + " | ".join(f"ms/image, {a:,} to {b:,}" for a, b in _steps_between(sizes)) + " | differ |")
-    print("|---|" + "---|" * len(sizes))
+    steps, met = list(itertools.pairwise(sorted(measured))), True
+    print("\n| node | " + " | ".join(f"ms/image, {a:,} to {b:,}" for a, b in steps) + " | differ |")
+    print("|---|" + "---|" * (len(steps) + 1))
     for node in _NODES:
-        costs = [
-            1e3 * (measured[b][node]["cpu"] - measured[a][node]["cpu"]) / (b - a) for a, b in _steps_between(sizes)
-        ]
-        spread = max(costs) / min(costs) - 1 if min(costs) > 0 else float("inf")
+        spent = [measured[b][node]["cpu"] - measured[a][node]["cpu"] for a, b in steps]
+        spread = _told(node, [1e3 * cost / (b - a) for cost, (a, b) in zip(spent, steps, strict=True)])
+        if node == _ATTACK:
+            evaluated = [measured[b][node]["evaluations"] - measured[a][node]["evaluations"] for a, b in steps]
+            works = [1e6 * cost / max(count, 1) for cost, count in zip(spent, evaluated, strict=True)]
+            spread = _told(f"{node}, a thousand evaluations", works)
         if node in _DATA_PARALLEL:
             met &= spread <= _MOST
-        print(f"| {node} | " + " | ".join(f"{cost:.2f}" for cost in costs) + f" | {100 * spread:.0f} % |")
     return met
 
 
-def _steps_between(sizes: Sequence[int]) -> list[tuple[int, int]]:
-    return list(itertools.pairwise(sizes))
+def _told(name: str, costs: Sequence[float]) -> float:
+    """Print a row of costs; return by what share they differ."""
+    spread = max(costs) / min(costs) - 1 if min(costs) > 0 else float("inf")
+    print(f"| {name} | " + " | ".join(f"{cost:.2f}" for cost in costs) + f" | {100 * spread:.0f} % |")
+    return spread
 
 
-def _tell_held_out(model: Model, size: int, measured: Mapping[str, Mapping[str, float]]) -> bool:
+def _tell_held_out(model: Model, size: int, measured: Mapping[int, Mapping[str, Mapping[str, float]]]) -> bool:
     """Print what the model says of the held-out size; return whether it is right for the nodes that matter."""
+    fitted, held_out = [nodes[_ATTACK] for other, nodes in measured.items() if other != size], measured[size]
+    by_evaluations = Line.fitted([row["evaluations"] for row in fitted], [row["cpu"] for row in fitted])
     met = True
     print(f"\n| {size:,} images | predicted core-s | measured | error | predicted MB | measured |")
     print("|---|---|---|---|---|---|")
     for node in model.cpu:
-        told, found = model.cpu[node].at(size), measured[node]["cpu"]
-        error = told / found - 1
+        told, found = model.cpu[node].at(size), held_out[node]["cpu"]
+        written, real = model.written[node].at(size) / 1e6, held_out[node]["written"] / 1e6
+        print(f"| {node} | {told:.1f} | {found:.1f} | {100 * (told / found - 1):+.1f} % | {written:.1f} | {real:.1f} |")
+        if node == _ATTACK:
+            told = by_evaluations.at(held_out[node]["evaluations"])
+            print(f"| {node}, by evaluations | {told:.1f} | {found:.1f} | {100 * (told / found - 1):+.1f} % | | |")
         if node in _DATA_PARALLEL:
-            met &= abs(error) <= _MOST
-        written, real = model.written[node].at(size) / 1e6, measured[node]["written"] / 1e6
-        print(f"| {node} | {told:.1f} | {found:.1f} | {100 * error:+.1f} % | {written:.1f} | {real:.1f} |")
+            met &= abs(told / found - 1) <= _MOST
     return met
 
 

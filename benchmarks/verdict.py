@@ -21,21 +21,20 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from benchmarks import peers
+from benchmarks.counting import counting
 from benchmarks.hardware import has_bfloat16
 from benchmarks.measure import machine
 from benchmarks.victims import EPSILON, Victim, victims
 from dermrobust.attacks.engine import attack_images
 from dermrobust.attacks.selection import read_attack
-from dermrobust.attacks.target import Precision, Target
+from dermrobust.attacks.target import Precision
 from dermrobust.attacks.threat import ThreatModel
 from dermrobust.models.classifier import attack_target
 
@@ -92,31 +91,13 @@ def _told(name: str, verdict: Verdict) -> Verdict:
 
 
 def _run_ours(victim: Victim, precision: Precision) -> Verdict:
-    target, count = _counting(attack_target(victim.network, precision=precision))
+    target, counted = counting(attack_target(victim.network, precision=precision))
     seeds = np.arange(len(victim.labels), dtype=np.uint64)
     started = time.perf_counter()
     found = attack_images(
         read_attack("auto"), target, victim.images, victim.labels, seeds, threat=_THREAT, batch_size=peers.BATCH
     )
-    return Verdict(count(), time.perf_counter() - started, victim.robust_accuracy(found))
-
-
-def _counting(target: Target) -> tuple[Target, Callable[[], int]]:
-    """Return a target that counts the images for which its gradient is computed, and how many it has counted."""
-    total = tf.Variable(0, dtype=tf.int64, trainable=False)
-
-    @tf.custom_gradient
-    def counted(images: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-        def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            total.assign_add(tf.shape(upstream, out_type=tf.int64)[0])
-            return upstream
-
-        return tf.identity(images), gradient
-
-    def logits(weights: Any, images: Any) -> Any:
-        return target.logits(weights, counted(images))
-
-    return dataclasses.replace(target, logits=logits), lambda: int(total.numpy())
+    return Verdict(counted().gradients, time.perf_counter() - started, victim.robust_accuracy(found))
 
 
 def _run_art(victim: Victim) -> Verdict:

@@ -124,9 +124,9 @@ class _Work:
             others: [4, other count].
         """
         shape = words.shape[1], others.shape[1]
-        differing, total, count, rest = (
-            each[: math.prod(shape)].reshape(shape) for each in (self._differing, self._total, self._count, self._rest)
-        )
+        size = math.prod(shape)
+        differing = self._differing[:size].reshape(shape)
+        total, count, rest = (each[:size].reshape(shape) for each in (self._total, self._count, self._rest))
         total.fill(0)
         for one, other in zip(words[1:], others[1:], strict=True):
             np.bitwise_xor(one[:, np.newaxis], other, out=differing)
