@@ -2,8 +2,8 @@
 
     python -m benchmarks.scale_simulation [--records 1000000] [--json FILE]
 
-Every phase runs with a quarter, a half and all of the records, each time in a process of its own. Processor time and
-memory are those after the imports. The growth is 1 if the second half of the records costs twice what the second
+Every phase runs with a sixteenth, a quarter and all of the records, each time in a process of its own. Processor time
+and memory are those after the imports. The growth is 1 if the step to all records costs four times what the step to a
 quarter does, as work that is linear, with any constant, does; 2 is quadratic. Predictions are drawn at random.
 """
 
@@ -24,6 +24,8 @@ from benchmarks.measure import machine, measure
 
 _GROWTH = 1.2
 """Growth above which a phase counts as not linear."""
+_STEP = 4
+"""Ratio of a number of records to the next smaller one."""
 _SECONDS = 1.0
 """Differences below this are not judged."""
 _CONDITIONS = (("none", 0.0), ("fgsm", 4.0), ("pgd", 4.0), ("apgd", 4.0))
@@ -42,7 +44,7 @@ def main() -> int:
     if options.phase is not None:
         print(json.dumps(_measured(PHASES[options.phase], options.root, options.records)))
         return 0
-    sizes = [options.records // 4, options.records // 2, options.records]
+    sizes = [options.records // _STEP**2, options.records // _STEP, options.records]
     found: dict[str, list[dict[str, float]]] = {phase: [] for phase in options.phases}
     print(machine(), flush=True)
     for size in sizes:
@@ -65,9 +67,9 @@ def main() -> int:
 
 
 def growth(values: list[float]) -> float | None:
-    """Return the exponent by which values at n, 2 n and 4 n grow, whatever their constant; None: too little to say."""
+    """Return the exponent by which values at n, 4 n and 16 n grow, whatever their constant; None: too little to say."""
     first, second = values[1] - values[0], values[2] - values[1]
-    return math.log2(second / first) if min(first, second) > 0 and second >= _SECONDS else None
+    return math.log(second / first, _STEP) if min(first, second) > 0 and second >= _SECONDS else None
 
 
 def _shown(value: float | None) -> str:
