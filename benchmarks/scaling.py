@@ -92,7 +92,7 @@ def main() -> int:
         else:
             measured = _measured(folder, sizes, _NODES, _trained(folder, sizes[-1], options), options)
             step = _child("steps", folder / f"{sizes[-1]}.json")["core_seconds"]
-            hash_seconds, file_seconds = _driver_costs(folder)
+            driver = _driver_costs(folder)
     if options.json is not None:
         options.json.write_text(json.dumps({"machine": machine(), "measured": measured}, indent=1))
     fitted = {size: measured[size] for size in sorted(options.sizes)}
@@ -100,10 +100,8 @@ def main() -> int:
     met = _tell_work(fitted) & _tell_held_out(lines, options.held_out, measured)
     if not options.without_attacks:
         print(f"\nOne attack step of one image: {1e3 * step:.3f} core-milliseconds (PGD, {options.image_size} px)")
-        driver = {"hash_seconds": hash_seconds, "file_seconds": file_seconds}
-        _tell_extrapolation(
-            Model(**lines, **driver, pair_seconds=_pair_seconds(), row_bytes=_ROW_BYTES), options.workers
-        )
+        costs = lines["cpu"], lines["written"], lines["files"]
+        _tell_extrapolation(Model(*costs, *driver, pair_seconds=_pair_seconds(), row_bytes=_ROW_BYTES), options.workers)
     return 0 if met else 1
 
 
