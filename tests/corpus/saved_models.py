@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import shutil
@@ -149,7 +150,9 @@ def saved(function: Function) -> Callable[[Path], Path]:
 @functools.cache
 def whole() -> Path:
     """A SavedModel without anything wrong."""
-    return exported(Path(tempfile.mkdtemp(), "model"), network(), IMAGES, serving_default=scores)
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    return exported(Path(folder, "model"), network(), IMAGES, serving_default=scores)
 
 
 def damaged(damage: Callable[[Path], object]) -> Callable[[Path], Path]:

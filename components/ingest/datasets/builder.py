@@ -100,9 +100,7 @@ class ImageBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type
         for name, kind in self.task.record_features.items():
             features[name] = tfds.features.Scalar(np.float32) if kind is float else tfds.features.Text()
         features[LABEL] = tfds.features.ClassLabel(names=list(self.task.class_names))
-        return tfds.core.DatasetInfo(
-            builder=self, description=self.DESCRIPTION, features=tfds.features.FeaturesDict(nested(features))
-        )
+        return _Info(builder=self, description=self.DESCRIPTION, features=tfds.features.FeaturesDict(nested(features)))
 
     def _shard_iterators_per_split(self, dl_manager: tfds.download.DownloadManager) -> dict[str, list[ShardGenerator]]:
         listing = self.listing(Path(dl_manager.manual_dir) if self.MANUAL_DOWNLOAD_INSTRUCTIONS else None)
@@ -142,6 +140,13 @@ class ImageBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type
             for split, template in templates.items()
         ]
         self.info.set_splits(tfds.core.SplitDict(infos))
+
+
+class _Info(tfds.core.DatasetInfo):
+    """Description of a data set that nobody has published."""
+
+    def initialize_from_bucket(self) -> None:
+        """Do nothing: TFDS asks for published descriptions, and leaves a temporary folder even where it may not ask."""
 
 
 def _without_duplicates(records: list[ImageRecord]) -> tuple[list[ImageRecord], list[QuarantinedRecord]]:

@@ -146,6 +146,18 @@ def test_shard_lengths_are_right_beyond_ten_shards(tmp_path: Path) -> None:
     assert not [path.name for path in Path(folder).glob("*.json") if "shard" in path.name]
 
 
+def test_no_temporary_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TFDS 4.9.10, left to itself, leaves a folder."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    write_folder_data_set(tmp_path / "raw", ROWS)
+
+    ingest(folder_params(tmp_path / "raw"), tmp_path)
+
+    assert list(temporary.iterdir()) == []
+
+
 def test_each_image_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """TFDS 4.9.10, left to itself, generates the first split once for each split."""
     write_folder_data_set(tmp_path / "raw", ROWS)
