@@ -19,6 +19,11 @@ from dermrobust.models.task import Task
 
 _SUFFIX = ".npz"
 _GROUPS, _COPIES = "groups", "copies"
+_TOGETHER = 4096
+"""Images of a split, about, whose fingerprints are read at a time: with those of one shard, reading would take longer
+than comparing."""
+_Pair = tuple[Split, tuple[str, ...], Split, tuple[str, ...]]
+"""A split, some of its files, another split, some of its files."""
 
 
 def run(context: Context) -> None:
@@ -43,7 +48,7 @@ def run(context: Context) -> None:
     with context.beam.pipeline() as root:
         _ = (
             root
-            | "Pairs" >> beam.Create(list(_pairs(files)))
+            | "Pairs" >> beam.Create(list(_pairs(files, spec.lengths)))
             | "Spread pairs" >> beam.Reshuffle()
             | "Compare" >> beam.ParDo(CompareShards())
             | "Gather" >> beam.combiners.ToList()
@@ -67,12 +72,12 @@ class FingerprintShard(beam.DoFn):
 
 
 class CompareShards(beam.DoFn):
-    """Yields the groups and the copies that two shards of different splits share."""
+    """Yields the groups and the copies that shards of two splits share."""
 
-    def process(self, element: tuple[Split, str, Split, str]) -> Iterator[tuple[str, Any]]:
-        """Read both files."""
-        split, uri, other_split, other_uri = element
-        one, other = Fingerprints.read(uri), Fingerprints.read(other_uri)
+    def process(self, element: _Pair) -> Iterator[tuple[str, Any]]:
+        """Read all files of both splits."""
+        split, uris, other_split, other_uris = element
+        one, other = (Fingerprints.joined([Fingerprints.read(uri) for uri in each]) for each in (uris, other_uris))
         yield from ((_GROUPS, name) for name in one.groups & other.groups)
         yield from ((_COPIES, pair) for pair in near_duplicates(split, one, other_split, other))
 
@@ -104,10 +109,16 @@ def found_leakage(found: Sequence[tuple[str, Any]], images: Mapping[Split, int])
     )
 
 
-def _pairs(files: Mapping[Split, Sequence[str]]) -> Iterator[tuple[Split, str, Split, str]]:
+def _pairs(files: Mapping[Split, Sequence[str]], lengths: Mapping[Split, Sequence[int]]) -> Iterator[_Pair]:
+    """Yield all pairs of shards of different splits, some of each split at a time."""
+    together = {split: max(1, _TOGETHER // max((1, *lengths[split]))) for split in files}
+    parts = {
+        split: [tuple(uris[start : start + together[split]]) for start in range(0, len(uris), together[split])]
+        for split, uris in files.items()
+    }
     for split, other in itertools.combinations(files, 2):
-        for uri, other_uri in itertools.product(files[split], files[other]):
-            yield split, uri, other, other_uri
+        for uris, other_uris in itertools.product(parts[split], parts[other]):
+            yield split, uris, other, other_uris
 
 
 def _write(found: Sequence[tuple[str, Any]], uri: str, images: Mapping[Split, int]) -> None:

@@ -178,6 +178,22 @@ def test_shards_are_read_and_every_pair_of_splits_is_compared(tmp_path: Path) ->
     ]
 
 
+@pytest.mark.parametrize("together", [1, 4, 100])
+def test_nothing_depends_on_how_many_shards_are_compared_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    monkeypatch.setattr(executor, "_TOGETHER", together)
+    train = [records("train", [seed, seed + 1]) for seed in range(0, 10, 2)]
+    test = [records("test", range(seed, seed + 2)) for seed in (8, 20, 4)]
+
+    found = found_in(tmp_path, {Split.TRAIN: train, Split.TEST: test})
+
+    assert found.shared_groups == ("L4", "L5", "L8", "L9")
+    assert sorted((pair.first, pair.second) for pair in found.near_duplicates) == [
+        (f"train_{seed}", f"test_{seed}") for seed in (4, 5, 8, 9)
+    ]
+
+
 def test_copies_within_a_split_leak_nothing(tmp_path: Path) -> None:
     found = found_in(tmp_path, {Split.TRAIN: [[("a", "L0", lesion(0)), ("b", "L0", lesion(0))]]})
 
