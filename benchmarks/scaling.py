@@ -34,6 +34,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -224,7 +225,7 @@ def _count_evaluations() -> Callable[[], int]:
         counts.append(counted)
         return target
 
-    setattr(attack_targets, "load_target", load_counting)  # noqa: B010 - it is no public name of that module
+    mock.patch.object(attack_targets, "load_target", load_counting).start()
     return lambda: sum(counted().work for counted in counts)
 
 
