@@ -59,7 +59,7 @@ class Attack(BaseModel, abc.ABC):
         """Name by which a config selects the attack."""
         return str(getattr(self, "attack", type(self).__name__))
 
-    def stronger(self) -> Self | None:
+    def stronger(self) -> Attack | None:
         """Return the attack with twice the gradient steps, or None if it has no number of steps to raise.
 
         An evaluation has converged if this attack breaks no image that the original leaves standing.

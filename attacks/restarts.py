@@ -15,6 +15,8 @@ from dermrobust.attacks.threat import Images
 
 Try = Callable[[Problem], Images]
 """One attempt: from a problem to its adversarial images."""
+Margins = npt.NDArray[np.float32]
+"""float32 [count], logit margins by which an attack misses success, 0 or less where it succeeded."""
 
 
 def best_of_restarts(problem: Problem, once: Try, tries: int) -> Images:
@@ -50,15 +52,15 @@ def worst_of(problem: Problem, tries: Iterable[Try]) -> Images:
             break
         part = problem.take(standing)
         moved = attempt(part)
-        found = _scores(part, moved)
+        found = shortfalls(part, moved)
         better = found < score[standing]
         worst[standing[better]] = moved[better]
         score[standing[better]] = found[better]
     return worst
 
 
-def _scores(problem: Problem, images: Images) -> npt.NDArray[np.float32]:
-    """Return the logit margin by which an attack misses success: float32 [count], 0 or less where it succeeded."""
+def shortfalls(problem: Problem, images: Images) -> Margins:
+    """Return by how much images miss success, with the exact model."""
     from dermrobust.attacks.logits import logits_of, margins
 
     # The exact model scores, so that an approximation cannot end an attack too early.

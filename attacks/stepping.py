@@ -28,8 +28,10 @@ StepFn = Callable[..., tuple[State, tf.Tensor]]
 `done` refers to the images that the step evaluated. Where it holds and `stop` is set, the state returns these images.
 """
 
-_SMALLEST = 8
-"""Smallest batch size. Smaller ones would save little, since operations have a fixed cost."""
+_SMALLEST = 2
+"""Smallest batch size. A smaller one would save little, since operations have a fixed cost."""
+_HALVED_ONLY = 8
+"""Batch sizes up to this one have no eighths between them: eight more sizes would save too little."""
 _REFILL = 8
 """A batch is refilled when one in so many places is free. Moving the state costs a fraction of a step, so refilling
 after every image would cost more than the free places do."""
@@ -143,5 +145,7 @@ class _Batch:
         size = self._problem.batch_size
         while size // 2 >= max(count, _SMALLEST) and size % 2 == 0:
             size //= 2
+        if size <= _HALVED_ONLY:
+            return size
         eighth = -(-size // 8)
-        return min(size, max(_SMALLEST, -(-count // eighth) * eighth))
+        return min(size, -(-count // eighth) * eighth)

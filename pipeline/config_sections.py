@@ -78,8 +78,8 @@ class AugmentConfig(AttackSettings):
 
     attacks: NamedAttacks = Field(
         default_factory=_default_attacks,
-        description="Attacks by name, or the name of a suite: paper, standard, auto, auto-standard, "
-        "auto-plus, auto-rand, minimal, black-box, sparse.",
+        description="Attacks by name, or the name of a suite: paper, standard, auto, "
+        "auto-screened, auto-standard, auto-plus, auto-rand, minimal, black-box, sparse.",
     )
     epsilon: StorableThreat = Field(
         ThreatModel(4), description='Budget: 4 (L-infinity, in 1/255), "linf:4/255", "l2:0.5", "l1:12" or "l0:24".'

@@ -44,7 +44,7 @@ class PredictParams(AttackSettings):
     attacks: NamedAttacks = Field(
         default_factory=_default_attacks,
         description="Attacks by the name that they have in results, or the name of a suite: paper, standard, auto, "
-        "auto-standard, auto-plus, auto-rand, minimal, black-box, sparse.",
+        "auto-screened, auto-standard, auto-plus, auto-rand, minimal, black-box, sparse.",
     )
     epsilons: Threats = Field(
         tuple(ThreatModel(epsilon) for epsilon in (1, 2, 4, 8)),

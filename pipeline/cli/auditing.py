@@ -40,8 +40,8 @@ _there = click.Path(path_type=Path, exists=False)
 @zoo_option
 @click.option(
     "--suite",
-    help="Attacks: paper, standard, auto, auto-standard, auto-plus, minimal, black-box or sparse; default: auto, for "
-    "black boxes black-box, under L0 sparse, for a model of the zoo those of its card.",
+    help="Attacks: paper, standard, auto, auto-screened, auto-standard, auto-plus, minimal, black-box or sparse; "
+    "default: auto, for black boxes black-box, under L0 sparse, for a model of the zoo those of its card.",
 )
 @click.option(
     "--epsilon",

@@ -13,6 +13,7 @@ from dermrobust.attacks.apgd import APGDCE, APGDDLR, APGDTargeted
 from dermrobust.attacks.attack import Attack, TargetedAttack
 from dermrobust.attacks.auto import Auto
 from dermrobust.attacks.auto_rand import AutoRand
+from dermrobust.attacks.auto_screened import AutoScreened
 from dermrobust.attacks.autoattack import AutoPlus, AutoStandard
 from dermrobust.attacks.cleverhans.bim import BIM
 from dermrobust.attacks.cleverhans.carlini_wagner import CarliniWagnerL2
@@ -69,6 +70,7 @@ TABLE = {
     "fab_t": Entry(FABTargeted(steps=5, targets=2)),
     "hop_skip_jump": Entry(HopSkipJump(queries=1200, initial_samples=50), breaks=0.3, images=8),
     "auto": Entry(Auto(steps=5, targets=2, queries=20)),
+    "auto_screened": Entry(AutoScreened(steps=5, targets=2, queries=20, screening_steps=3, screening_queries=5)),
     "auto_standard": Entry(AutoStandard(steps=3, queries=10)),
     "auto_plus": Entry(AutoPlus(steps=2, queries=10), images=8),
     "auto_rand": Entry(AutoRand(steps=5, draws=1, evaluations=1)),

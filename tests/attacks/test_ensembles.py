@@ -184,6 +184,7 @@ def test_the_suites_hold_what_they_say() -> None:
         "paper",
         "standard",
         "auto",
+        "auto-screened",
         "auto-standard",
         "auto-plus",
         "auto-rand",
@@ -198,7 +199,7 @@ def test_the_suites_hold_what_they_say() -> None:
 
 
 def test_an_unknown_suite_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(ValidationError, match="no suite 'all'; there are: paper, standard, auto, auto-standard"):
+    with pytest.raises(ValidationError, match="no suite 'all'; there are: paper, standard, auto, auto-screened"):
         named.validate_python("all")
     with pytest.raises(ValueError, match="no suite 'all'"):
         read_suite("all")

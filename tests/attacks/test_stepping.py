@@ -100,11 +100,11 @@ def test_a_batch_has_one_of_a_few_sizes(falls: list[int], batch_size: int) -> No
     assert counter.sizes == sorted(counter.sizes, reverse=True)  # it only shrinks, once no image waits
 
 
-@given(st.integers(8, 64))
+@given(st.integers(1, 64))
 def test_few_places_of_a_batch_are_computed_in_vain(count: int) -> None:
     _, counter = counted([9] * count, 10, 64, stop=False)
 
-    assert sum(counter.sizes) <= 10 * max(8, count * 1.25)
+    assert sum(counter.sizes) <= 10 * count * (1.25 if count > 8 else 2)
 
 
 def test_places_that_are_free_are_taken_by_the_next_images() -> None:
@@ -112,7 +112,7 @@ def test_places_that_are_free_are_taken_by_the_next_images() -> None:
     _, counter = counted(falls, 20, 16, stop=True)
 
     # 63 images that fall at once fill four batches; one image that never falls takes 20 small steps.
-    assert sum(counter.sizes) <= 4 * 16 + 20 * 8
+    assert sum(counter.sizes) <= 4 * 16 + 20 * 2
 
 
 def test_without_stopping_every_image_is_in_every_step_of_a_full_batch() -> None:

@@ -41,6 +41,7 @@ TRAITS = {
     "fab_t": (Kind.ITERATIVE, BOTH, True, True),
     "hop_skip_jump": (Kind.BLACK_BOX, BOTH, False, False),
     "auto": (Kind.ITERATIVE, WITH_L1, True, True),
+    "auto_screened": (Kind.ITERATIVE, BOTH, True, True),
     "auto_standard": (Kind.ITERATIVE, (Norm.LINF,), True, True),
     "auto_plus": (Kind.ITERATIVE, (Norm.LINF,), True, True),
     "auto_rand": (Kind.ITERATIVE, WITH_L1, True, True),
@@ -52,6 +53,7 @@ TRAITS = {
     "transfer": (Kind.TRANSFER, BOTH, False, False),
 }
 MEMBERS = (FGSM(), PGD(), CarliniWagnerL2(), Universal(), Square(), SPSA(), Noise(), Transfer())
+STRONGER_OTHERWISE = ("minimal", "auto_screened")
 CAPABILITY = ("iterative", "single_step", "universal", "black_box", "transfer", "noise")
 
 
@@ -84,7 +86,9 @@ def test_an_attack_without_a_kind_cannot_be_made() -> None:
         Kindless()  # type: ignore[abstract]
 
 
-@pytest.mark.parametrize("name", [name for name in TABLE if TRAITS[name][3] and name != "minimal"])
+@pytest.mark.parametrize(
+    "name", [name for name in TABLE if TRAITS[name][3] and name not in ("minimal", "auto_screened")]
+)
 def test_the_stronger_attack_has_twice_the_steps_and_is_else_the_same(name: str) -> None:
     attack = TABLE[name].attack
     assert isinstance(attack, IterativeAttack)

@@ -186,8 +186,8 @@ def command(given: dict[str, Any], root: Path, *options: str) -> Result:
         (("--epsilon", "4", "--epsilon", "linf:4/255"), "stands in the list twice"),
         (
             ("--suite", "nonsuch"),
-            "no suite 'nonsuch'; there are: paper, standard, auto, auto-standard, auto-plus, auto-rand, minimal, "
-            "black-box",
+            "no suite 'nonsuch'; there are: paper, standard, auto, auto-screened, auto-standard, auto-plus, auto-rand, "
+            "minimal, black-box",
         ),
         (("--suite", "auto", "--epsilon", "l2:0.001"), "less than one level"),
         (("--suite", "auto", "--epsilon", "l0:24"), "auto is defined for linf, l2, l1 only, not for l0"),
