@@ -23,9 +23,9 @@ class AutoScreened(Attack):
 
     The short form has a few steps of each APGD run and a few queries of the Square attack. An image counts as robust
     without the full form only if the gradients of the short form lowered its margin (the logit of the true class minus
-    the largest other one), but not to near zero, and clearly more than the queries did. Everything else is attacked with
-    `steps` and `queries`, so that an image is not left because gradients vanish or mislead. Under L2 there are no
-    queries to compare with.
+    the largest other one), but not to near zero, and clearly more than the queries did. All other images are attacked
+    with `steps` and `queries`, so that none is left because gradients vanish or mislead. Under L2 there are no queries
+    to compare with.
 
     Leaving images with a large remaining margin is the idea of Liu et al. 2022 (arXiv 2203.05154). Their share is
     taken of all images together; here an image is judged by itself, so that its result does not depend on others.
