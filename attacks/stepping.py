@@ -29,9 +29,9 @@ StepFn = Callable[..., tuple[State, tf.Tensor]]
 """
 
 _SMALLEST = 2
-"""Smallest batch size. A smaller one would save little, since operations have a fixed cost."""
+"""Smallest batch size."""
 _HALVED_ONLY = 8
-"""Batch sizes up to this one have no eighths between them: eight more sizes would save too little."""
+"""Batch sizes up to this one have no eighths between them, since kernels are prepared for each size."""
 _REFILL = 8
 """A batch is refilled when one in so many places is free. Moving the state costs a fraction of a step, so refilling
 after every image would cost more than the free places do."""

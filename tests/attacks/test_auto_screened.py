@@ -44,18 +44,6 @@ def test_images_far_from_being_misclassified_are_not_attacked_at_full_length(vic
     assert evaluations(ATTACK) < evaluations(ATTACK.stronger()) / 2
 
 
-@pytest.mark.parametrize("threat", BUDGETS, ids=str)
-def test_with_a_least_margin_of_the_whole_margin_every_image_is_attacked_at_full_length(
-    threat: ThreatModel, victim: Victim
-) -> None:
-    """No image keeps all of its margin."""
-    every = ATTACK.model_copy(update={"least_margin": 1.0})
-
-    standing = robust(every, victim, threat)
-
-    assert not (np.array(standing) & ~np.array(robust(every.stronger(), victim, threat))).any()
-
-
 @tf.custom_gradient
 def turned(images: tf.Tensor) -> Any:
     """The images, with the gradient of other pixels."""

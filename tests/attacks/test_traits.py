@@ -86,9 +86,7 @@ def test_an_attack_without_a_kind_cannot_be_made() -> None:
         Kindless()  # type: ignore[abstract]
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in TABLE if TRAITS[name][3] and name not in ("minimal", "auto_screened")]
-)
+@pytest.mark.parametrize("name", [name for name in TABLE if TRAITS[name][3] and name not in STRONGER_OTHERWISE])
 def test_the_stronger_attack_has_twice_the_steps_and_is_else_the_same(name: str) -> None:
     attack = TABLE[name].attack
     assert isinstance(attack, IterativeAttack)
