@@ -98,8 +98,15 @@ def _compiled(logits: LogitsFn, slack: float, shape: Shape, norm: Norm, targeted
             tape.watch(evaluated)
             outputs = logits(weights, evaluated)
             found = loss(outputs, classes, progress.aims)
-        gradient = existing(tape.gradient(found, evaluated))
         success = succeeded(outputs, classes, targeted=targeted, slack=slack)
+        # No step follows the last evaluation of an image, or one that ends it, so no gradient either. Images of a small
+        # batch end together; in a batch that is refilled some image nearly always goes on.
+        ends = (iteration == tf.size(window) - 1) | (success & stop)
+        gradient = tf.cond(
+            tf.reduce_all(ends),
+            lambda: tf.zeros_like(evaluated),
+            lambda: existing(tape.gradient(found, evaluated)),
+        )
         progress = _recorded(progress, evaluated, found, gradient, first=iteration == 0, keep=success & stop)
         return tuple(_checked(progress, tf.gather(window, iteration))), success
 

@@ -118,7 +118,10 @@ class _Batch:
             # The batch is padded to its size with copies of an image whose results are ignored.
             padding = size - len(places)
             self._tensors = self._gathered(np.concatenate([places, np.repeat(places[:1], padding)]), fresh)
-            self._iteration = np.concatenate([self._iteration[held], np.zeros(size - len(held), np.int32)])
+            fresh_iterations = np.zeros(len(fresh), np.int32)
+            iterations = np.concatenate([self._iteration[held], fresh_iterations])
+            # Copies are as far as their image, so that they end no later.
+            self._iteration = np.concatenate([iterations, np.repeat(iterations[:1], padding)])
             self.ids = np.concatenate([self.ids[held], fresh, np.full(padding, -1)])
 
     def _gathered(self, places: Indices, fresh: Indices) -> list[Any]:

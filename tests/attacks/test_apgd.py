@@ -11,6 +11,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.counting import Evaluations, counting
 from dermrobust.attacks import losses
 from dermrobust.attacks.apgd import APGDCE, APGDDLR, APGDTargeted
 from dermrobust.attacks.apgd_schedule import checkpoints
@@ -135,6 +136,21 @@ def test_the_start_uses_the_whole_budget(norm: Norm) -> None:
     problem = Problem(linear_target(image_size=8), images, np.zeros(4, np.int64), threat, seeds_of(4))
 
     np.testing.assert_allclose(threat.distance(on_the_sphere(problem), images), threat.radius, rtol=1e-5)
+
+
+def test_an_evaluation_that_no_step_follows_has_no_gradient(few: Victim) -> None:
+    def evaluations(victim: Victim, *, stop: bool) -> Evaluations:
+        target, counted = counting(victim.target)
+        problem = victim.problem(BUDGETS[Norm.LINF], batch_size=16, stop_at_success=stop)
+        auto_pgd(dataclasses.replace(problem, target=target), losses.cross_entropy, 3)
+        return counted()
+
+    wrong = dataclasses.replace(few, labels=(few.predicted(few.pixels) + 1) % CLASS_COUNT)
+    one_right = dataclasses.replace(wrong, labels=np.concatenate([few.predicted(few.pixels[:1]), wrong.labels[1:]]))
+
+    assert evaluations(few, stop=False) == Evaluations(forward=4 * 16, gradients=3 * 16)
+    assert evaluations(wrong, stop=True) == Evaluations(forward=16, gradients=0)
+    assert evaluations(one_right, stop=True).gradients >= 16  # one image that goes on needs it
 
 
 def test_more_steps_never_end_below_the_start(few: Victim) -> None:

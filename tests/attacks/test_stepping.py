@@ -43,6 +43,7 @@ class Counter:
         self.method = Method(self.start, self.step, iterations)
         self.entered: list[int] = []
         self.sizes: list[int] = []
+        self.iterations: list[set[int]] = []
 
     def start(self, part: Problem) -> list[npt.NDArray[np.float32]]:
         self.entered += part.seeds.astype(int).tolist()
@@ -52,6 +53,7 @@ class Counter:
     def step(self, weights: Any, clean: Any, classes: Any, iteration: Any, stop: Any, state: Any) -> Any:
         images, number = state
         self.sizes.append(len(images))
+        self.iterations.append(set(iteration.numpy().tolist()))
         np.testing.assert_array_equal(number, tf.cast(classes, tf.float32))  # each image goes with its own class
         np.testing.assert_array_equal(number, tf.reshape(clean, [-1]))
         done = iteration >= tf.gather(self.falls, tf.cast(number, tf.int32))
@@ -105,6 +107,14 @@ def test_few_places_of_a_batch_are_computed_in_vain(count: int) -> None:
     _, counter = counted([9] * count, 10, 64, stop=False)
 
     assert sum(counter.sizes) <= 10 * count * (1.25 if count > 8 else 2)
+
+
+@given(falls=st.lists(st.integers(0, 12), min_size=1, max_size=16))
+def test_places_of_a_batch_that_is_not_refilled_are_at_the_same_iteration(falls: list[int]) -> None:
+    """Free ones too, so that a step can leave out for the whole batch what no image of it needs."""
+    _, counter = counted(falls, 10, 16, stop=True)
+
+    assert counter.iterations == [{step} for step in range(len(counter.iterations))]
 
 
 def test_places_that_are_free_are_taken_by_the_next_images() -> None:
