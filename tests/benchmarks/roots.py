@@ -20,10 +20,16 @@ PIXELS, LABELS = colored_images(COUNT, SIZE, seed=1)
 ORIGIN = Provenance("test", {}, {}, {})
 
 
-def published(store: ArtifactStore, type_: ArtifactType, key: str, write: Callable[[Path], object]) -> Artifact:
+def published(
+    store: ArtifactStore,
+    type_: ArtifactType,
+    key: str,
+    write: Callable[[Path], object],
+    origin: Provenance = ORIGIN,
+) -> Artifact:
     staged = store.stage(type_, key)
     write(Path(staged))
-    return store.publish(staged, type_, key, ORIGIN)
+    return store.publish(staged, type_, key, origin)
 
 
 def write_examples(folder: Path, split: Split = Split.TEST) -> None:

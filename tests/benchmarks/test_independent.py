@@ -7,10 +7,21 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import independent
-from benchmarks.independent import ATTACKERS, Attacker, Effort, Subject, main, measured, trained_subjects, withstanding
+from benchmarks.independent import (
+    ATTACKERS,
+    Attacker,
+    Effort,
+    Subject,
+    main,
+    measured,
+    standing,
+    trained_subjects,
+    withstanding,
+)
 from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.engine import attack_images
 from dermrobust.attacks.errors import AttackError
@@ -18,9 +29,11 @@ from dermrobust.attacks.noise import Noise
 from dermrobust.attacks.problem import Labels
 from dermrobust.attacks.selection import read_suite
 from dermrobust.attacks.threat import Images, ThreatModel
-from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType
+from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType, Provenance
+from dermrobust.components.evaluation.predictions import PREDICTIONS, part_name, predictions_table
 from dermrobust.components.model_files import NETWORK
 from dermrobust.models.classifier import attack_target, save_network
+from dermrobust.models.tasks.ham10000 import lesion_task
 from dermrobust.pipeline.config import PipelineConfig
 from tests.benchmarks.roots import COUNT, LABELS, PIXELS, SIZE, note_run, published, write_examples
 from tests.small_networks import accuracy, colored_images, trained_network
@@ -49,6 +62,47 @@ def config(network: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Pi
     note_run(config, "run2", {"preprocess": examples, "train[vanilla]": model, "train[pgd]": model})
     note_run(config, "run3", {"preprocess": examples, "train[vanilla]": older})
     return config
+
+
+STOOD = np.arange(COUNT) % 6 == 0
+"""Images that the audit classified correctly when clean and under `auto`."""
+
+
+def write_predictions(folder: Path) -> None:
+    """Predictions of an audit: every image is right under `fgsm` at 4, a third of them clean and under `auto` at 8."""
+    (folder / PREDICTIONS).mkdir()
+    wrong = (LABELS + 1) % len(set(LABELS))
+    found = {
+        ("none", None, 0.0): np.where(np.arange(COUNT) % 2 == 0, LABELS, wrong),
+        ("auto", "linf", 8.0): np.where(np.arange(COUNT) % 3 == 0, LABELS, wrong),
+        ("fgsm", "linf", 4.0): LABELS,
+    }
+    task = lesion_task("abcdefg")
+    blank = dict.fromkeys(task.record_features) | {"probabilities": [], "radius": None, "model": "model"}
+    for part, rows in enumerate(np.array_split(np.arange(COUNT)[::-1], 2)):
+        table = [
+            blank
+            | {"image/id": f"image{row}", "label": int(LABELS[row]), "predicted": int(predicted[row])}
+            | {"attack": attack, "norm": norm, "epsilon": epsilon}
+            for (attack, norm, epsilon), predicted in found.items()
+            for row in rows
+        ]
+        pq.write_table(predictions_table(table, task, ()), folder / PREDICTIONS / part_name(part, 2))
+
+
+@pytest.fixture(scope="module")
+def audit(network: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Output folder of an audit at 8/255; a later one got no further than its model."""
+    config = PipelineConfig(root=str(tmp_path_factory.mktemp("audit")))
+    store = ArtifactStore(config.root)
+    examples = published(store, ArtifactType.EXAMPLES, "examples", write_examples)
+    model = published(store, ArtifactType.MODEL, "model", lambda folder: save_network(network, folder / NETWORK))
+    origin = Provenance("test", {"attacks": {"auto": {"attack": "auto", "queries": 7}}}, {}, {})
+    predictions = published(store, ArtifactType.PREDICTIONS, "predictions", write_predictions, origin)
+    adopted = {"adopt[data]": examples, "adopt[model]": model}
+    note_run(config, "run1", adopted | {"predict[model]": predictions})
+    note_run(config, "run2", adopted)
+    return config.root
 
 
 @pytest.fixture
@@ -105,7 +159,7 @@ def test_models_and_images_are_those_of_the_latest_run_that_has_all_of_them(
 def test_an_attacker_that_finds_nothing_more_leaves_the_figure_of_auto(subject: Subject) -> None:
     auto = read_suite("auto")["auto"].model_copy(update={"steps": 10, "queries": 20})
 
-    row = measured(subject, THREAT, auto, [IDLE, STRONG], EFFORT)
+    row = measured(subject, THREAT, standing(subject, THREAT, auto), [IDLE, STRONG], EFFORT)
 
     assert 0.0 < row["auto"] < row["clean"] - 0.1
     assert row["with"]["idle"] == row["auto"]
@@ -117,7 +171,7 @@ def test_an_attacker_that_finds_nothing_more_leaves_the_figure_of_auto(subject: 
 
 
 def test_a_stronger_attacker_is_found_out(subject: Subject, network: keras.Model) -> None:
-    row = measured(subject, THREAT, Noise(), [IDLE, STRONG], EFFORT)
+    row = measured(subject, THREAT, standing(subject, THREAT, Noise()), [IDLE, STRONG], EFFORT)
 
     stood = row["auto"]
     assert row["with"]["idle"] == stood
@@ -163,7 +217,7 @@ def test_what_vanishes_in_rounding_breaks_nothing(subject: Subject, network: ker
 
 def test_an_attacker_outside_the_budget_is_refused(subject: Subject) -> None:
     with pytest.raises(AttackError, match="left its budget"):
-        measured(subject, THREAT, Noise(), [attacker("greedy", shifted(9))], EFFORT)
+        measured(subject, THREAT, np.ones(COUNT, bool), [attacker("greedy", shifted(9))], EFFORT)
 
 
 def test_the_command_writes_a_row_for_each_model_and_budget(
@@ -202,7 +256,7 @@ def test_the_command_fails_where_a_robust_accuracy_does_not_hold(
     ("arguments", "message"),
     [
         (["--models", "pgd", "other"], "no run in .* has all of pgd, other; run: dermrobust run"),
-        (["--models", "gone"], "model gone is gone from .*; run: dermrobust run"),
+        (["--models", "gone"], "model gone is gone from .*; make it again"),
         (["--root", "nowhere"], "no run in 'nowhere' has all of vanilla, pgd; run: dermrobust run"),
         (["--epsilon", "l2:0.5"], "a level or more in L-infinity"),
         (["--epsilon", "linf:0.5/255"], "a level or more in L-infinity"),
@@ -226,6 +280,61 @@ def test_a_mistake_is_told_without_a_traceback(
     assert stopped.value.code == 2
     assert re.search(message, capsys.readouterr().err)
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_an_audit_says_which_images_are_left_to_the_attackers(
+    audit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tried = list[np.ndarray]()
+
+    def keep(images: Images, labels: Labels) -> Images:
+        tried.append(images)
+        return images
+
+    monkeypatch.setattr(independent, "ATTACKERS", (attacker("keep", keep),))
+    path = tmp_path / "rows.json"
+
+    main(["--audit", audit, "--epsilon", "linf:8/255", "--images", "60", "--json", str(path)])
+
+    (row,) = json.loads(path.read_text())
+    assert np.array_equal(np.concatenate(tried), (PIXELS[:60] / np.float32(255))[STOOD[:60]])
+    assert (row["n"], row["auto"], row["budget"]) == (60, STOOD[:60].mean(), "linf:8/255")
+    assert '"queries":7' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epsilon", "linf:4/255"], "the audit has not attacked by 'auto' at linf:4/255"),
+        (["--models", "vanilla"], "belong to --config"),
+        (["--root", "elsewhere"], "belong to --config"),
+        (["--quick"], "belong to --config"),
+        (["--config", "config.json"], "not allowed with argument --audit"),
+        (["--audit", "nowhere"], "no audit in 'nowhere' has attacked a model; run: dermrobust audit"),
+    ],
+)
+def test_a_mistake_about_an_audit_is_told_without_a_traceback(
+    audit: str, arguments: Sequence[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--audit", audit, *arguments])
+
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_model_without_a_network_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = PipelineConfig(root=str(tmp_path))
+    store = ArtifactStore(config.root)
+    saved = published(store, ArtifactType.MODEL, "model", lambda folder: (folder / "saved_model").mkdir())
+    examples = published(store, ArtifactType.EXAMPLES, "examples", write_examples)
+    predictions = published(store, ArtifactType.PREDICTIONS, "predictions", write_predictions)
+    note_run(config, "run", {"adopt[data]": examples, "adopt[model]": saved, "predict[model]": predictions})
+
+    with pytest.raises(SystemExit):
+        main(["--audit", str(tmp_path), "--epsilon", "linf:8/255"])
+
+    assert "is no Keras model" in capsys.readouterr().err
 
 
 def test_without_names_all_models_of_the_config_are_attacked(
