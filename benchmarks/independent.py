@@ -202,7 +202,11 @@ def _audited_cases(options: argparse.Namespace) -> tuple[str, list[Case]]:
     left = {threat: audited.standing(batch, _AUTO, threat) for threat in _budgets(options)}
     manifest = ArtifactStore(options.audit).manifest(audited.predictions)
     suite = json.dumps(manifest.parameters["attacks"][_AUTO], separators=(",", ":"))
-    return suite, [Case(subject, threat, lambda stood=stood: stood) for threat, stood in left.items()]
+    return suite, [Case(subject, threat, _known(stood)) for threat, stood in left.items()]
+
+
+def _known(stood: Standing) -> Callable[[], Standing]:
+    return lambda: stood
 
 
 def _budgets(options: argparse.Namespace) -> list[ThreatModel]:
