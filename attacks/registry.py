@@ -23,6 +23,7 @@ ATTACKS = Registry(
         "sparse_rs": "dermrobust.attacks.sparse_rs:SparseRS",
         "fab": "dermrobust.attacks.fab:FAB",
         "fab_t": "dermrobust.attacks.fab:FABTargeted",
+        "ead": "dermrobust.attacks.ead:EAD",
         "hop_skip_jump": "dermrobust.attacks.hop_skip_jump:HopSkipJump",
         "auto": "dermrobust.attacks.auto:Auto",
         "auto_screened": "dermrobust.attacks.auto_screened:AutoScreened",

@@ -21,6 +21,7 @@ from dermrobust.attacks.cleverhans.fgsm import FGSM
 from dermrobust.attacks.cleverhans.mim import MIM
 from dermrobust.attacks.cleverhans.pgd import PGD
 from dermrobust.attacks.cleverhans.spsa import SPSA
+from dermrobust.attacks.ead import EAD
 from dermrobust.attacks.ensemble import Ensemble
 from dermrobust.attacks.escalated import Escalated
 from dermrobust.attacks.fab import FAB, FABTargeted
@@ -68,6 +69,7 @@ TABLE = {
     "sparse_rs": Entry(SparseRS(queries=100), breaks=0.5, leads=0.15),
     "fab": Entry(FAB(steps=5)),
     "fab_t": Entry(FABTargeted(steps=5, targets=2)),
+    "ead": Entry(EAD(steps=30, binary_search_steps=4, learning_rate=0.05, initial_const=0.1, beta=0.005)),
     "hop_skip_jump": Entry(HopSkipJump(queries=1200, initial_samples=50), breaks=0.3, images=8),
     "auto": Entry(Auto(steps=5, targets=2, queries=20)),
     "auto_screened": Entry(AutoScreened(steps=5, targets=2, queries=20, screening_steps=3, screening_queries=5)),
@@ -95,7 +97,7 @@ WIDE_BUDGETS = {
 }
 TARGETED = [name for name, entry in TABLE.items() if isinstance(entry.attack, TargetedAttack)]
 # Under L1 the others take the same step as these.
-UNDER_L1 = ("apgd_ce", "auto", "noise")
+UNDER_L1 = ("apgd_ce", "auto", "ead", "noise")
 CASES = [
     (name, norm)
     for name, entry in TABLE.items()

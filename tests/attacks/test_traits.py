@@ -39,6 +39,7 @@ TRAITS = {
     "sparse_rs": (Kind.BLACK_BOX, (Norm.L0,), False, False),
     "fab": (Kind.ITERATIVE, BOTH, True, True),
     "fab_t": (Kind.ITERATIVE, BOTH, True, True),
+    "ead": (Kind.ITERATIVE, (Norm.L1,), True, True),
     "hop_skip_jump": (Kind.BLACK_BOX, BOTH, False, False),
     "auto": (Kind.ITERATIVE, WITH_L1, True, True),
     "auto_screened": (Kind.ITERATIVE, BOTH, True, True),
