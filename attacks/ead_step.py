@@ -19,7 +19,7 @@ from dermrobust.attacks.target import LogitsFn
 from dermrobust.attacks.threat import Images
 
 _UNBOUNDED = 1e10
-"""Upper end of the binary search until a weight has succeeded, as in the authors' code."""
+"""Upper end of the binary search until a weight has succeeded."""
 
 
 class Descent(NamedTuple):
@@ -99,7 +99,7 @@ def _compiled(logits: LogitsFn, shape: Shape, targeted: bool) -> StepFn:
         shift = (current - clean) / width
         slope = existing(tape.gradient(missing, current)) * width * over_pixels(progress.weight) + 2 * shift
 
-        # The authors judge the image that the step ends at, which takes a second evaluation.
+        # Judged where the gradient is computed: the image that the step ends at would take a second evaluation.
         wrong = succeeded(outputs, classes, targeted=targeted, slack=0.0) & (found >= constants.confidence)
         length = tf.reduce_sum(tf.abs(current - clean), axis=[1, 2, 3])
         nearer = wrong & (length < progress.distance)

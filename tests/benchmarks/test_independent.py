@@ -69,7 +69,7 @@ STOOD = np.arange(COUNT) % 6 == 0
 
 
 def write_predictions(folder: Path) -> None:
-    """Predictions of an audit: every image is right under `fgsm` at 4, a third of them clean and under `auto` at 8."""
+    """Predictions of an audit: all are right under `fgsm` at 4, half of them clean, a third under `auto` at 8."""
     (folder / PREDICTIONS).mkdir()
     wrong = (LABELS + 1) % len(set(LABELS))
     found = {
