@@ -203,8 +203,10 @@ def adopted_network(bare: keras.Model, image_format: InputFormat, kind: OutputKi
     return network
 
 
-def features(bare: keras.Model, image_format: InputFormat) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Return the input of images in [0, 1] and the input of the last dense layer of a network, as one graph of layers.
+def features(
+    bare: keras.Model, image_format: InputFormat
+) -> tuple[keras.KerasTensor, keras.KerasTensor, layers.Dense]:
+    """Return the input of images in [0, 1], the input of the last dense layer, as one graph of layers, and that layer.
 
     Args:
         bare: See `OpenedNetwork.network`.
@@ -216,13 +218,13 @@ def features(bare: keras.Model, image_format: InputFormat) -> tuple[keras.KerasT
     history = bare.output._keras_history
     last = history.operation
     if not isinstance(last, layers.Dense):
-        raise UserError(f"the model does not end in a dense layer but in '{last.name}', so it cannot get a new head")
+        raise UserError(f"the model ends in '{last.name}', which is no dense layer; only a dense head can be trained")
     images = keras.Input(bare.input_shape[1:], name="images")
     scale, offset = image_format.scale_and_offset()
     scaled = layers.Rescaling(scale, offset, name="image_format")(images)
     # Not `last.input`, which is that of its first call: the layer was called when the network was made, too.
     (before,) = last._inbound_nodes[history.node_index].input_tensors
-    return images, _unpacked(keras.Model(bare.input, before), images, scaled)
+    return images, _unpacked(keras.Model(bare.input, before), images, scaled), last
 
 
 def _check_shapes(network: keras.Model, height: int, width: int) -> None:

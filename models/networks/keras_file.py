@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class KerasFile(Network):
-    """Network of a `.keras` file with a new head in the place of its last dense layer.
+    """Network of a `.keras` file, with a new head in the place of its last dense layer or with its own.
 
     The file is loaded in safe mode. The network must end in a dense layer, with or without softmax or sigmoid after it,
     and take images of the size that the examples have.
@@ -26,6 +26,11 @@ class KerasFile(Network):
 
     network: Literal["keras_file"] = Field("keras_file", description="Network of a file, to be trained further.")
     path: str = Field(min_length=1, description="Path of the .keras file.")
+    head: Literal["new", "kept"] = Field(
+        "new",
+        description="Last dense layer: one with random weights (new), or that of the file (kept), for a network that "
+        "was trained on the same classes in the same order.",
+    )
     input_format: InputFormat = Field(
         default_factory=InputFormat,
         description="Format of the images that the network expects; by default 0..1 without normalization.",
@@ -52,5 +57,14 @@ class KerasFile(Network):
 
         keras.utils.set_random_seed(seed)
         source = opened(read_network(Path(self.path).expanduser()), (input_shape[0], input_shape[1]))
-        images, x = features(source.network, self.input_format)
-        return keras.Model(images, layers.Dense(class_count, name=HEAD)(x), name="keras_file")
+        images, x, last = features(source.network, self.input_format)
+        if self.head == "kept" and last.units != class_count:
+            raise UserError(
+                f"train.network: '{self.path}' has {last.units} outputs, the data have {class_count} classes; set "
+                "head to 'new'"
+            )
+        head = layers.Dense(class_count, use_bias=last.use_bias or self.head == "new", name=HEAD)
+        network = keras.Model(images, head(x), name="keras_file")
+        if self.head == "kept":
+            head.set_weights(last.get_weights())
+        return network

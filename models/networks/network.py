@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import keras
 
 HEAD = "logits"
-"""Name of the last layer. It always starts from random weights, since it depends on the classes."""
+"""Name of the last layer. It starts from random weights, since it depends on the classes, unless a network keeps it."""
 
 
 class Network(BaseModel, abc.ABC):
@@ -44,7 +44,7 @@ class Network(BaseModel, abc.ABC):
 
     @property
     def pretrained(self) -> bool:
-        """Whether all layers but the head start from trained weights."""
+        """Whether all layers, but for the head of most networks, start from trained weights."""
         return False
 
     def weights_digest(self) -> str:

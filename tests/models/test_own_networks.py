@@ -34,6 +34,19 @@ def test_it_keeps_all_weights_but_those_of_the_new_head(file: Path) -> None:
     np.testing.assert_allclose(features, keras.Model(source.inputs, source.layers[-1].input)(images), rtol=1e-5)
 
 
+def test_a_kept_head_computes_what_the_file_does_before_its_softmax(file: Path) -> None:
+    source, network = keras.models.load_model(file), KerasFile(path=str(file), head="kept").build((16, 24, 3), 5, 0)
+    images = np.random.default_rng(0).random((2, 16, 24, 3), np.float32)
+
+    assert network.layers[-1].name == HEAD
+    np.testing.assert_allclose(keras.ops.softmax(network(images)), source(images), rtol=1e-4)
+
+
+def test_a_head_of_other_classes_cannot_be_kept(file: Path) -> None:
+    with pytest.raises(UserError, match=r"has 5 outputs, the data have 7 classes; set head to 'new'"):
+        KerasFile(path=str(file), head="kept").build((16, 24, 3), 7, 0)
+
+
 def test_images_are_brought_to_the_format_of_the_network(file: Path) -> None:
     network = KerasFile(path=str(file), input_format={"range": "0..255"}).build((8, 8, 3), 7, 0)
     source = keras.models.load_model(file)
@@ -66,5 +79,5 @@ def test_a_network_without_a_dense_layer_is_refused(tmp_path: Path) -> None:
     images = keras.Input((8, 8, 3))
     keras.Model(images, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(7, 3)(images))).save(path)
 
-    with pytest.raises(UserError, match="does not end in a dense layer"):
+    with pytest.raises(UserError, match="is no dense layer"):
         KerasFile(path=str(path)).build((8, 8, 3), 7, 0)
