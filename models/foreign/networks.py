@@ -203,9 +203,7 @@ def adopted_network(bare: keras.Model, image_format: InputFormat, kind: OutputKi
     return network
 
 
-def features(
-    bare: keras.Model, image_format: InputFormat
-) -> tuple[keras.KerasTensor, keras.KerasTensor, layers.Dense]:
+def features(bare: keras.Model, image_format: InputFormat) -> tuple[keras.KerasTensor, keras.KerasTensor, layers.Dense]:
     """Return the input of images in [0, 1], the input of the last dense layer, as one graph of layers, and that layer.
 
     Args:
