@@ -63,6 +63,7 @@ setup(
         "tfx-bsl>=1.21,<1.22",
         "pyarrow>=25",
         "numpy>=2,<3",
+        "h5py>=3.14,<4",
         "pillow>=12",
         "simplejpeg>=1.9",
         "pydantic>=2.12,<3",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import tempfile
 import threading
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import tensorflow as tf
 
@@ -20,21 +22,24 @@ from dermrobust.models.folding import foldable_pairs, folded_network, folded_wei
 
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """Earliest time that a ZIP archive can hold."""
+_COMPRESSED_BYTES = 16_384
+"""Arrays below this size stay as they are: the index of a compressed array takes kilobytes itself."""
 _loading = threading.Lock()
 """Guards `_architecture`, because `lru_cache` lets two threads build the same one, and both would be compiled."""
 
 
 def save_network(network: keras.Model, path: Path) -> None:
-    """Write a `.keras` file whose bytes depend on the network alone.
+    """Write a `.keras` file whose bytes depend on the network alone, with compressed weights.
 
-    Keras (3.15) writes the time of day and memory addresses into it, so equal networks would have unequal digests.
+    Keras (3.15) writes the time of day and memory addresses into it, so equal networks would have unequal digests, and
+    compresses nothing.
     """
     buffer = Path(f"{path}.tmp.keras")
     network.save(buffer)
     with zipfile.ZipFile(buffer) as source, zipfile.ZipFile(path, "w") as result:
         for name in sorted(source.namelist()):
             content = source.read(name)
-            result.writestr(zipfile.ZipInfo(name, _ZIP_EPOCH), _REPRODUCIBLE.get(name, bytes)(content))
+            result.writestr(zipfile.ZipInfo(name, _ZIP_EPOCH), _REWRITTEN.get(name, bytes)(content))
     buffer.unlink()
 
 
@@ -56,9 +61,30 @@ def _with_counted_objects(config: bytes) -> bytes:
     return json.dumps(json.loads(config, object_hook=renumber)).encode()
 
 
-_REPRODUCIBLE: Mapping[str, Callable[[bytes], bytes]] = {
+def _compressed(weights: bytes) -> bytes:
+    """Compress the larger arrays of an HDF5 file; readers see no difference."""
+    buffer = io.BytesIO()
+    with h5py.File(io.BytesIO(weights)) as source, h5py.File(buffer, "w") as result:
+
+        def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(item, h5py.Dataset) and item.nbytes >= _COMPRESSED_BYTES:
+                # Exponents of weights repeat and their other bits do not, so bytes are sorted by place first.
+                copied = result.create_dataset(name, data=item[()], compression="gzip", shuffle=True)
+            elif isinstance(item, h5py.Dataset):
+                copied = result.create_dataset(name, data=item[()])
+            else:
+                copied = result.create_group(name)
+            copied.attrs.update(item.attrs)
+
+        source.visititems(copy)
+        result.attrs.update(source.attrs)
+    return buffer.getvalue()
+
+
+_REWRITTEN: Mapping[str, Callable[[bytes], bytes]] = {
     "metadata.json": _without_date,
     "config.json": _with_counted_objects,
+    "model.weights.h5": _compressed,
 }
 
 

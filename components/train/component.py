@@ -130,6 +130,11 @@ class TrainParams(Params):
         description="Precision in which inner layers compute; variables stay float32, and so does the trained model. "
         "bfloat16 was faster on a CPU with AVX-512-BF16, except for depthwise convolutions, which were slower.",
     )
+    saved_precision: Precision = Field(
+        "float32",
+        description="Precision to which the kernels of the trained network are rounded, after its validation; their "
+        "type stays float32. With bfloat16 the file of the network is about half as large.",
+    )
     xla: bool = Field(True, description="Compile the training step with XLA.")
     seed: int = Field(0, ge=0, lt=2**31, description="Random seed: the same seed gives the same model.")
 

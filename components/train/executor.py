@@ -27,7 +27,7 @@ from dermrobust.components.train.component import TrainParams
 from dermrobust.components.train.data import TrainingData
 from dermrobust.components.train.logit_adjustment import logit_offsets
 from dermrobust.components.train.loop import Training, train
-from dermrobust.components.train.precision import in_precision
+from dermrobust.components.train.precision import in_precision, round_kernels
 from dermrobust.components.train.robust_validation import RobustCheck, robust_validator
 from dermrobust.components.train.stopping import Stop, score_name, stopped_by
 from dermrobust.components.train.validation import validator
@@ -122,6 +122,7 @@ def _train(
     with context.progress.task("train", params.epochs * data.steps, "steps") as task:
         state = train(training, params, task)
     copy_weights()
+    round_kernels(network, params.saved_precision)
     return network, state
 
 

@@ -1,8 +1,9 @@
-"""Mixed precision: training in bfloat16 with variables in float32."""
+"""Precision of training and of the trained weights; variables are float32."""
 
 from __future__ import annotations
 
 import keras
+import tensorflow as tf
 
 from dermrobust.components.train.checkpoint import assign
 from dermrobust.models.folding import folded_network
@@ -24,3 +25,14 @@ def in_precision(network: keras.Model, precision: str) -> keras.Model:
     # Cloning copies the architecture only. Layers are the same in the same order, and so are their variables.
     assign(mixed.variables, [variable.value for variable in network.variables])
     return mixed
+
+
+def round_kernels(network: keras.Model, precision: str) -> None:
+    """Round the kernels of a network, in place; biases and the statistics of normalization are few, and stay exact.
+
+    Args:
+        network: Network with variables in float32.
+        precision: 'float32', with which nothing changes, or 'bfloat16'.
+    """
+    kernels = [variable for variable in network.variables if len(variable.shape) > 1]
+    assign(kernels, [tf.cast(tf.cast(kernel.value, precision), tf.float32) for kernel in kernels])

@@ -236,6 +236,22 @@ def test_a_model_trained_in_bfloat16_is_validated_and_saved_in_float32(
     assert history[-1]["loss"] < history[0]["loss"]
 
 
+def test_kernels_are_saved_in_the_precision_that_is_asked_for(train_params: TrainParams, train_model: Make) -> None:
+    exact, rounded = (
+        train_model(changed(train_params, epochs=1, saved_precision=precision), precision)
+        for precision in ("float32", "bfloat16")
+    )
+
+    pairs = zip(*(load_network(model.uri, model.digest).trainable_variables for model in (exact, rounded)), strict=True)
+    for before, after in pairs:
+        bits = np.asarray(after).view(np.uint32)
+        if len(before.shape) > 1:
+            assert not (bits & 0xFFFF).any()
+            np.testing.assert_allclose(after, before, rtol=2**-8)
+        else:
+            np.testing.assert_array_equal(after, before)
+
+
 def test_a_pretrained_network_is_trained_further(
     train_params: TrainParams, train_model: Make, own: dict[str, Any]
 ) -> None:

@@ -74,6 +74,21 @@ def test_a_loaded_network_is_the_saved_one(tmp_path: Path) -> None:
         np.testing.assert_array_equal(loaded(images(), training=False), network(images(), training=False))
 
 
+def test_weights_are_compressed_and_stay_what_they_are(tmp_path: Path) -> None:
+    network = keras.Sequential([keras.Input((128,)), keras.layers.Dense(512, name="dense")])
+    # 16 of 32 bits are zero, as in weights that were rounded to bfloat16.
+    kernel = (network.get_weights()[0].view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+    network.set_weights([kernel, network.get_weights()[1]])
+
+    save_network(network, tmp_path / "model.keras")
+
+    assert (tmp_path / "model.keras").stat().st_size < 0.6 * kernel.nbytes
+    for found, expected in zip(
+        load_network(tmp_path / "model.keras").get_weights(), network.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("name", ["model.h5", "model.hdf5", "model.pkl", "model", "model.keras.h5"])
 def test_only_keras_files_are_loaded(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
