@@ -1,6 +1,6 @@
 """Validation figures of all trained models of a config, such as the variants of a training.
 
-    python -m benchmarks.trainings --config configs/ham10000_ablations.json [--root DIR] [--models NAME …]
+    python -m benchmarks.trainings --config configs/ham10000_robust.json [--root DIR] [--models NAME …]
 
 A row holds the epoch that was kept, the minutes of training (with whatever else ran on the machine), and figures
 under PGD.

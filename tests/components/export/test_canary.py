@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
+import pytest
+from PIL import Image
+
+from dermrobust.components.artifacts import Artifact
+from dermrobust.components.export.canary import Canary
 
 _PARENT = """
 import time
@@ -28,6 +35,25 @@ def test_it_ends_when_the_process_that_started_it_is_killed() -> None:
     while not (over := _is_over(canary)) and time.monotonic() < until:
         time.sleep(0.1)
     assert over
+
+
+@pytest.mark.slow
+def test_it_answers_without_keras_as_a_server_does(
+    exported: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "keras").mkdir()
+    (tmp_path / "keras" / "__init__.py").write_text(
+        "import pathlib\npathlib.Path(__file__).with_name('imported').touch()\nraise ImportError\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    image = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(image, "PNG")
+
+    with Canary() as fresh:
+        answers = fresh.ask(Path(exported.path("saved_model")), [image.getvalue()], tmp_path)
+
+    assert len(answers) == 2
+    assert not (tmp_path / "keras" / "imported").exists()
 
 
 def _is_over(process: psutil.Process) -> bool:
