@@ -49,13 +49,16 @@ def reproduction_listing(found: Reproduction) -> str:
         metric = shown.label if place.slice == OVERALL else shown.class_label
         under = wording.under(place.attack, place.epsilon, card.evaluation.norm)
         lines.append((place.slice, metric, under, _figure(place.figure), _figure(each.audit), _WITHIN[each.inside]))
-    inside = [each.inside for each in found.figures]
+    compared = [each.inside for each in found.figures if each.inside is not None]
+    verdict = f"{compared.count(True)} of {len(compared)} compared figures lie within the card's 95 % interval"
+    if others := len(found.figures) - len(compared):
+        verdict += f"; {others} are not compared: the audit did not measure them, or the card has no interval"
     return "\n".join(
         [
             f"Audit beside the card of {card.full_name}:\n",
             *(f"measured differently: {difference}" for difference in found.differences),
             aligned(lines),
-            f"\n{inside.count(True)} of {len(inside)} figures lie within the card's 95 % interval",
+            f"\n{verdict}",
         ]
     )
 

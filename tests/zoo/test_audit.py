@@ -125,7 +125,8 @@ def test_figures_on_the_split_of_the_card_are_compared(
     assert len(lines) == len(expected)
     assert sum(line.endswith(" yes") for line in lines) == len(bounded) - 1
     assert lines[1].endswith(" no")
-    assert f"{len(bounded) - 1} of {len(expected)} figures lie within" in result.stdout
+    assert f"{len(bounded) - 1} of {len(bounded)} compared figures lie within" in result.stdout
+    assert f"{len(expected) - len(bounded)} are not compared" in result.stdout
     assert found["same_split"]
     assert [each["inside"] for each in found["figures"]].count(False) == 1
 
