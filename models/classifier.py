@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from dermrobust.attacks.target import LogitsFn, Precision, Target
 from dermrobust.models.folding import foldable_pairs, folded_network, folded_weights, is_graph_of_layers
+from dermrobust.models.foreign.declared import EXPANSION
 
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """Earliest time that a ZIP archive can hold."""
@@ -62,7 +63,10 @@ def _with_counted_objects(config: bytes) -> bytes:
 
 
 def _compressed(weights: bytes) -> bytes:
-    """Compress the larger arrays of an HDF5 file; readers see no difference."""
+    """Return an HDF5 file with its larger arrays compressed; readers see no difference.
+
+    A file that would shrink so much that it looked like an archive bomb, such as one of zeros, is returned as it is.
+    """
     buffer = io.BytesIO()
     with h5py.File(io.BytesIO(weights)) as source, h5py.File(buffer, "w") as result:
 
@@ -78,7 +82,8 @@ def _compressed(weights: bytes) -> bytes:
 
         source.visititems(copy)
         result.attrs.update(source.attrs)
-    return buffer.getvalue()
+    compressed = buffer.getvalue()
+    return compressed if EXPANSION * len(compressed) >= len(weights) else weights
 
 
 _REWRITTEN: Mapping[str, Callable[[bytes], bytes]] = {

@@ -12,6 +12,7 @@ import pytest
 
 from dermrobust.attacks.logits import compiled_logits
 from dermrobust.models.classifier import attack_target, load_network, load_network_bytes, save_network
+from dermrobust.models.foreign.networks import read_network
 from tests.small_networks import CLASS_COUNT, tiny_network
 
 SIZE = 8
@@ -87,6 +88,17 @@ def test_weights_are_compressed_and_stay_what_they_are(tmp_path: Path) -> None:
         load_network(tmp_path / "model.keras").get_weights(), network.get_weights(), strict=True
     ):
         np.testing.assert_array_equal(found, expected)
+
+
+def test_weights_that_would_look_like_an_archive_bomb_are_not_compressed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dermrobust.models.foreign.networks.SMALL", 0)
+    dense = keras.layers.Dense(512, kernel_initializer="zeros", name="dense")
+
+    save_network(keras.Sequential([keras.Input((128,)), dense]), tmp_path / "model.keras")
+
+    assert not read_network(tmp_path / "model.keras").get_layer("dense").kernel.numpy().any()
 
 
 @pytest.mark.parametrize("name", ["model.h5", "model.hdf5", "model.pkl", "model", "model.keras.h5"])
