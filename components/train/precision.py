@@ -31,8 +31,10 @@ def round_kernels(network: keras.Model, precision: str) -> None:
     """Round the kernels of a network, in place; biases and the statistics of normalization are few, and stay exact.
 
     Args:
-        network: Network with variables in float32.
+        network: Network; variables that are not in float32, such as integer tables, stay as they are.
         precision: 'float32', with which nothing changes, or 'bfloat16'.
     """
-    kernels = [variable for variable in network.variables if len(variable.shape) > 1]
+    if precision == "float32":
+        return
+    kernels = [each for each in network.variables if each.dtype == "float32" and len(each.shape) > 1]
     assign(kernels, [tf.cast(tf.cast(kernel.value, precision), tf.float32) for kernel in kernels])
