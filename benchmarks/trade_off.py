@@ -23,7 +23,7 @@ import keras
 
 from benchmarks.measure import machine
 from benchmarks.trained import trained_models
-from benchmarks.validation import table, validation_figures, written
+from benchmarks.validation import table, validation_answers, written
 from dermrobust.attacks.errors import UserError
 from dermrobust.components.artifacts import Artifact
 from dermrobust.components.model_files import load_network
@@ -64,12 +64,12 @@ def measured(examples: Artifact, baseline: Artifact, hardened: Artifact, steps: 
     """Return the figures of the network at each share of the hardened model's weights."""
     first, last = (load_network(each.uri, each.digest) for each in (baseline, hardened))
     between = keras.models.clone_model(first)
-    measure = validation_figures(between, examples, steps)
+    measure = validation_answers(between, examples, steps)
     rows = []
     for share in SHARES:
         pairs = zip(first.get_weights(), last.get_weights(), strict=True)
         between.set_weights([(1 - share) * old + share * new for old, new in pairs])
-        rows.append({"share": share, **measure()})
+        rows.append({"share": share, **measure().figures()})
     return rows
 
 

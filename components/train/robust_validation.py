@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from dermrobust.attacks.threat import ThreatModel
@@ -16,6 +17,8 @@ from dermrobust.components.train.validation import batch_size
 from dermrobust.models.balanced_accuracy import mean_recall
 from dermrobust.models.objectives.crafting import Ball, ascend
 from dermrobust.models.pixels import to_network_input
+
+Labels = npt.NDArray[np.int64]
 
 _STEP = 2.5
 """Length of all steps together, in radii (Madry et al. 2018): enough to cross the ball from any start and turn."""
@@ -44,6 +47,28 @@ def robust_validator(
     Its figures are `robust_accuracy` and `robust_balanced_accuracy`: an image counts if it is classified correctly both
     clean and under attack.
     """
+    predictions = robust_predictor(network, files, check)
+
+    def validate() -> dict[str, float]:
+        labels, predicted = predictions()
+        confusion = np.zeros((class_count, class_count), np.int64)
+        np.add.at(confusion, (labels, predicted), 1)
+        return {
+            "robust_accuracy": float(np.trace(confusion)) / int(confusion.sum()),
+            "robust_balanced_accuracy": mean_recall(np.diag(confusion), confusion.sum(axis=1)),
+        }
+
+    return validate
+
+
+def robust_predictor(
+    network: keras.Model, files: Sequence[str], check: RobustCheck
+) -> Callable[[], tuple[Labels, Labels]]:
+    """Return a function that attacks the network with its present weights, and returns labels and predictions.
+
+    Both are int64 [image], in the order of the files. A prediction is that of the attacked image, or of the clean one
+    where that is wrong already.
+    """
     height, width = network.input_shape[1:3]
     size = min(batch_size(height, width), check.image_count)
     images = tf.data.TFRecordDataset([local_shard(uri) for uri in files]).take(check.image_count)
@@ -51,21 +76,18 @@ def robust_validator(
     batches = images.batch(size).prefetch(tf.data.AUTOTUNE)
     predict = _worst_predictions(network, check)
 
-    def validate() -> dict[str, float]:
-        confusion = np.zeros((class_count, class_count), np.int64)
+    def predictions() -> tuple[Labels, Labels]:
+        found = []
         for index, (pixels, labels) in enumerate(batches.as_numpy_iterator()):
             # The last batch is filled up: compiling the attack for its size would take longer than attacking it.
             rest = size - len(labels)
             filled = np.pad(pixels, ((0, rest), (0, 0), (0, 0), (0, 0)))
             seed = tf.constant([0, index], tf.int32)
             predicted = predict(tf.constant(filled), tf.constant(np.pad(labels, (0, rest))), seed).numpy()
-            np.add.at(confusion, (labels, predicted[: len(labels)]), 1)
-        return {
-            "robust_accuracy": float(np.trace(confusion)) / int(confusion.sum()),
-            "robust_balanced_accuracy": mean_recall(np.diag(confusion), confusion.sum(axis=1)),
-        }
+            found.append((labels, predicted[: len(labels)]))
+        return np.concatenate([labels for labels, _ in found]), np.concatenate([each for _, each in found])
 
-    return validate
+    return predictions
 
 
 def _worst_predictions(

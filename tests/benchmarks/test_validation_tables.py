@@ -19,6 +19,9 @@ from dermrobust.pipeline.config import PipelineConfig
 from tests.benchmarks.roots import LABELS, PIXELS, SIZE, note_run, published, write_examples
 from tests.small_networks import CLASS_COUNT, colored_images, trained_network
 
+FIGURES = r"^\| (vanilla|robust) \| 3 \| 0 \| (\S+) \| \S+ \| (\S+) \|$"
+"""Rows of models: name, balanced accuracy clean, and that at the one budget."""
+
 
 def saving(network: keras.Model) -> Callable[[Path], None]:
     def save(folder: Path) -> None:
@@ -87,6 +90,32 @@ def test_every_trained_model_has_a_row(config_file: Path, capsys: pytest.Capture
     ]
     assert [row[:3] for row in rows] == [["| vanilla", "3", "0"], ["| robust", "3", "0"]]
     assert float(rows[0][3]) > 0.8 > float(rows[1][3])
+
+
+def test_models_are_compared_with_a_reference_image_by_image(
+    config_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--config", str(config_file), "--steps", "2", "--budgets", "4", "--reference", "vanilla"]
+
+    assert trainings.main(arguments) == 0
+
+    printed = capsys.readouterr().out
+    figures = {row[0]: (float(row[1]), float(row[2])) for row in re.findall(FIGURES, printed, re.M)}
+    (robust,) = re.findall(r"^\| robust \| (\S+) \[(\S+), (\S+)\] \| (\S+) \[(\S+), (\S+)\] \|$", printed, re.M)
+    clean, lower, upper, attacked = (float(value) for value in robust[:4])
+    assert clean == pytest.approx(figures["robust"][0] - figures["vanilla"][0], abs=2e-3)
+    assert attacked == pytest.approx(figures["robust"][1] - figures["vanilla"][1], abs=2e-3)
+    # 96 images, most of which only one of the two classifies correctly.
+    assert lower < clean < upper < 0
+    assert 0.1 < upper - lower < 0.4
+
+
+def test_a_reference_that_was_not_trained_is_refused(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        trainings.main(["--config", str(config_file), "--reference", "absent"])
+
+    assert stopped.value.code == 2
+    assert "no model 'absent' among vanilla, robust" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("main", [trade_off.main, trainings.main])
