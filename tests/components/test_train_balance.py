@@ -18,7 +18,7 @@ from dermrobust.components.model_files import METRICS, load_network
 from dermrobust.components.train.component import TRAIN, TrainParams
 from dermrobust.components.train.logit_adjustment import adjusted, logit_offsets
 from dermrobust.components.train.optimizers import SplitOptimizer, built_optimizer, schedule
-from dermrobust.components.train.precision import in_precision
+from dermrobust.components.train.precision import in_precision, round_kernels
 from dermrobust.components.train.validation import validator
 from dermrobust.models.networks.network import HEAD
 from tests.components.conftest import Make
@@ -250,6 +250,28 @@ def test_kernels_are_saved_in_the_precision_that_is_asked_for(train_params: Trai
             np.testing.assert_allclose(after, before, rtol=2**-8)
         else:
             np.testing.assert_array_equal(after, before)
+
+
+class Table(keras.layers.Layer):
+    """Identity that holds a table of integers, as layers that look values up do."""
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        self.table = self.add_weight(shape=(2, 2), dtype="int32", initializer="zeros", trainable=False)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return inputs
+
+
+def test_tables_of_integers_are_not_rounded() -> None:
+    network = keras.Sequential([keras.Input((2,)), table := Table(), dense := keras.layers.Dense(2)])
+    values = np.asarray([[257, 511], [2**24 - 1, 2**30 + 1]], np.int32)  # none of which bfloat16 holds
+    table.table.assign(values)
+    kernel = dense.kernel.numpy()
+
+    round_kernels(network, "bfloat16")
+
+    np.testing.assert_array_equal(table.table.numpy(), values)
+    assert (dense.kernel.numpy() != kernel).any()
 
 
 def test_a_pretrained_network_is_trained_further(
