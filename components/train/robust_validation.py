@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -19,6 +19,7 @@ from dermrobust.models.objectives.crafting import Ball, ascend
 from dermrobust.models.pixels import to_network_input
 
 Labels = npt.NDArray[np.int64]
+Images = tuple[npt.NDArray[np.uint8], Labels]
 
 _STEP = 2.5
 """Length of all steps together, in radii (Madry et al. 2018): enough to cross the ball from any start and turn."""
@@ -74,37 +75,66 @@ def robust_predictor(
     images = tf.data.TFRecordDataset([local_shard(uri) for uri in files]).take(check.image_count)
     images = images.map(parse_pixels(height, width), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     batches = images.batch(size).prefetch(tf.data.AUTOTUNE)
-    predict = _worst_predictions(network, check)
+    classify, attack = _classifier(network), _attack(network, check)
 
     def predictions() -> tuple[Labels, Labels]:
-        found = []
-        for index, (pixels, labels) in enumerate(batches.as_numpy_iterator()):
+        answered: list[tuple[Labels, Labels]] = []
+
+        def correct() -> Iterator[Images]:
+            for pixels, labels in batches.as_numpy_iterator():
+                clean = classify(pixels).numpy()
+                answered.append((labels, clean))
+                yield pixels[clean == labels], labels[clean == labels]
+
+        attacked = []
+        for index, (pixels, labels) in enumerate(_full_batches(correct(), size)):
             # The last batch is filled up: compiling the attack for its size would take longer than attacking it.
             rest = size - len(labels)
-            filled = np.pad(pixels, ((0, rest), (0, 0), (0, 0), (0, 0)))
-            seed = tf.constant([0, index], tf.int32)
-            predicted = predict(tf.constant(filled), tf.constant(np.pad(labels, (0, rest))), seed).numpy()
-            found.append((labels, predicted[: len(labels)]))
-        return np.concatenate([labels for labels, _ in found]), np.concatenate([each for _, each in found])
+            filled = np.pad(pixels, ((0, rest), (0, 0), (0, 0), (0, 0))), np.pad(labels, (0, rest))
+            attacked.append(attack(*filled, tf.constant([0, index], tf.int32)).numpy()[: len(labels)])
+        truth, predicted = (np.concatenate(each) for each in zip(*answered, strict=True))
+        if attacked:
+            predicted[predicted == truth] = np.concatenate(attacked)
+        return truth, predicted
 
     return predictions
 
 
-def _worst_predictions(
+def _full_batches(batches: Iterable[Images], size: int) -> Iterator[Images]:
+    """Yield the images of batches of at most `size` in batches of `size`, but for the last; no empty one."""
+    pixels, labels = next(batches := iter(batches))
+    for more_pixels, more_labels in batches:
+        pixels, labels = np.concatenate([pixels, more_pixels]), np.concatenate([labels, more_labels])
+        if len(labels) >= size:
+            yield pixels[:size], labels[:size]
+            pixels, labels = pixels[size:], labels[size:]
+    if len(labels):
+        yield pixels, labels
+
+
+def _classifier(network: keras.Model) -> Callable[[npt.NDArray[np.uint8]], tf.Tensor]:
+    """Return pixels -> predicted labels."""
+    # The last batch is smaller: without relaxed shapes it would be traced anew.
+    return tf.function(
+        lambda pixels: tf.argmax(network(to_network_input(pixels), training=False), axis=-1),
+        autograph=False,
+        reduce_retracing=True,
+    )
+
+
+def _attack(
     network: keras.Model, check: RobustCheck
-) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Return (pixels, labels, seed) -> the clean prediction where it is wrong already, else that under attack."""
+) -> Callable[[npt.NDArray[np.uint8], Labels, tf.Tensor], tf.Tensor]:
+    """Return (pixels, labels, seed) -> predicted labels under attack."""
     threat = check.threat
     radius, length = threat.radius, threat.radius * min(1.0, _STEP / check.steps)
 
     def predict(pixels: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        images = to_network_input(pixels)
-        ball = Ball(images, tf.constant(radius, tf.float32), threat.norm.order)
+        ball = Ball(to_network_input(pixels), tf.constant(radius, tf.float32), threat.norm.order)
         attacked = ascend(
             network, ball, ball.random_point(seed), labels, step_length=tf.constant(length), steps=check.steps
         )
-        clean, moved = (tf.argmax(network(each, training=False), axis=-1) for each in (images, attacked))
-        return tf.where(clean == labels, moved, clean)
+        return tf.argmax(network(attacked, training=False), axis=-1)
 
     # Not under XLA; see `dermrobust.components.train.step.compiled_step`.
     return tf.function(predict, autograph=False)

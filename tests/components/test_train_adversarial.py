@@ -17,7 +17,7 @@ from dermrobust.components.model_files import HISTORY, METRICS, NETWORK, load_ne
 from dermrobust.components.progress import Silent
 from dermrobust.components.train.component import TRAIN, TrainParams
 from dermrobust.components.train.loop import train
-from dermrobust.components.train.robust_validation import RobustCheck, robust_validator
+from dermrobust.components.train.robust_validation import RobustCheck, robust_predictor, robust_validator
 from dermrobust.components.train.step import compiled_step
 from dermrobust.models.objectives.cross_entropy import CrossEntropy
 from dermrobust.models.objectives.fast import Fast
@@ -30,7 +30,7 @@ from dermrobust.models.objectives.trades import Trades
 from tests.components.conftest import IMAGE_SIZE, Make, Workshop
 from tests.components.trainings import Interrupted, Steps, changed, training
 from tests.models.robust_training import BUDGET, images_and_labels, robust_accuracy, seed_of, untrained
-from tests.small_networks import CLASS_COUNT, colored_images, tiny_network, trained_network
+from tests.small_networks import CLASS_COUNT, tiny_network, trained_network
 
 ADVERSARIAL = (Fast, PGDTraining, NFGSM, Mixed, Trades, Mart)
 EQUAL = np.ones(CLASS_COUNT, np.float32)
@@ -233,22 +233,45 @@ def test_robust_figures_may_be_of_the_first_images_only(
     )
 
 
-def test_an_image_that_is_wrong_already_is_not_robust(examples: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even where what the attack makes of it happens to be classified correctly."""
-    network = trained_network(*colored_images(32, image_size=IMAGE_SIZE))
+@pytest.mark.parametrize("size", [2, 256])
+def test_only_images_that_are_right_when_clean_are_attacked(
+    size: int, examples: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image that is wrong already is not robust, whatever the attack would make of it."""
     monkeypatch.setattr(
         "dermrobust.components.train.robust_validation.ascend", lambda network, ball, *_, **__: 1 - ball.clean
     )
+    monkeypatch.setattr("dermrobust.components.train.robust_validation.batch_size", lambda height, width: size)
     spec = ExamplesSpec.read(examples)
-    batches = [batch for uri in shard_uris(examples, spec, Split.VALIDATION) for batch in read_shard(uri, spec.task)]
+    files = shard_uris(examples, spec, Split.VALIDATION)
+    batches = [batch for uri in files for batch in read_shard(uri, spec.task)]
     labels = np.concatenate([batch.labels for batch in batches])
     images = np.concatenate([batch.pixels for batch in batches]).astype(np.float32) / 255
-    clean, moved = (network(each, training=False).numpy().argmax(axis=1) == labels for each in (images, 1 - images))
+    # The first images are learned as they are, the others as the attack makes them.
+    learned = 255 * np.concatenate([images[:12], 1 - images[12:]])
+    network = trained_network(learned, labels)
+    clean, moved = (network(each, training=False).numpy().argmax(axis=1) for each in (images, 1 - images))
 
-    figures = robust_figures(network, examples, 1)
+    check = RobustCheck(ThreatModel(4), 1, len(labels))
+    truth, predicted = robust_predictor(network, files, check)()
 
-    assert (moved & ~clean).any()
-    assert figures["robust_accuracy"] == pytest.approx((clean & moved).mean())
+    np.testing.assert_array_equal(truth, labels)
+    np.testing.assert_array_equal(predicted, np.where(clean == labels, moved, clean))
+    assert ((moved == labels) & (clean != labels)).any() and (clean == labels).sum() > 6
+    figures = robust_validator(network, files, CLASS_COUNT, check)()
+    assert figures["robust_accuracy"] == pytest.approx(((clean == labels) & (moved == labels)).mean())
+
+
+def test_where_no_image_is_right_none_is_attacked(examples: Artifact) -> None:
+    spec = ExamplesSpec.read(examples)
+    files = shard_uris(examples, spec, Split.VALIDATION)
+    label = next(read_shard(files[0], spec.task)).labels[0]
+    network = tiny_network((IMAGE_SIZE, IMAGE_SIZE, 3), CLASS_COUNT, 0)
+    network.layers[-1].bias.assign(1e6 * np.eye(CLASS_COUNT)[label - 1])
+
+    figures = robust_validator(network, files, CLASS_COUNT, RobustCheck(ThreatModel(4), 1, 1))()
+
+    assert figures == {"robust_accuracy": 0, "robust_balanced_accuracy": 0}
 
 
 @pytest.mark.parametrize(
