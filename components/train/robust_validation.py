@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import keras
 import numpy as np
@@ -20,6 +21,7 @@ from dermrobust.models.pixels import to_network_input
 
 Labels = npt.NDArray[np.int64]
 Images = tuple[npt.NDArray[np.uint8], Labels]
+_Number = TypeVar("_Number", bound=np.generic)
 
 _STEP = 2.5
 """Length of all steps together, in radii (Madry et al. 2018): enough to cross the ball from any start and turn."""
@@ -82,16 +84,15 @@ def robust_predictor(
 
         def correct() -> Iterator[Images]:
             for pixels, labels in batches.as_numpy_iterator():
-                clean = classify(pixels).numpy()
+                clean = classify(_filled(pixels, size)).numpy()[: len(labels)]
                 answered.append((labels, clean))
                 yield pixels[clean == labels], labels[clean == labels]
 
         attacked = []
         for index, (pixels, labels) in enumerate(_full_batches(correct(), size)):
-            # The last batch is filled up: compiling the attack for its size would take longer than attacking it.
-            rest = size - len(labels)
-            filled = np.pad(pixels, ((0, rest), (0, 0), (0, 0), (0, 0))), np.pad(labels, (0, rest))
-            attacked.append(attack(*filled, tf.constant([0, index], tf.int32)).numpy()[: len(labels)])
+            seed = tf.constant([0, index], tf.int32)
+            moved = attack(_filled(pixels, size), _filled(labels, size), seed).numpy()
+            attacked.append(moved[: len(labels)])
         truth, predicted = (np.concatenate(each) for each in zip(*answered, strict=True))
         if attacked:
             predicted[predicted == truth] = np.concatenate(attacked)
@@ -112,19 +113,24 @@ def _full_batches(batches: Iterable[Images], size: int) -> Iterator[Images]:
         yield pixels, labels
 
 
-def _classifier(network: keras.Model) -> Callable[[npt.NDArray[np.uint8]], tf.Tensor]:
+def _filled(values: npt.NDArray[_Number], size: int) -> tf.Tensor:
+    """Return values [count, ...] with zeros up to a size [size, ...].
+
+    A last batch of its own size would be compiled anew, which takes longer than attacking the zeros.
+    """
+    return tf.constant(np.pad(values, [(0, size - len(values)), *[(0, 0)] * (values.ndim - 1)]))
+
+
+def _classifier(network: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     """Return pixels -> predicted labels."""
-    # The last batch is smaller: without relaxed shapes it would be traced anew.
-    return tf.function(
-        lambda pixels: tf.argmax(network(to_network_input(pixels), training=False), axis=-1),
-        autograph=False,
-        reduce_retracing=True,
-    )
+
+    def predict(pixels: tf.Tensor) -> tf.Tensor:
+        return tf.argmax(network(to_network_input(pixels), training=False), axis=-1)
+
+    return tf.function(predict, autograph=False)
 
 
-def _attack(
-    network: keras.Model, check: RobustCheck
-) -> Callable[[npt.NDArray[np.uint8], Labels, tf.Tensor], tf.Tensor]:
+def _attack(network: keras.Model, check: RobustCheck) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
     """Return (pixels, labels, seed) -> predicted labels under attack."""
     threat = check.threat
     radius, length = threat.radius, threat.radius * min(1.0, _STEP / check.steps)

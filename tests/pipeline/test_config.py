@@ -267,7 +267,8 @@ def test_the_file_in_the_current_folder_goes_before_the_embedded_default(
 
 
 def shipped() -> list[Path]:
-    return [REPOSITORY / "pipeline_config.json", *sorted((REPOSITORY / "configs").glob("*.json"))]
+    found = sorted(path for folder in ("configs", "benchmarks") for path in (REPOSITORY / folder).glob("*.json"))
+    return [REPOSITORY / "pipeline_config.json", *found]
 
 
 @pytest.mark.parametrize("path", shipped(), ids=lambda path: path.name)
