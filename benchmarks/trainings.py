@@ -1,7 +1,7 @@
 """Validation figures of all trained models of a config, such as the variants of a training.
 
     python -m benchmarks.trainings --config configs/ham10000_robust.json [--root DIR] [--models NAME …]
-        [--reference NAME]
+        [--reference NAME] [--budgets 1 2 4]
 
 A row holds the epoch that was kept, the minutes of training (with whatever else ran on the machine), and figures
 under PGD. With a reference, a second table holds the paired difference of each model from it, with intervals.

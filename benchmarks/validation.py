@@ -108,10 +108,9 @@ def changes(answers: Mapping[str, Answers], reference: str, examples: Artifact) 
     names = (IMAGE_ID,) if task.group_key is None else (IMAGE_ID, task.group_key)
     groups = clusters(pa.table({column(name): columns[name] for name in names}), task).view(np.uint64)
     of_reference = answers[reference]
-    places = {name: (name, 0.0) for name in of_reference.right}
     outcomes = {
-        place: Outcomes(of_reference.labels, groups, {model: each.right[name] for model, each in answers.items()})
-        for name, place in places.items()
+        (name, 0.0): Outcomes(of_reference.labels, groups, {model: each.right[name] for model, each in answers.items()})
+        for name in of_reference.right
     }
     found = {
         (row["model"], row["attack"]): f"{row['change']:+.3f} [{row['lower']:+.3f}, {row['upper']:+.3f}]"
@@ -119,7 +118,7 @@ def changes(answers: Mapping[str, Answers], reference: str, examples: Artifact) 
         if row["metric"] == "balanced_accuracy"
     }
     others = [model for model in answers if model != reference]
-    return [{"model": model} | {name: found[model, name] for name in places} for model in others]
+    return [{"model": model} | {name: found[model, name] for name in of_reference.right} for model in others]
 
 
 def table(rows: list[dict[str, str]]) -> list[str]:
