@@ -15,7 +15,7 @@ from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType
 from dermrobust.components.evaluation.names import CLEAN
 from dermrobust.components.evaluation.predictions import prediction_uris
-from dermrobust.components.examples import Batch
+from dermrobust.components.examples import Batch, ExamplesSpec
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.ledger import Ledger
 from dermrobust.pipeline.local_files import ledger_path
@@ -65,7 +65,7 @@ def trained_models(config: PipelineConfig, names: Sequence[str]) -> tuple[Artifa
     """Return the examples and the models, by name, of the latest run that has all of them.
 
     Raises:
-        UserError: there is no such run, or what it made is no longer there.
+        UserError: there is no such run, or what it made is no longer there or cannot be read.
     """
     nodes = {name: f"train[{name}]" for name in names}
     wanted = {*nodes.values(), _EXAMPLES}
@@ -74,7 +74,10 @@ def trained_models(config: PipelineConfig, names: Sequence[str]) -> tuple[Artifa
         raise UserError(f"no run in '{config.root}' has all of {', '.join(names)}; run: dermrobust run --to augment")
     store = ArtifactStore(config.root)
     models = {name: _found(store, ArtifactType.MODEL, made[node]) for name, node in nodes.items()}
-    return _found(store, ArtifactType.EXAMPLES, made[_EXAMPLES]), models
+    examples = _found(store, ArtifactType.EXAMPLES, made[_EXAMPLES])
+    # Examples of another version are refused here, not by a traceback in the middle of a measurement.
+    ExamplesSpec.read(examples)
+    return examples, models
 
 
 def audited_model(root: str) -> Audited:

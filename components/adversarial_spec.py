@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from dermrobust.attacks.threat import Threat
-from dermrobust.components.artifacts import Artifact
+from dermrobust.components.artifacts import Artifact, read_as
 from dermrobust.components.examples import Split, shard_name
 
 SPEC = "adversarial.json"
@@ -37,7 +37,7 @@ class AdversarialSpec(BaseModel):
     @classmethod
     def read(cls, artifact: Artifact) -> AdversarialSpec:
         """Read the description of an artifact."""
-        return cls.model_validate(artifact.read_json(SPEC))
+        return read_as(cls, artifact, SPEC)
 
 
 def shard_uris(artifact: Artifact, spec: AdversarialSpec) -> list[str]:

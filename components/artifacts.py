@@ -8,10 +8,11 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from dermrobust.attacks.errors import UserError
 from dermrobust.components import storage
 from dermrobust.components.registry import ArtifactType as ArtifactType
 from dermrobust.components.storage import FileEntry
@@ -22,6 +23,8 @@ _ATTEMPT = re.compile(r"[a-z_]+-(?P<fingerprint>[0-9a-f]{32})-[0-9a-f]{8}")
 """Name of a staging folder that an execution does not share with a later one."""
 LOGS = "logs/"
 """Folder of files that contain times of day, such as TensorBoard events; they are not part of the content digest."""
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,21 @@ class Artifact:
     def read_json(self, *parts: str) -> Any:
         """Return the parsed content of a JSON file of the artifact."""
         return storage.read_json(self.path(*parts))
+
+
+def read_as(model: type[_Model], artifact: Artifact, *parts: str) -> _Model:
+    """Return the content of a JSON file of an artifact as an instance of a pydantic model.
+
+    Raises:
+        UserError: the file does not fit the model, as if another version of the package wrote it.
+    """
+    try:
+        return model.model_validate(artifact.read_json(*parts))
+    except ValidationError as error:
+        raise UserError(
+            f"'{artifact.path(*parts)}' was written by another version of dermrobust, or was changed: make it again by "
+            "the command that made it, or use that version"
+        ) from error
 
 
 class Manifest(BaseModel):

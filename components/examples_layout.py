@@ -6,7 +6,7 @@ import enum
 
 from pydantic import BaseModel, ConfigDict
 
-from dermrobust.components.artifacts import Artifact
+from dermrobust.components.artifacts import Artifact, read_as
 from dermrobust.models.preprocessing import Preprocessing
 from dermrobust.models.task import Task
 
@@ -50,7 +50,7 @@ class ExamplesSpec(BaseModel):
     @classmethod
     def read(cls, artifact: Artifact) -> ExamplesSpec:
         """Read the spec of an artifact."""
-        return cls.model_validate(artifact.read_json(SPEC))
+        return read_as(cls, artifact, SPEC)
 
 
 def shard_name(split: str, index: int, count: int) -> str:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from dermrobust.attacks.target import Precision, Target
 from dermrobust.components import storage
-from dermrobust.components.artifacts import Artifact
+from dermrobust.components.artifacts import Artifact, read_as
 from dermrobust.models.classifier import attack_target, load_network_bytes
 from dermrobust.models.devices import prepare_devices
 from dermrobust.models.preprocessing import Preprocessing
@@ -36,7 +36,7 @@ class ModelSpec(BaseModel):
     @classmethod
     def read(cls, artifact: Artifact) -> ModelSpec:
         """Read the spec of a model artifact."""
-        return cls.model_validate(artifact.read_json(SPEC))
+        return read_as(cls, artifact, SPEC)
 
 
 def loaded_once(key: tuple[str, ...], load: Callable[[], Any]) -> Any:

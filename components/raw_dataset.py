@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from dermrobust.components import storage
-from dermrobust.components.artifacts import Artifact
+from dermrobust.components.artifacts import Artifact, read_as
 from dermrobust.components.examples import Split
 from dermrobust.components.shard_file import local_shard
 from dermrobust.models.task import Task
@@ -32,7 +32,7 @@ def folder(artifact: Artifact) -> str:
 
 def task(artifact: Artifact) -> Task:
     """Return the classification problem of a data set."""
-    return Task.model_validate(artifact.read_json(TASK_FILE))
+    return read_as(Task, artifact, TASK_FILE)
 
 
 def shard_counts(uri: str) -> dict[Split, list[int]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.kinds import Kind
+from dermrobust.components.artifacts import read_as
 from dermrobust.components.audit.component import ADOPT_DATA, ADOPT_MODEL, AdoptDataParams, AdoptModelParams
 from dermrobust.components.audit.labels import read_labels
 from dermrobust.components.evaluation import files
@@ -62,7 +63,7 @@ def run_audit(audit: Audit, progress: Progress, *, force: bool) -> RunResult:
 def _judged(result: RunResult) -> RunResult:
     """Return an outcome whose exit code says whether the gate refuses; in a run the export does that."""
     artifact = result.output(GATE_NODE, "blessing")
-    blessing = None if artifact is None else Blessing.model_validate(artifact.read_json(files.BLESSING))
+    blessing = None if artifact is None else read_as(Blessing, artifact, files.BLESSING)
     if blessing is None or blessing.blessed:
         return result
     lines = "".join(f"\n  {reason}" for reason in blessing.reasons)

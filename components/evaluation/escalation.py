@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dermrobust.components.artifacts import Artifact
+from dermrobust.components.artifacts import Artifact, read_as
 from dermrobust.components.evaluation.content import Content
 
 ESCALATION = "escalation.json"
@@ -27,4 +27,4 @@ class Escalation(Content):
     @classmethod
     def read(cls, artifact: Artifact) -> Escalation:
         """Read the content of an artifact."""
-        return cls.model_validate(artifact.read_json(ESCALATION))
+        return read_as(cls, artifact, ESCALATION)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dermrobust.components.artifacts import Artifact
+from dermrobust.components.artifacts import Artifact, read_as
 from dermrobust.components.evaluation.content import Content
 from dermrobust.components.examples_layout import Split
 
@@ -43,4 +43,4 @@ class Leakage(Content):
     @classmethod
     def read(cls, artifact: Artifact) -> Leakage:
         """Read the findings of a leakage artifact."""
-        return cls.model_validate(artifact.read_json(FILE))
+        return read_as(cls, artifact, FILE)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from dermrobust.attacks.errors import UserError
 from dermrobust.components import storage
-from dermrobust.components.artifacts import Artifact
+from dermrobust.components.artifacts import Artifact, read_as
 from dermrobust.components.evaluation.content import Content
 from dermrobust.components.evaluation.names import CLEAN
 from dermrobust.models.task import Task, column
@@ -80,7 +80,7 @@ class Rejector(Content):
     @classmethod
     def read(cls, artifact: Artifact) -> Rejector:
         """Read the content of an artifact."""
-        return cls.model_validate(artifact.read_json(REJECTOR))
+        return read_as(cls, artifact, REJECTOR)
 
     def at(self, rate: float | None) -> ReferralThreshold:
         """Return the threshold of a rate; None: of the first.

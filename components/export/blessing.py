@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dermrobust.components.artifacts import Artifact
+from dermrobust.components.artifacts import Artifact, read_as
 from dermrobust.components.component import Refused
 from dermrobust.components.evaluation import files
 from dermrobust.components.evaluation.blessing import Blessing
@@ -14,7 +14,7 @@ def read_blessing(artifact: Artifact) -> Blessing:
     Raises:
         Refused: the model is not blessed; with the reason for each threshold that it misses.
     """
-    blessing = Blessing.model_validate(artifact.read_json(files.BLESSING))
+    blessing = read_as(Blessing, artifact, files.BLESSING)
     if blessing.blessed:
         return blessing
     lines = "".join(f"\n  {reason}" for reason in blessing.reasons)

@@ -168,6 +168,7 @@ def _print(
     config: PipelineConfig, settings: Audit, result: RunResult, as_json: bool, reproduced: Reproduction | None
 ) -> None:
     """Print what was detected of the models and images, then the results."""
+    from dermrobust.components.artifacts import read_as
     from dermrobust.components.foreign_files import ADOPTION, FOREIGN
     from dermrobust.models.foreign.spec import Adoption
     from dermrobust.pipeline.audit import ADOPTED, DATA
@@ -189,7 +190,7 @@ def _print(
     for remark in remarks:
         echo(f"data: {remark}")
     for name, model in models.items():
-        adoption = Adoption.model_validate(model.read_json(ADOPTION))
+        adoption = read_as(Adoption, model, ADOPTION)
         for line in (*adoption.findings, *(f"note: {note}" for note in adoption.notes)):
             echo(f"{name}: {line}")
     print_summary(result)

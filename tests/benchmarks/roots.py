@@ -1,6 +1,6 @@
 """Roots of runs that trained models of colored images, without the runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +32,8 @@ def published(
     return store.publish(staged, type_, key, origin)
 
 
-def write_examples(folder: Path, split: Split = Split.TEST) -> None:
-    """All images in two shards of a split."""
+def write_examples(folder: Path, split: Split = Split.TEST, lesions: Sequence[str] = ("",) * COUNT) -> None:
+    """All images in two shards of a split; an image whose lesion is unknown is a group of its own."""
     counts = dict.fromkeys(Split, 0) | {split: COUNT}
     shards = dict.fromkeys(Split, 0) | {split: 2}
     spec = ExamplesSpec(
@@ -51,6 +51,7 @@ def write_examples(folder: Path, split: Split = Split.TEST) -> None:
                 {
                     "image/encoded": encode_pixels(PIXELS[row]),
                     "image/id": f"image{row}",
+                    "lesion/id": lesions[row],
                     "label": int(LABELS[row]),
                     "dx": "abcdefg"[LABELS[row]],
                 }

@@ -1,5 +1,6 @@
 """Tables of validation figures: of trained models, and of the networks between two of them."""
 
+import functools
 import json
 import re
 from collections.abc import Callable
@@ -9,14 +10,14 @@ import keras
 import numpy as np
 import pytest
 
-from benchmarks import trade_off, trainings, views
+from benchmarks import trade_off, trainings, validation, views
 from dermrobust.components.artifacts import ArtifactStore, ArtifactType
-from dermrobust.components.examples import Split
+from dermrobust.components.examples import SPEC, Split
 from dermrobust.components.model_files import METRICS, NETWORK
 from dermrobust.models.balanced_accuracy import mean_recall
 from dermrobust.models.classifier import save_network
 from dermrobust.pipeline.config import PipelineConfig
-from tests.benchmarks.roots import LABELS, PIXELS, SIZE, note_run, published, write_examples
+from tests.benchmarks.roots import COUNT, LABELS, PIXELS, SIZE, note_run, published, write_examples
 from tests.small_networks import CLASS_COUNT, colored_images, trained_network
 
 FIGURES = r"^\| (vanilla|robust) \| 3 \| 0 \| (\S+) \| \S+ \| (\S+) \|$"
@@ -116,6 +117,42 @@ def test_a_reference_that_was_not_trained_is_refused(config_file: Path, capsys: 
 
     assert stopped.value.code == 2
     assert "no model 'absent' among vanilla, robust" in capsys.readouterr().err
+
+
+def test_intervals_of_differences_resample_lesions(tmp_path: Path) -> None:
+    store = ArtifactStore(str(tmp_path))
+    ranks = np.array([np.sum(LABELS[:row] == LABELS[row]) for row in range(COUNT)])
+    lesions = [f"{label}-{rank // 4}" for label, rank in zip(LABELS, ranks, strict=True)]
+    right = np.ones(COUNT, bool)
+    # Images of a lesion are classified alike, so four images say no more than one.
+    answers = {
+        name: validation.Answers(LABELS, {"clean": flags}, 0.5)
+        for name, flags in {"all": right, "half": ranks // 4 % 2 == 0}.items()
+    }
+    widths = {}
+    for key, groups in {"images": [""] * COUNT, "lesions": lesions}.items():
+        write = functools.partial(write_examples, split=Split.VALIDATION, lesions=groups)
+        examples = published(store, ArtifactType.EXAMPLES, key, write)
+        (row,) = validation.changes(answers, "all", examples)
+        change, lower, upper = (float(value) for value in re.findall(r"[-+][\d.]+", row["clean"]))
+        assert lower < change < upper < 0
+        widths[key] = upper - lower
+
+    assert 1.5 < widths["lesions"] / widths["images"] < 2.5
+
+
+@pytest.mark.parametrize("main", [trade_off.main, trainings.main])
+def test_examples_of_another_version_are_refused(
+    main: Callable[[list[str]], int], config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (spec,) = tmp_path.glob(f"artifacts/examples/*/{SPEC}")
+    spec.write_text(json.dumps({"colour": 1} | json.loads(spec.read_text())))
+
+    with pytest.raises(SystemExit) as stopped:
+        main(["--config", str(config_file)])
+
+    assert stopped.value.code == 2
+    assert "another version of dermrobust" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("main", [trade_off.main, trainings.main])

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dermrobust.attacks.errors import UserError
 from dermrobust.components import storage
 from dermrobust.components.artifacts import (
     MANIFEST,
@@ -17,6 +18,7 @@ from dermrobust.components.artifacts import (
     ArtifactType,
     Provenance,
     content_digest,
+    read_as,
 )
 from dermrobust.components.storage import FileEntry
 
@@ -92,6 +94,23 @@ def test_a_resumable_artifact_is_always_staged_at_the_same_place(store: Artifact
     assert second == first
     assert storage.list_files(second) == ["finished"]
     assert store.stage(MODEL, "f2", resumable=True) != first
+
+
+@pytest.mark.parametrize("content", [b"{}", b'{"path": "a", "size": 1, "sha256": "0", "colour": 2}', b"[]"])
+def test_a_file_of_another_version_is_named_and_what_to_do(store: ArtifactStore, content: bytes) -> None:
+    artifact = published(store, {"entry.json": content})
+
+    with pytest.raises(UserError, match=r"entry\.json' was written by another version") as raised:
+        read_as(FileEntry, artifact, "entry.json")
+    assert "make it again" in str(raised.value)
+
+
+def test_a_file_of_this_version_is_read_as_its_model(store: ArtifactStore) -> None:
+    entry = FileEntry(path="a", size=1, sha256="0")
+
+    artifact = published(store, {"entry.json": entry.model_dump_json().encode()})
+
+    assert read_as(FileEntry, artifact, "entry.json") == entry
 
 
 def test_unfinished_files_are_not_published(store: ArtifactStore) -> None:
