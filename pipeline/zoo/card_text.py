@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dermrobust.components.evaluation.checks import Status
+from collections import Counter
+
+from dermrobust.components.evaluation.checks import Check, Status
 from dermrobust.components.evaluation.conditions import family_of
 from dermrobust.components.evaluation.names import CLEAN
 from dermrobust.components.evaluation.schemas import OVERALL
@@ -26,7 +28,7 @@ def render_card_text(card: Card) -> str:
             classes=_classes(card),
             radii=_radii(card),
             beyond=_beyond(card),
-            doubts=[check for check in card.checks if check.status is not Status.PASS],
+            doubts=_doubts(card),
             words=wording,
             duration=wording.duration,
         )
@@ -72,6 +74,14 @@ def _radii(card: Card) -> list[list[str]]:
 def _beyond(card: Card) -> list[list[str]]:
     """Return a row for each figure beyond a norm: threat model, images, accuracy."""
     return [[f"{family_of(each.attack)}:{each.epsilon:g}", _images(each), figure(each.figure)] for each in card.beyond]
+
+
+def _doubts(card: Card) -> list[tuple[Check, int]]:
+    """Return each self-check that did not pass, once, with the number of evaluations in which it says the same."""
+    found = [check for check in card.checks if check.status is not Status.PASS]
+    keys = [(check.name, check.model, check.sentence) for check in found]
+    times = Counter(keys)
+    return [(check, times[key]) for key, check in dict(zip(keys, found, strict=True)).items()]
 
 
 def _images(each: CardFigure) -> str:

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from dermrobust.components.evaluation.checks import Check, Status
 from dermrobust.pipeline.audit_settings import Audit
 from dermrobust.pipeline.cli.main import main
+from dermrobust.pipeline.zoo.card_text import render_card_text
 from dermrobust.pipeline.zoo.catalog import read_card
 from dermrobust.pipeline.zoo.reproducing import audited_attacks
 from dermrobust.pipeline.zoo.split_digest import audited_digest
@@ -81,7 +83,20 @@ def test_the_card_has_the_budgets_of_both(zoo: Zoo) -> None:
     assert len(after.checks) > len(before.checks)
     text = (zoo.folder / "card.md").read_text()
     assert "ε 8/255" in text
-    assert "were measured later, by an audit of this file with the attacks fgsm, pgd, auto" in text
+    assert "Measured later, by an audit of this file with the attacks fgsm, pgd, auto: 4/255, 8/255." in text
+
+
+def test_the_text_says_in_how_many_evaluations_a_self_check_did_not_pass() -> None:
+    told: dict[str, Any] = {"name": "control", "title": "The control breaks", "model": None, "figures": {}}
+    doubt = Check(status=Status.WARN, sentence="There is none.", **told)
+    passed = doubt.model_copy(update={"status": Status.PASS, "sentence": "It breaks."})
+    alone = card(checks=[doubt])
+    extended = alone.model_copy(update={"audits": (alone.evaluation,) * 2, "checks": (passed, doubt, doubt)})
+
+    lines = [line for line in render_card_text(extended).splitlines() if "The control" in line]
+
+    assert lines == ['- Check "The control breaks", in 2 of 3 evaluations: warn. There is none.']
+    assert '- Check "The control breaks": warn. There is none.' in render_card_text(alone)
 
 
 def test_a_budget_is_added_once(zoo: Zoo) -> None:
