@@ -25,6 +25,20 @@ class Interruption:
         return 128 + self.signal
 
 
+_active: list[Interruption] = []
+"""What the contexts of `interruptible` that are open have received."""
+
+
+def end_if_interrupted() -> None:
+    """Raise KeyboardInterrupt if a signal has asked the work of this process to end.
+
+    The exception that the signal raised may have become another one on its way, or have been dropped; to be called
+    where an error would otherwise let other work go on.
+    """
+    if any(each.signal is not None for each in _active):
+        raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
 def interruptible() -> Iterator[Interruption]:
     """Raise KeyboardInterrupt for SIGINT and SIGTERM, and yield which of them was received.
@@ -47,8 +61,10 @@ def interruptible() -> Iterator[Interruption]:
     taken = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
     for number in taken:
         signal.signal(number, interrupt)
+    _active.append(received)
     try:
         yield received
     finally:
+        _active.pop()
         for number in taken:
             signal.signal(number, before[number])

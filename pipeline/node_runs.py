@@ -9,6 +9,7 @@ from dermrobust.attacks.errors import UserError
 from dermrobust.components.component import Refused
 from dermrobust.pipeline.execution import Inputs, Session, published
 from dermrobust.pipeline.failures import failure
+from dermrobust.pipeline.interruption import end_if_interrupted
 from dermrobust.pipeline.nodes import Node, upstream_of
 from dermrobust.pipeline.outcomes import CACHED, EXIT_CODES, EXIT_USER_ERROR, FAILED, REFUSED, SKIPPED, NodeResult
 from dermrobust.pipeline.recording import record
@@ -29,6 +30,7 @@ def run_node(
         work: function of the run, the node, its inputs and its fingerprint, called if the inputs exist; see
             `run_or_reuse`.
     """
+    end_if_interrupted()
     started = time.monotonic()
     inputs: Inputs = {}
     key: str | None = None
@@ -47,6 +49,8 @@ def run_node(
         message = str(error).split(" [while running ", 1)[0]
         result = NodeResult(node.id, FAILED, message=message, exit_code=EXIT_USER_ERROR)
     except Exception as error:
+        # Beam raises errors of its own for KeyboardInterrupt; nodes that do not need this one would go on.
+        end_if_interrupted()
         result = failure(session.config, session.run, node.id, error)
     # Work that was done elsewhere has taken longer than this call.
     record(session, node, result, inputs, key, max(result.seconds, time.monotonic() - started))

@@ -19,8 +19,13 @@ from dermrobust.pipeline.cli.main import main
 from tests.pipeline import small_stages
 
 def interrupted():
-    os.kill(os.getpid(), signal.{name})
-    time.sleep(60)
+    try:
+        os.kill(os.getpid(), signal.{name})
+        time.sleep(60)
+    except KeyboardInterrupt as error:
+        if sys.argv[2] == "beam":
+            raise RuntimeError("KeyboardInterrupt [while running 'Compute']") from error
+        raise
 
 if "{name}" != "NONE":
     small_stages.trouble["train[one]"] = interrupted
@@ -29,26 +34,33 @@ main(["run", "--to", "train", "--set", f"root={{sys.argv[1]}}"])
 """
 
 
-def run(name: str, root: Path, *, ignored: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run the small pipeline, which sends itself a signal in its third stage."""
+def run(name: str, root: Path, *, ignored: bool = False, raised_by: str = "node") -> subprocess.CompletedProcess[str]:
+    """Run the small pipeline, which sends itself a signal in its third stage, in a worker of Beam if it says so."""
     program = PROGRAM.format(name=name).replace("time.sleep(60)", "pass" if ignored else "time.sleep(60)")
     before = signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler)
     try:
         return subprocess.run(
-            [sys.executable, "-c", program, str(root)], capture_output=True, text=True, timeout=50, check=False
+            [sys.executable, "-c", program, str(root), raised_by],
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
         )
     finally:
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.parametrize("raised_by", ["node", "beam"])
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_an_interrupted_run_says_how_to_go_on(name: str, code: int, tmp_path: Path) -> None:
-    done = run(name, tmp_path)
+def test_an_interrupted_run_says_how_to_go_on(name: str, code: int, raised_by: str, tmp_path: Path) -> None:
+    done = run(name, tmp_path, raised_by=raised_by)
 
     assert done.returncode == code
     assert done.stderr.splitlines()[-1] == "interrupted: finished work is kept, and the same command goes on from there"
     assert "Traceback" not in done.stderr
+    # No other node begins, whether it needs the interrupted one or not.
+    assert "train[two]: " not in done.stderr
     assert done.stdout == ""
     config = PipelineConfig(root=str(tmp_path))
     (recorded,) = recent_runs(config, 10)
