@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dermrobust.attacks.errors import UserError
-from dermrobust.components import storage
+from dermrobust.components import adversarial_spec, examples_layout, model_files, storage
+from dermrobust.components.adversarial_spec import AdversarialSpec
 from dermrobust.components.artifacts import (
     MANIFEST,
     Artifact,
@@ -20,6 +22,14 @@ from dermrobust.components.artifacts import (
     content_digest,
     read_as,
 )
+from dermrobust.components.evaluation import files, leakage
+from dermrobust.components.evaluation.escalation import ESCALATION, Escalation
+from dermrobust.components.evaluation.leakage import Leakage
+from dermrobust.components.evaluation.referrals import REJECTOR, Rejector
+from dermrobust.components.examples_layout import ExamplesSpec
+from dermrobust.components.export.blessing import read_blessing
+from dermrobust.components.model_files import ModelSpec
+from dermrobust.components.raw_dataset import TASK_FILE, task
 from dermrobust.components.storage import FileEntry
 
 MODEL = ArtifactType.MODEL
@@ -103,6 +113,26 @@ def test_a_file_of_another_version_is_named_and_what_to_do(store: ArtifactStore,
     with pytest.raises(UserError, match=r"entry\.json' was written by another version") as raised:
         read_as(FileEntry, artifact, "entry.json")
     assert "make it again" in str(raised.value)
+
+
+READERS: Mapping[str, Callable[[Artifact], object]] = {
+    TASK_FILE: task,
+    examples_layout.SPEC: ExamplesSpec.read,
+    adversarial_spec.SPEC: AdversarialSpec.read,
+    model_files.SPEC: ModelSpec.read,
+    leakage.FILE: Leakage.read,
+    REJECTOR: Rejector.read,
+    ESCALATION: Escalation.read,
+    files.BLESSING: read_blessing,
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_every_kind_of_artifact_names_its_file_of_another_version(name: str, store: ArtifactStore) -> None:
+    artifact = published(store, {name: b'{"of": "a later version"}'})
+
+    with pytest.raises(UserError, match=re.escape(f"{name}' was written by another version")):
+        READERS[name](artifact)
 
 
 def test_a_file_of_this_version_is_read_as_its_model(store: ArtifactStore) -> None:
