@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from dermrobust.components.adversarial_shard import write_records
 from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType, Provenance
+from dermrobust.components.evaluation.predictions import PREDICTIONS, part_name, predictions_table
 from dermrobust.components.examples import SPEC, ExamplesSpec, Split, encode, encode_pixels, shard_name
 from dermrobust.models.preprocessing import Preprocessing
 from dermrobust.models.tasks.ham10000 import lesion_task
@@ -79,3 +81,25 @@ def note_run(config: PipelineConfig, run: str, made: dict[str, Artifact]) -> Non
             inputs={},
             outputs={artifact.type.value: noted},
         )
+
+
+def write_predictions(folder: Path, auto: int = 3) -> None:
+    """Predictions: all are right under `fgsm` at 4, every second one clean, one in `auto` under `auto` at 8."""
+    (folder / PREDICTIONS).mkdir()
+    wrong = (LABELS + 1) % len(set(LABELS))
+    found = {
+        ("none", None, 0.0): np.where(np.arange(COUNT) % 2 == 0, LABELS, wrong),
+        ("auto", "linf", 8.0): np.where(np.arange(COUNT) % auto == 0, LABELS, wrong),
+        ("fgsm", "linf", 4.0): LABELS,
+    }
+    task = lesion_task("abcdefg")
+    blank = dict.fromkeys(task.record_features) | {"probabilities": [], "radius": None, "model": "model"}
+    for part, rows in enumerate(np.array_split(np.arange(COUNT)[::-1], 2)):
+        table = [
+            blank
+            | {"image/id": f"image{row}", "label": int(LABELS[row]), "predicted": int(predicted[row])}
+            | {"attack": attack, "norm": norm, "epsilon": epsilon}
+            for (attack, norm, epsilon), predicted in found.items()
+            for row in rows
+        ]
+        pq.write_table(predictions_table(table, task, ()), folder / PREDICTIONS / part_name(part, 2))

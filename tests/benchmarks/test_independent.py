@@ -7,7 +7,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import independent
@@ -30,12 +29,10 @@ from dermrobust.attacks.problem import Labels
 from dermrobust.attacks.selection import read_suite
 from dermrobust.attacks.threat import Images, ThreatModel
 from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType, Provenance
-from dermrobust.components.evaluation.predictions import PREDICTIONS, part_name, predictions_table
 from dermrobust.components.model_files import NETWORK
 from dermrobust.models.classifier import attack_target, save_network
-from dermrobust.models.tasks.ham10000 import lesion_task
 from dermrobust.pipeline.config import PipelineConfig
-from tests.benchmarks.roots import COUNT, LABELS, PIXELS, SIZE, note_run, published, write_examples
+from tests.benchmarks.roots import COUNT, LABELS, PIXELS, SIZE, note_run, published, write_examples, write_predictions
 from tests.small_networks import accuracy, colored_images, trained_network
 
 THREAT = ThreatModel(8)
@@ -66,28 +63,6 @@ def config(network: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Pi
 
 STOOD = np.arange(COUNT) % 6 == 0
 """Images that the audit classified correctly when clean and under `auto`."""
-
-
-def write_predictions(folder: Path) -> None:
-    """Predictions of an audit: all are right under `fgsm` at 4, half of them clean, a third under `auto` at 8."""
-    (folder / PREDICTIONS).mkdir()
-    wrong = (LABELS + 1) % len(set(LABELS))
-    found = {
-        ("none", None, 0.0): np.where(np.arange(COUNT) % 2 == 0, LABELS, wrong),
-        ("auto", "linf", 8.0): np.where(np.arange(COUNT) % 3 == 0, LABELS, wrong),
-        ("fgsm", "linf", 4.0): LABELS,
-    }
-    task = lesion_task("abcdefg")
-    blank = dict.fromkeys(task.record_features) | {"probabilities": [], "radius": None, "model": "model"}
-    for part, rows in enumerate(np.array_split(np.arange(COUNT)[::-1], 2)):
-        table = [
-            blank
-            | {"image/id": f"image{row}", "label": int(LABELS[row]), "predicted": int(predicted[row])}
-            | {"attack": attack, "norm": norm, "epsilon": epsilon}
-            for (attack, norm, epsilon), predicted in found.items()
-            for row in rows
-        ]
-        pq.write_table(predictions_table(table, task, ()), folder / PREDICTIONS / part_name(part, 2))
 
 
 @pytest.fixture(scope="module")
