@@ -35,7 +35,7 @@ import numpy.typing as npt
 
 from benchmarks import peers
 from benchmarks.measure import machine
-from benchmarks.trained import audited_model, trained_models
+from benchmarks.trained import audited_model, first_test_images, trained_models
 from dermrobust.attacks.attack import Attack
 from dermrobust.attacks.engine import attack_pixels, record_seeds, to_images
 from dermrobust.attacks.errors import UserError
@@ -43,9 +43,9 @@ from dermrobust.attacks.logits import logits_of
 from dermrobust.attacks.selection import read_suite
 from dermrobust.attacks.threat import Norm, Pixels, ThreatModel
 from dermrobust.components import storage
-from dermrobust.components.artifacts import Artifact, ArtifactStore
+from dermrobust.components.artifacts import Artifact
 from dermrobust.components.evaluation.intervals import wilson_interval
-from dermrobust.components.examples import Batch, ExamplesSpec, Split, first_records, shard_uris
+from dermrobust.components.examples import Batch
 from dermrobust.components.model_files import NETWORK, load_classifier, load_network, load_target
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.config_files import load_config
@@ -196,13 +196,11 @@ def _audited_cases(options: argparse.Namespace) -> tuple[str, list[Case]]:
     audited = audited_model(options.audit)
     if not storage.exists(audited.model.path(NETWORK)):
         raise UserError(f"the model audited in '{options.audit}' is no Keras model; other libraries need its network")
-    batch = _first_test_images(audited.examples, options.images)
+    batch = first_test_images(audited.examples, options.images)
     subject = Subject(Path(options.audit).name, audited.model, batch)
     # Read before anything is attacked: a budget that the audit does not have is told at once.
     left = {threat: audited.standing(batch, _AUTO, threat) for threat in _budgets(options)}
-    manifest = ArtifactStore(options.audit).manifest(audited.predictions)
-    suite = json.dumps(manifest.parameters["attacks"][_AUTO], separators=(",", ":"))
-    return suite, [Case(subject, threat, _known(stood)) for threat, stood in left.items()]
+    return audited.effort(_AUTO), [Case(subject, threat, _known(stood)) for threat, stood in left.items()]
 
 
 def _known(stood: Standing) -> Callable[[], Standing]:
@@ -229,13 +227,8 @@ def _budget(text: str) -> ThreatModel:
 def trained_subjects(config: PipelineConfig, names: Sequence[str], count: int) -> list[Subject]:
     """Return models of the latest run that has all of them, with the first so many test images of that run."""
     examples, models = trained_models(config, names)
-    batch = _first_test_images(examples, count)
+    batch = first_test_images(examples, count)
     return [Subject(name, model, batch) for name, model in models.items()]
-
-
-def _first_test_images(examples: Artifact, count: int) -> Batch:
-    spec = ExamplesSpec.read(examples)
-    return first_records(shard_uris(examples, spec, Split.TEST), count, spec.task)
 
 
 def standing(subject: Subject, threat: ThreatModel, auto: Attack, seed: int = 0) -> Standing:

@@ -10,7 +10,6 @@ many images that stand in the first audit fall in the second, and the reverse.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.trained import Audited, audited_model
+from benchmarks.trained import audited_model, first_test_images
 from benchmarks.validation import table
 from dermrobust.attacks.errors import UserError
 from dermrobust.attacks.threat import ThreatModel
-from dermrobust.components.artifacts import ArtifactStore
 from dermrobust.components.evaluation.intervals import wilson_interval
-from dermrobust.components.examples import Batch, ExamplesSpec, Split, first_records, shard_uris
+from dermrobust.components.examples import Batch
 from dermrobust.models.balanced_accuracy import balanced_accuracy
 
 
@@ -65,21 +63,10 @@ def _standing(audits: Sequence[str], attack: str, threat: ThreatModel) -> tuple[
         raise UserError("the audits are of different models; audit the same one twice")
     if first.examples.digest != second.examples.digest:
         raise UserError("the audits are of different images; give both the same --data, --labels and --limit")
-    batch = _images(first)
-    return batch, [
-        Standing(audit, _effort(audit, each, attack), each.standing(batch, attack, threat))
-        for audit, each in zip(audits, opened, strict=True)
-    ]
-
-
-def _images(audited: Audited) -> Batch:
-    spec = ExamplesSpec.read(audited.examples)
-    return first_records(shard_uris(audited.examples, spec, Split.TEST), spec.counts[Split.TEST], spec.task)
-
-
-def _effort(root: str, audited: Audited, attack: str) -> str:
-    parameters = ArtifactStore(root).manifest(audited.predictions).parameters["attacks"]
-    return json.dumps(parameters.get(attack), separators=(",", ":"))
+    batch = first_test_images(first.examples)
+    # First which stand: it refuses an attack that an audit does not have.
+    right = [each.standing(batch, attack, threat) for each in opened]
+    return batch, [Standing(*of) for of in zip(audits, (each.effort(attack) for each in opened), right, strict=True)]
 
 
 def _row(found: Standing, batch: Batch) -> dict[str, str]:

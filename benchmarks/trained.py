@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +17,7 @@ from dermrobust.attacks.threat import ThreatModel
 from dermrobust.components.artifacts import Artifact, ArtifactStore, ArtifactType
 from dermrobust.components.evaluation.names import CLEAN
 from dermrobust.components.evaluation.predictions import prediction_uris
-from dermrobust.components.examples import Batch, ExamplesSpec
+from dermrobust.components.examples import Batch, ExamplesSpec, Split, first_records, shard_uris
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.ledger import Ledger
 from dermrobust.pipeline.local_files import ledger_path
@@ -34,11 +36,16 @@ _AUDITED = {
 
 @dataclass(frozen=True)
 class Audited:
-    """Artifacts of an audit: the images, the model, and its predictions on them, clean and attacked."""
+    """Artifacts of an audit: the images, the model, and its predictions on them, clean and under its attacks."""
 
     examples: Artifact
     model: Artifact
     predictions: Artifact
+    attacks: Mapping[str, Any]
+
+    def effort(self, attack: str) -> str:
+        """Return the parameters of one of its attacks as JSON."""
+        return json.dumps(self.attacks[attack], separators=(",", ":"))
 
     def standing(self, batch: Batch, attack: str, threat: ThreatModel) -> npt.NDArray[np.bool_]:
         """Return which of the audit's images are classified correctly, clean and under an attack: bool [count].
@@ -90,7 +97,15 @@ def audited_model(root: str) -> Audited:
     if made is None:
         raise UserError(f"no audit in '{root}' has attacked a model; run: dermrobust audit --output {root}")
     store = ArtifactStore(root)
-    return Audited(*(_found(store, type_, made[node]) for node, type_ in _AUDITED.items()))
+    examples, model, predictions = (_found(store, type_, made[node]) for node, type_ in _AUDITED.items())
+    return Audited(examples, model, predictions, store.manifest(predictions).parameters["attacks"])
+
+
+def first_test_images(examples: Artifact, count: int | None = None) -> Batch:
+    """Return the first so many test images; None: all of them."""
+    spec = ExamplesSpec.read(examples)
+    wanted = spec.counts[Split.TEST] if count is None else count
+    return first_records(shard_uris(examples, spec, Split.TEST), wanted, spec.task)
 
 
 def _outputs_of_runs(config: PipelineConfig) -> Iterator[dict[str, str]]:

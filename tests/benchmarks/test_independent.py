@@ -303,7 +303,8 @@ def test_a_model_without_a_network_is_refused(tmp_path: Path, capsys: pytest.Cap
     store = ArtifactStore(config.root)
     saved = published(store, ArtifactType.MODEL, "model", lambda folder: (folder / "saved_model").mkdir())
     examples = published(store, ArtifactType.EXAMPLES, "examples", write_examples)
-    predictions = published(store, ArtifactType.PREDICTIONS, "predictions", write_predictions)
+    origin = Provenance("test", {"attacks": {}}, {}, {})
+    predictions = published(store, ArtifactType.PREDICTIONS, "predictions", write_predictions, origin)
     note_run(config, "run", {"adopt[data]": examples, "adopt[model]": saved, "predict[model]": predictions})
 
     with pytest.raises(SystemExit):

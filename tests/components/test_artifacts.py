@@ -128,7 +128,7 @@ READERS: Mapping[str, Callable[[Artifact], object]] = {
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_every_kind_of_artifact_names_its_file_of_another_version(name: str, store: ArtifactStore) -> None:
+def test_each_reader_names_its_file_of_another_version(name: str, store: ArtifactStore) -> None:
     artifact = published(store, {name: b'{"of": "a later version"}'})
 
     with pytest.raises(UserError, match=re.escape(f"{name}' was written by another version")):
