@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dermrobust.attacks.errors import UserError
+from dermrobust.components import storage
 from dermrobust.components.artifacts import Artifact, ArtifactType
 from dermrobust.components.audit.component import AdoptDataParams, AdoptModelParams
 from dermrobust.components.evaluation import files
@@ -20,6 +21,7 @@ from dermrobust.components.evaluation.params import EvaluateParams, PredictParam
 from dermrobust.components.evaluation.referral_params import ReferParams
 from dermrobust.components.evaluation.transform_params import TransformParams
 from dermrobust.components.examples_layout import Split
+from dermrobust.components.foreign_files import ADOPTION
 from dermrobust.models.foreign.spec import InputFormat
 from dermrobust.pipeline.audit import audit_graph
 from dermrobust.pipeline.audit_settings import Audit
@@ -248,6 +250,25 @@ def test_the_exit_code_is_the_answer_of_the_gate(
     assert json.loads(as_json.stdout)["exit_code"] == code
     told = " ".join(plain.stderr.split())
     assert ("error: gate: 'model' is not blessed: Access to the model: fail. It is a black box." in told) is not blessed
+
+
+@pytest.mark.parametrize(
+    ("node", "kind", "name"),
+    [("gate", ArtifactType.BLESSING, files.BLESSING), ("adopt[model]", ArtifactType.MODEL, ADOPTION)],
+)
+def test_a_file_of_another_version_ends_with_a_message_and_code_2(
+    node: str, kind: ArtifactType, name: str, given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Artifact(kind, "0badcafe", "0badcafe", str(tmp_path / "kept"))
+    storage.write_json(kept.path(name), {"of": "a later version"})
+    result = RunResult("run", (NodeResult(node, CACHED, outputs={kind.value: kept}),))
+    monkeypatch.setattr("dermrobust.pipeline.audit.run_graph", lambda *_, **__: result)
+
+    told = command(given, tmp_path)
+
+    assert told.exit_code == 2, told.output
+    assert f"{name}' was written by another version of dermrobust" in " ".join(told.stderr.split())
+    assert "Traceback" not in told.output
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.onnx"])
