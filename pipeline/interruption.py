@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
@@ -26,7 +26,7 @@ class Interruption:
 
 
 _active: list[Interruption] = []
-"""What the contexts of `interruptible` that are open have received."""
+"""What the open contexts have received."""
 
 
 def end_if_interrupted() -> None:
@@ -46,8 +46,33 @@ def interruptible() -> Iterator[Interruption]:
     Beam turns exceptions of its workers into others, so the exception alone does not tell. In a thread that is not the
     main one nothing changes, since signals cannot be handled there.
     """
+    # A process that was told to ignore a signal goes on ignoring it, as shells ask of commands in the background.
+    with _receiving([number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]) as received:
+        yield received
+
+
+@contextlib.contextmanager
+def interruptible_by_ctrl_c() -> Iterator[None]:
+    """Raise KeyboardInterrupt for SIGINT as Python does, and also where Beam makes another error of it.
+
+    For runs of the Python API: the caller decides about signals, so nothing changes where SIGINT has another handler
+    than Python's own, such as that of `interruptible`.
+    """
+    python_handles = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with _receiving([signal.SIGINT] if python_handles else []) as received:
+        try:
+            yield
+        except Exception as error:
+            if received.signal is None:
+                raise
+            raise KeyboardInterrupt from error
+
+
+@contextlib.contextmanager
+def _receiving(numbers: Sequence[signal.Signals]) -> Iterator[Interruption]:
+    """Raise KeyboardInterrupt for some signals, and yield which of them was received."""
     received = Interruption()
-    if threading.current_thread() is not threading.main_thread():
+    if not numbers or threading.current_thread() is not threading.main_thread():
         yield received
         return
 
@@ -56,15 +81,11 @@ def interruptible() -> Iterator[Interruption]:
         received.signal = signal.Signals(number)
         raise KeyboardInterrupt
 
-    # A process that was told to ignore a signal goes on ignoring it, as shells ask of commands in the background.
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    taken = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
-    for number in taken:
-        signal.signal(number, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     _active.append(received)
     try:
         yield received
     finally:
         _active.pop()
-        for number in taken:
-            signal.signal(number, before[number])
+        for number, handler in before.items():
+            signal.signal(number, handler)

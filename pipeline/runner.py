@@ -13,6 +13,7 @@ from dermrobust.pipeline.cleaning import clean_up
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.execution import Session, new_session
 from dermrobust.pipeline.graph import between, build_graph, needed
+from dermrobust.pipeline.interruption import interruptible_by_ctrl_c
 from dermrobust.pipeline.local_files import export_directory, lock_path
 from dermrobust.pipeline.locks import locked
 from dermrobust.pipeline.node_runs import reuse
@@ -61,7 +62,7 @@ def run_graph(
     storage.check_usable(config.root)
     clean_up(config, session.store, session.ledger)
     progress.line(_plan(nodes, selected, session.ledger.durations()))
-    with recorded(session, settings):
+    with interruptible_by_ctrl_c(), recorded(session, settings):
         reused = reuse(session, nodes)
         if work := [node for node in nodes if node.id not in reused]:
             # A run that has nothing to do does not wait for the import of Beam.

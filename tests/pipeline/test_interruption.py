@@ -5,12 +5,16 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import dermrobust
+from dermrobust.pipeline import runner
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.history import recent_runs
+from tests.pipeline import small_stages
 
 PROGRAM = """
 import os, signal, sys, time
@@ -80,3 +84,48 @@ def test_a_run_that_ignores_a_signal_goes_on_ignoring_it(tmp_path: Path) -> None
 
     assert done.returncode == 0, done.stderr
     assert "train[two]: done" in done.stderr
+
+
+@pytest.fixture
+def python_handles_ctrl_c() -> Iterator[None]:
+    """A process as Python starts it; a process in the background ignores SIGINT, and so would its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def interrupted_as_by_beam() -> None:
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt as error:
+        raise RuntimeError("KeyboardInterrupt [while running 'Compute']") from error
+
+
+@pytest.mark.usefixtures("python_handles_ctrl_c")
+def test_ctrl_c_ends_a_run_of_the_api_though_beam_makes_another_error_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "build_graph", lambda config: small_stages.graph())
+    monkeypatch.setitem(small_stages.trouble, "train[one]", interrupted_as_by_beam)
+    monkeypatch.setattr(small_stages, "executed", [])
+
+    with pytest.raises(KeyboardInterrupt):
+        dermrobust.run({"root": str(tmp_path)}, last="train")
+
+    assert small_stages.executed[-1] == "train[one]"
+    (recorded,) = recent_runs(PipelineConfig(root=str(tmp_path)), 10)
+    assert recorded["status"] == "interrupted"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("python_handles_ctrl_c")
+def test_a_handler_of_the_caller_stays_during_a_run_of_the_api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    received: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
+    monkeypatch.setattr(runner, "build_graph", lambda config: small_stages.graph())
+    monkeypatch.setitem(small_stages.trouble, "train[one]", interrupted_as_by_beam)
+
+    result = dermrobust.run({"root": str(tmp_path)}, last="train")
+
+    assert received == [signal.SIGINT]
+    assert result.exit_code == 0
