@@ -13,6 +13,7 @@ from dermrobust.components.train.component import TRAIN
 from dermrobust.pipeline.config import PipelineConfig
 from dermrobust.pipeline.execution import Session, new_session, run_or_reuse
 from dermrobust.pipeline.graph import build_graph, with_upstream
+from dermrobust.pipeline.interruption import interruptible_by_ctrl_c
 from dermrobust.pipeline.node_runs import run_node
 from dermrobust.pipeline.nodes import Node
 from dermrobust.pipeline.outcomes import NodeResult, RunResult
@@ -79,7 +80,7 @@ def run_sweep(
         f"sweep: models {', '.join(names)}; seeds {', '.join(map(str, seeds))}; finished trainings are not repeated"
     )
     runs = {seed: _SeedRun(each, seed, names, progress) for seed, each in configs.items()}
-    with contextlib.ExitStack() as records:
+    with interruptible_by_ctrl_c(), contextlib.ExitStack() as records:
         for run in runs.values():
             settings = run.session.config.model_dump(mode="json")
             records.enter_context(recorded(run.session, settings))

@@ -1,7 +1,8 @@
-"""Runs of the small pipeline of `small_stages`."""
+"""Runs of the small pipeline of `small_stages`, and Python's handler of Ctrl-C."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -48,3 +49,11 @@ def run(config: PipelineConfig, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run
 
     yield run
     trouble.clear()
+
+
+@pytest.fixture
+def python_handles_ctrl_c() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, which it does not in a process that was started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

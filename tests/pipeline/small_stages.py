@@ -1,5 +1,6 @@
 """A pipeline whose stages write a line of text, for tests of the runner."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,14 @@ def write(context: Context) -> None:
         content = "".join((*texts, f"{params.name}{params.text}\n")).encode()
         storage.write_bytes(storage.join(uri, TEXT), content)
         storage.write_bytes(storage.join(uri, "saved_model", "saved_model.pb"), content)
+
+
+def interrupted_as_by_beam() -> None:
+    """Send Ctrl-C to this process, and raise what Beam makes of it."""
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt as error:
+        raise RuntimeError("KeyboardInterrupt [while running 'Compute']") from error
 
 
 def write_parts(context: Context) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -86,27 +85,12 @@ def test_a_run_that_ignores_a_signal_goes_on_ignoring_it(tmp_path: Path) -> None
     assert "train[two]: done" in done.stderr
 
 
-@pytest.fixture
-def python_handles_ctrl_c() -> Iterator[None]:
-    """A process as Python starts it; a process in the background ignores SIGINT, and so would its children."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def interrupted_as_by_beam() -> None:
-    try:
-        signal.raise_signal(signal.SIGINT)
-    except KeyboardInterrupt as error:
-        raise RuntimeError("KeyboardInterrupt [while running 'Compute']") from error
-
-
 @pytest.mark.usefixtures("python_handles_ctrl_c")
 def test_ctrl_c_ends_a_run_of_the_api_though_beam_makes_another_error_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "build_graph", lambda config: small_stages.graph())
-    monkeypatch.setitem(small_stages.trouble, "train[one]", interrupted_as_by_beam)
+    monkeypatch.setitem(small_stages.trouble, "train[one]", small_stages.interrupted_as_by_beam)
     monkeypatch.setattr(small_stages, "executed", [])
 
     with pytest.raises(KeyboardInterrupt):
@@ -123,7 +107,7 @@ def test_a_handler_of_the_caller_stays_during_a_run_of_the_api(tmp_path: Path, m
     received: list[int] = []
     signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
     monkeypatch.setattr(runner, "build_graph", lambda config: small_stages.graph())
-    monkeypatch.setitem(small_stages.trouble, "train[one]", interrupted_as_by_beam)
+    monkeypatch.setitem(small_stages.trouble, "train[one]", small_stages.interrupted_as_by_beam)
 
     result = dermrobust.run({"root": str(tmp_path)}, last="train")
 

@@ -30,7 +30,7 @@ from dermrobust.pipeline.outcomes import RunResult
 from dermrobust.pipeline.runner import run_graph
 from dermrobust.pipeline.sweep import SweepResult
 from tests.components.trainings import Steps, network_bytes
-from tests.pipeline.small_stages import executed, node, trouble
+from tests.pipeline.small_stages import executed, interrupted_as_by_beam, node, trouble
 
 Sweep = Callable[..., Result]
 
@@ -119,6 +119,19 @@ def test_a_failure_stops_only_what_needs_the_model_and_the_next_sweep_does_the_r
     assert sorted(statuses(second).values()) == ["cached"] * 3 + ["done"] * 3
     assert not list((tmp_path / "output" / "staging").iterdir())
     assert not list((tmp_path / "output" / "work").iterdir())
+
+
+@pytest.mark.usefixtures("sweep", "python_handles_ctrl_c")
+def test_ctrl_c_ends_a_sweep_of_the_api(tmp_path: Path) -> None:
+    values = small_values(tmp_path / "output")
+    trouble["train[vanilla]"] = interrupted_as_by_beam
+
+    with pytest.raises(KeyboardInterrupt):
+        dermrobust.sweep(values, seeds=[3, 5])
+
+    runs = recent_runs(PipelineConfig(root=values["root"]), 10)
+    assert sorted(run["status"] for run in runs) == ["interrupted", "interrupted", "succeeded"]
+    assert "train[distilled]" not in executed
 
 
 def test_the_table_has_a_row_for_each_failure(sweep: Sweep) -> None:
