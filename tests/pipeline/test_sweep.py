@@ -124,6 +124,7 @@ def test_a_failure_stops_only_what_needs_the_model_and_the_next_sweep_does_the_r
 @pytest.mark.usefixtures("sweep", "python_handles_ctrl_c")
 def test_ctrl_c_ends_a_sweep_of_the_api(tmp_path: Path) -> None:
     values = small_values(tmp_path / "output")
+    executed.clear()
     trouble["train[vanilla]"] = interrupted_as_by_beam
 
     with pytest.raises(KeyboardInterrupt):
