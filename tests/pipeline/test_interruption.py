@@ -85,31 +85,31 @@ def test_a_run_that_ignores_a_signal_goes_on_ignoring_it(tmp_path: Path) -> None
     assert "train[two]: done" in done.stderr
 
 
-@pytest.mark.usefixtures("python_handles_ctrl_c")
-def test_ctrl_c_ends_a_run_of_the_api_though_beam_makes_another_error_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def interrupted_in_training(python_handles_ctrl_c: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are those of the small pipeline, whose third stage is interrupted."""
     monkeypatch.setattr(runner, "build_graph", lambda config: small_stages.graph())
     monkeypatch.setitem(small_stages.trouble, "train[one]", small_stages.interrupted_as_by_beam)
     monkeypatch.setattr(small_stages, "executed", [])
 
+
+@pytest.mark.usefixtures("interrupted_in_training")
+def test_ctrl_c_ends_a_run_of_the_api_though_beam_makes_another_error_of_it(config: PipelineConfig) -> None:
     with pytest.raises(KeyboardInterrupt):
-        dermrobust.run({"root": str(tmp_path)}, last="train")
+        dermrobust.run(config, last="train")
 
     assert small_stages.executed[-1] == "train[one]"
-    (recorded,) = recent_runs(PipelineConfig(root=str(tmp_path)), 10)
+    (recorded,) = recent_runs(config, 10)
     assert recorded["status"] == "interrupted"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-@pytest.mark.usefixtures("python_handles_ctrl_c")
-def test_a_handler_of_the_caller_stays_during_a_run_of_the_api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("interrupted_in_training")
+def test_a_handler_of_the_caller_stays_during_a_run_of_the_api(config: PipelineConfig) -> None:
     received: list[int] = []
     signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
-    monkeypatch.setattr(runner, "build_graph", lambda config: small_stages.graph())
-    monkeypatch.setitem(small_stages.trouble, "train[one]", small_stages.interrupted_as_by_beam)
 
-    result = dermrobust.run({"root": str(tmp_path)}, last="train")
+    result = dermrobust.run(config, last="train")
 
     assert received == [signal.SIGINT]
     assert result.exit_code == 0
